@@ -1,0 +1,1 @@
+"""The driver: comparisons, studies, trials, and what they need."""

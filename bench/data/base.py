@@ -1,0 +1,75 @@
+"""A data set: its description and three splits by fixed seeds."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
+from functools import cached_property
+from typing import TYPE_CHECKING, Literal
+
+from ...models.data_spec import DataSpec
+
+if TYPE_CHECKING:
+    import numpy as np
+    from torch import Tensor
+
+    from ...models.base import Batch
+
+Split = Literal["train", "validation", "test"]
+
+
+@dataclass(frozen=True)
+class DataSet:
+    """`train` for fitting, `validation` for every choice, `test` for the final table alone.
+
+    log_density: log of the true density (n,) in nats at standardised points (n, D), in original units; None
+        where it is not known.
+    """
+
+    spec: DataSpec
+    splits: Mapping[Split, Batch]
+    log_density: Callable[[Tensor], Tensor] | None = field(default=None, compare=False)
+
+    @cached_property
+    def fingerprint(self) -> str:
+        """Hash of every split's values, types and order."""
+        digest = hashlib.sha256(self.spec.name.encode())
+        for name in sorted(self.splits):
+            batch = self.splits[name]
+            for tensor in (batch.x, batch.condition, batch.mask):
+                if tensor is not None:
+                    array = tensor.cpu().contiguous().numpy()
+                    digest.update(f"{name} {array.dtype} {array.shape}".encode())
+                    digest.update(array.tobytes())
+        return digest.hexdigest()[:16]
+
+
+def standardised(
+    spec: DataSpec,
+    splits: Mapping[Split, np.ndarray],
+    log_density: Callable[[np.ndarray], np.ndarray] | None = None,
+) -> DataSet:
+    """A vector data set from arrays (n, D) in original units, standardised by the train split.
+
+    log_density: log of the true density (n,) at points (n, D) in original units.
+    """
+    import numpy as np
+    import torch
+
+    from ...models.base import Batch
+
+    mean, deviation = splits["train"].mean(0), splits["train"].std(0)
+    if not (deviation > 0).all():
+        raise ValueError(f"data {spec.name!r}: a column is constant in the train split and cannot be standardised")
+    spec = replace(spec, mean=tuple(map(float, mean)), deviation=tuple(map(float, deviation)))
+    batches: dict[Split, Batch] = {
+        name: Batch(torch.from_numpy(((x - mean) / deviation).astype(np.float32))) for name, x in splits.items()
+    }
+
+    def of_standardised(x: Tensor) -> Tensor:
+        assert log_density is not None
+        original = x.detach().cpu().double().numpy() * deviation + mean
+        return torch.from_numpy(log_density(original))
+
+    return DataSet(spec, batches, None if log_density is None else of_standardised)

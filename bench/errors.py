@@ -1,0 +1,10 @@
+"""Errors that people cause and can mend."""
+
+from __future__ import annotations
+
+
+class UsageError(Exception):
+    """Wrong use or input: one line that says what was got, what was wanted, and the nearest valid name.
+
+    The command line prints it and exits with code 2.
+    """

@@ -1,0 +1,1 @@
+"""Gentune: tune and compare generative models."""

@@ -1,0 +1,58 @@
+"""What is trained: the interface of a generative model, and the families.
+
+Nothing is imported until it is asked for, so that `gentune.models.data_spec` costs no torch.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from .base import (
+        Adam,
+        Batch,
+        GenerativeModel,
+        Likelihood,
+        LikelihoodKind,
+        Losses,
+        Phase,
+        Progress,
+        Stage,
+        Trainable,
+    )
+    from .data_spec import DataSpec
+
+_HOMES = {
+    "Adam": "base",
+    "Batch": "base",
+    "DataSpec": "data_spec",
+    "GenerativeModel": "base",
+    "Likelihood": "base",
+    "LikelihoodKind": "base",
+    "Losses": "base",
+    "Phase": "base",
+    "Progress": "base",
+    "Stage": "base",
+    "Trainable": "base",
+}
+
+__all__ = [
+    "Adam",
+    "Batch",
+    "DataSpec",
+    "GenerativeModel",
+    "Likelihood",
+    "LikelihoodKind",
+    "Losses",
+    "Phase",
+    "Progress",
+    "Stage",
+    "Trainable",
+]
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOMES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(import_module(f".{_HOMES[name]}", __name__), name)

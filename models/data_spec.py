@@ -1,0 +1,87 @@
+"""What a data set looks like to a model. Free of torch, so that listings stay quick."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Literal
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+DataKind = Literal["image", "vector", "sequence"]
+ConditionKind = Literal["none", "label", "image", "text"]
+
+
+@dataclass(frozen=True)
+class Pairing:
+    """How condition and target images belong together in image-to-image data."""
+
+    paired: bool
+    direction: str  # for example "sketch to photograph"
+
+
+@dataclass(frozen=True)
+class DataSpec:
+    """Kind, shape and provenance of a data set.
+
+    Images are float32 (n, C, H, W) in [-1, 1] on the lattice x = 2k/(L-1) - 1, k = 0...L-1, L = `levels`.
+    Vectors are float32 (n, D), standardised by the train split's mean and deviation.
+    Sequences are int64 (n, T) over `vocabulary` tokens, padded with a mask.
+    """
+
+    name: str
+    kind: DataKind
+    shape: tuple[int, ...]  # of one example: (C, H, W), (D,) or (T,)
+    levels: int | None = None  # images: L
+    vocabulary: int | None = None  # sequences: V
+    classes: int = 0  # 0: no labels
+    condition: ConditionKind = "none"
+    pairing: Pairing | None = None
+    entropy: float | None = None  # nats per example in original units, where it is known
+    mean: tuple[float, ...] | None = None  # vectors: what was subtracted
+    deviation: tuple[float, ...] | None = None  # vectors: what was divided by
+    source: str = ""
+    licence: str = ""
+    consent: str = ""
+
+    def __post_init__(self) -> None:
+        if self.kind == "image" and (self.levels is None or self.levels < 2 or len(self.shape) != 3):
+            raise ValueError(
+                f"image data {self.name!r} needs a shape (C, H, W) and at least 2 levels, "
+                f"got shape {self.shape} and levels {self.levels}"
+            )
+        if self.kind == "vector" and len(self.shape) != 1:
+            raise ValueError(f"vector data {self.name!r} needs a shape (D,), got {self.shape}")
+        if self.kind == "sequence" and self.vocabulary is None:
+            raise ValueError(f"sequence data {self.name!r} needs a vocabulary")
+        if self.condition == "label" and self.classes < 1:
+            raise ValueError(f"data {self.name!r} has label conditions but no classes")
+
+    @property
+    def dimensions(self) -> int:
+        """Numbers (or tokens) in one example."""
+        return math.prod(self.shape)
+
+    @property
+    def log_scale(self) -> float:
+        """log|det| of the map from standardised to original units: the sum of the log deviations."""
+        return sum(math.log(s) for s in self.deviation) if self.deviation else 0.0
+
+    def to_levels(self, x: Tensor) -> Tensor:
+        """Images (n, C, H, W) in [-1, 1] to integers 0...L-1 (int64) of the same shape; clips what is outside."""
+        top = self._top_level()
+        return ((x.clamp(-1.0, 1.0) + 1.0) * (top / 2.0)).round().long()
+
+    def from_levels(self, k: Tensor) -> Tensor:
+        """Integers 0...L-1 to float32 images on the lattice in [-1, 1]."""
+        return k.float() * (2.0 / self._top_level()) - 1.0
+
+    def to_lattice(self, x: Tensor) -> Tensor:
+        """The nearest point of the lattice: what a continuous generator's output becomes."""
+        return self.from_levels(self.to_levels(x))
+
+    def _top_level(self) -> int:
+        if self.levels is None:
+            raise ValueError(f"{self.kind} data {self.name!r} has no levels")
+        return self.levels - 1

@@ -1,0 +1,191 @@
+"""Denoising networks: a small U-Net for images and a residual MLP for vectors.
+
+Both take (x (n, ...), t float (n,) in [0, 1], condition (n, E)) and return a tensor of the shape of x. Their last
+layer starts at zero.
+
+References: Ho et al., arXiv:2006.11239, appendix B; Nichol and Dhariwal, arXiv:2102.09672.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import TypeVar
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+_Layer = TypeVar("_Layer", bound=nn.Module)
+
+
+class TimeEmbedding(nn.Module):
+    """Sines and cosines of t in [0, 1] at geometrically spaced frequencies, and a two-layer network on them.
+
+    References: Vaswani et al., arXiv:1706.03762, section 3.5, for t scaled to [0, 1000].
+    """
+
+    def __init__(self, features: int, out_features: int) -> None:
+        super().__init__()
+        half = features // 2
+        frequencies = 1000.0 * torch.exp(-math.log(10000.0) * torch.arange(half) / half)
+        self.register_buffer("frequencies", frequencies, persistent=False)
+        self.network = nn.Sequential(
+            nn.Linear(2 * half, out_features), nn.SiLU(), nn.Linear(out_features, out_features)
+        )
+
+    def forward(self, t: Tensor) -> Tensor:
+        angles = t[:, None] * self.get_buffer("frequencies")  # (n, half)
+        return self.network(torch.cat((angles.cos(), angles.sin()), dim=1))
+
+
+class UNet(nn.Module):
+    """A U-Net over images (n, C, H, W), H and W divisible by 4.
+
+    Width doubles after the first down-sampling and then stays; images with a side under 12 are halved once,
+    others twice. Attention stands at the lowest resolution.
+
+    width: channels at full resolution. depth: residual blocks per level, each way.
+    embedding: features of the condition vector.
+    """
+
+    def __init__(
+        self, shape: tuple[int, ...], *, width: int, depth: int, dropout: float, embedding: int
+    ) -> None:
+        super().__init__()
+        channels, height, breadth = shape
+        if height % 4 or breadth % 4:
+            raise ValueError(f"the U-Net needs sides divisible by 4, got {height} x {breadth}")
+        halvings = 1 if min(height, breadth) < 12 else 2
+        widths = [width] + [2 * width] * halvings
+
+        self.first = nn.Conv2d(channels, width, 3, padding=1)
+        self.time = TimeEmbedding(width, embedding)
+        self.down = nn.ModuleList()
+        self.narrow = nn.ModuleList()
+        self.widen = nn.ModuleList()
+        self.up = nn.ModuleList()
+        for here, below in zip(widths[:-1], widths[1:], strict=True):
+            self.down.append(_blocks(depth, here, here, embedding, dropout))
+            self.narrow.append(nn.Conv2d(here, below, 3, stride=2, padding=1))
+            self.widen.insert(0, nn.Conv2d(below, here, 3, padding=1))
+            self.up.insert(0, _blocks(depth, 2 * here, here, embedding, dropout))
+        lowest = widths[-1]
+        self.middle_before = _blocks(depth, lowest, lowest, embedding, dropout)
+        self.attention = SelfAttention(lowest)
+        self.middle_after = _blocks(1, lowest, lowest, embedding, dropout)
+        self.last_norm = _norm(width)
+        self.last = _zero(nn.Conv2d(width, channels, 3, padding=1))
+
+    def forward(self, x: Tensor, t: Tensor, condition: Tensor) -> Tensor:
+        e = F.silu(self.time(t) + condition)  # (n, E)
+        h = self.first(x)  # (n, width, H, W)
+        skips = []
+        for blocks, halve in zip(self.down, self.narrow, strict=True):
+            h = _run(blocks, h, e)
+            skips.append(h)
+            h = halve(h)
+        h = _run(self.middle_before, h, e)
+        h = self.attention(h)
+        h = _run(self.middle_after, h, e)
+        for double, blocks in zip(self.widen, self.up, strict=True):
+            h = double(F.interpolate(h, scale_factor=2.0, mode="nearest"))
+            h = _run(blocks, torch.cat((h, skips.pop()), dim=1), e)
+        return self.last(F.silu(self.last_norm(h)))
+
+
+class ResidualBlock(nn.Module):
+    """Two convolutions with group normalisation; the embedding scales and shifts between them.
+
+    References: Nichol and Dhariwal, arXiv:2102.09672, section 3 (scale and shift).
+    """
+
+    def __init__(self, channels: int, out_channels: int, embedding: int, dropout: float) -> None:
+        super().__init__()
+        self.norm_1 = _norm(channels)
+        self.conv_1 = nn.Conv2d(channels, out_channels, 3, padding=1)
+        self.modulation = nn.Linear(embedding, 2 * out_channels)
+        self.norm_2 = _norm(out_channels)
+        self.dropout = nn.Dropout(dropout)
+        self.conv_2 = _zero(nn.Conv2d(out_channels, out_channels, 3, padding=1))
+        same = channels == out_channels
+        self.skip = nn.Identity() if same else nn.Conv2d(channels, out_channels, 1)
+
+    def forward(self, x: Tensor, e: Tensor) -> Tensor:
+        h = self.conv_1(F.silu(self.norm_1(x)))
+        scale, shift = self.modulation(e)[:, :, None, None].chunk(2, dim=1)
+        h = self.norm_2(h) * (1.0 + scale) + shift
+        return self.skip(x) + self.conv_2(self.dropout(F.silu(h)))
+
+
+class SelfAttention(nn.Module):
+    """Self-attention among the positions of a feature map, one head per 32 channels, with a residual connection."""
+
+    def __init__(self, channels: int) -> None:
+        super().__init__()
+        self.heads = max(1, channels // 32) if channels % max(1, channels // 32) == 0 else 1
+        self.norm = _norm(channels)
+        self.query_key_value = nn.Conv2d(channels, 3 * channels, 1)
+        self.out = _zero(nn.Conv2d(channels, channels, 1))
+
+    def forward(self, x: Tensor) -> Tensor:
+        n, channels, height, breadth = x.shape
+        split = self.query_key_value(self.norm(x)).reshape(n, 3, self.heads, channels // self.heads, -1)
+        query, key, value = split.transpose(-1, -2).unbind(1)  # each (n, heads, positions, features)
+        mixed = F.scaled_dot_product_attention(query, key, value)
+        return x + self.out(mixed.transpose(-1, -2).reshape(n, channels, height, breadth))
+
+
+class DenoisingMLP(nn.Module):
+    """A residual network over vectors (n, D), with `width` hidden features and `depth` blocks."""
+
+    def __init__(self, dimensions: int, *, width: int, depth: int, dropout: float, embedding: int) -> None:
+        super().__init__()
+        self.first = nn.Linear(dimensions, width)
+        self.time = TimeEmbedding(64, embedding)
+        self.blocks = nn.ModuleList(_DenseBlock(width, embedding, dropout) for _ in range(depth))
+        self.last_norm = nn.LayerNorm(width)
+        self.last = _zero(nn.Linear(width, dimensions))
+
+    def forward(self, x: Tensor, t: Tensor, condition: Tensor) -> Tensor:
+        e = F.silu(self.time(t) + condition)  # (n, E)
+        h = _run(self.blocks, self.first(x), e)  # (n, width)
+        return self.last(F.silu(self.last_norm(h)))
+
+
+class _DenseBlock(nn.Module):
+    def __init__(self, width: int, embedding: int, dropout: float) -> None:
+        super().__init__()
+        self.norm = nn.LayerNorm(width)
+        self.linear_1 = nn.Linear(width, width)
+        self.modulation = nn.Linear(embedding, 2 * width)
+        self.dropout = nn.Dropout(dropout)
+        self.linear_2 = _zero(nn.Linear(width, width))
+
+    def forward(self, x: Tensor, e: Tensor) -> Tensor:
+        scale, shift = self.modulation(e).chunk(2, dim=1)
+        h = self.linear_1(F.silu(self.norm(x))) * (1.0 + scale) + shift
+        return x + self.linear_2(self.dropout(F.silu(h)))
+
+
+def _blocks(depth: int, channels: int, out_channels: int, embedding: int, dropout: float) -> nn.ModuleList:
+    sizes = [channels] + [out_channels] * depth
+    return nn.ModuleList(
+        ResidualBlock(a, b, embedding, dropout) for a, b in zip(sizes[:-1], sizes[1:], strict=True)
+    )
+
+
+def _run(blocks: nn.ModuleList, h: Tensor, e: Tensor) -> Tensor:
+    for block in blocks:
+        h = block(h, e)
+    return h
+
+
+def _norm(channels: int) -> nn.GroupNorm:
+    """Groups of 8 channels or as near as divides them; never a group of one value per position and channel."""
+    return nn.GroupNorm(math.gcd(channels, max(1, channels // 8)), channels)
+
+
+def _zero(layer: _Layer) -> _Layer:
+    for parameter in layer.parameters():
+        nn.init.zeros_(parameter)
+    return layer

@@ -1,0 +1,200 @@
+"""Families' cards: what a family's TOML file says, checked, and readable without torch."""
+
+from __future__ import annotations
+
+import tomllib
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, replace
+from functools import cache
+from pathlib import Path
+from typing import Any, get_args
+
+from .space import Kind, Parameter, Role, SearchSpace, Value, suggest
+
+HERE = Path(__file__).parent
+LIKELIHOODS = ("none", "exact", "dequantised", "elbo", "importance_weighted", "ode_estimate")
+DATA_KINDS = ("image", "vector", "sequence")
+CONDITIONS = ("none", "label", "image", "text")
+
+_FAMILY_KEYS = {"name", "group", "summary", "class", "kinds", "conditional", "likelihood", "papers", "steps"}
+_TOP_KEYS = {"family", "train", "sample", "training", "training_defaults"}
+_PARAMETER_KEYS = {"type", "low", "high", "scale", "choices", "default", "when", "source", "summary"}
+
+
+class CardError(ValueError):
+    """A TOML file of a family that does not say what it must; the message names file and key."""
+
+
+@dataclass(frozen=True)
+class FamilyCard:
+    """A family as its TOML describes it.
+
+    implementation: "module:Class", relative to `gentune.models` or absolute.
+    likelihood: kind of likelihood for each data kind ("none" where it has none).
+    steps: full training in steps for each data preset (a data set's name, or a data kind); empty for families
+        that train by `fit` alone.
+    space: what is searched. loop: every parameter of the training loop at this family's default.
+    """
+
+    name: str
+    group: str
+    summary: str
+    implementation: str
+    kinds: tuple[str, ...]
+    conditional: str
+    likelihood: Mapping[str, str]
+    papers: tuple[str, ...]
+    steps: Mapping[str, int]
+    space: SearchSpace
+    loop: SearchSpace
+    path: str
+
+    def full_steps(self, data_name: str, data_kind: str) -> int:
+        """Steps of a full training on a data set; 1 for families that train by `fit` alone."""
+        return self.steps.get(data_name, self.steps.get(data_kind, 1))
+
+
+def load_card(path: Path | str) -> FamilyCard:
+    """Reads one family's TOML file. Raises CardError with file, key and reason."""
+    path = Path(path)
+    try:
+        text = path.read_text(encoding="utf-8")
+    except OSError as error:
+        raise CardError(f"{path}: cannot be read: {error.strerror}") from error
+    return parse_card(text, str(path))
+
+
+def parse_card(text: str, where: str) -> FamilyCard:
+    """A card from TOML text; `where` is named in errors."""
+    try:
+        content = tomllib.loads(text)
+    except tomllib.TOMLDecodeError as error:
+        raise CardError(f"{where}: not valid TOML: {error}") from error
+    _refuse_unknown(content, _TOP_KEYS, where, "")
+    family = _table(content, "family", where)
+    _refuse_unknown(family, _FAMILY_KEYS, where, "family.")
+    for key in ("name", "group", "summary", "class", "kinds"):
+        if key not in family:
+            raise CardError(f"{where}: family.{key}: missing")
+    kinds = tuple(_one_of(k, DATA_KINDS, where, "family.kinds") for k in family["kinds"])
+    conditional = _one_of(family.get("conditional", "none"), CONDITIONS, where, "family.conditional")
+    steps = dict(family.get("steps", {}))
+    for preset, count in steps.items():
+        if not isinstance(count, int) or count < 1:
+            raise CardError(f"{where}: family.steps.{preset}: wanted a whole number of at least 1, got {count!r}")
+
+    parameters = [
+        _parameter(name, table, role, where, f"{role}.{name}")
+        for role in ("train", "sample")
+        for name, table in content.get(role, {}).items()
+    ]
+    loop = _loop_parameters(content.get("training_defaults", {}), where)
+    searched = content.get("training", [])
+    for name in searched:
+        if name not in loop:
+            raise CardError(f"{where}: training: unknown parameter {name!r}{suggest(name, loop.names)}")
+    parameters += [p for p in loop if p.name in searched]
+    try:
+        space = SearchSpace(tuple(parameters))
+    except ValueError as error:
+        raise CardError(f"{where}: {error}") from error
+    return FamilyCard(
+        name=family["name"],
+        group=family["group"],
+        summary=family["summary"],
+        implementation=family["class"],
+        kinds=kinds,
+        conditional=conditional,
+        likelihood=_likelihoods(family.get("likelihood", "none"), kinds, where),
+        papers=tuple(family.get("papers", ())),
+        steps=steps,
+        space=space,
+        loop=loop,
+        path=where,
+    )
+
+
+def shipped_cards() -> Iterator[Path]:
+    """The TOML files of the families that come with Gentune."""
+    return (p for p in sorted(HERE.glob("*.toml")) if p.name != "training.toml")
+
+
+@cache
+def _shared_parameters() -> tuple[Parameter, ...]:
+    path = HERE / "training.toml"
+    tables = tomllib.loads(path.read_text(encoding="utf-8"))
+    return tuple(_parameter(name, table, "loop", path.name, name) for name, table in tables.items())
+
+
+def _loop_parameters(defaults: Mapping[str, Value], where: str) -> SearchSpace:
+    shared = _shared_parameters()
+    names = [p.name for p in shared]
+    for name in defaults:
+        if name not in names:
+            raise CardError(f"{where}: training_defaults.{name}: unknown parameter{suggest(name, names)}")
+    try:
+        return SearchSpace(tuple(replace(p, default=defaults.get(p.name, p.default)) for p in shared))
+    except ValueError as error:
+        raise CardError(f"{where}: training_defaults: {error}") from error
+
+
+def _parameter(name: str, table: Any, role: Role, where: str, key: str) -> Parameter:
+    if not isinstance(table, dict):
+        raise CardError(f"{where}: {key}: wanted a table, got {table!r}")
+    _refuse_unknown(table, _PARAMETER_KEYS, where, f"{key}.")
+    for needed in ("type", "default"):
+        if needed not in table:
+            raise CardError(f"{where}: {key}.{needed}: missing")
+    kind: Kind = _one_of(table["type"], get_args(Kind), where, f"{key}.type")  # type: ignore[assignment]
+    scale = _one_of(table.get("scale", "linear"), ("linear", "log"), where, f"{key}.scale")
+    default = table["default"]
+    if kind == "float" and isinstance(default, int) and not isinstance(default, bool):
+        default = float(default)
+    when = {
+        parent: tuple(wanted) if isinstance(wanted, list) else (wanted,)
+        for parent, wanted in table.get("when", {}).items()
+    }
+    try:
+        return Parameter(
+            name=name,
+            kind=kind,
+            default=default,
+            low=table.get("low"),
+            high=table.get("high"),
+            log=scale == "log",
+            choices=tuple(table.get("choices", ())),
+            when=when,
+            role=role,
+            source=table.get("source", ""),
+            summary=table.get("summary", ""),
+        )
+    except (ValueError, TypeError) as error:
+        raise CardError(f"{where}: {key}: {error}") from error
+
+
+def _likelihoods(given: Any, kinds: tuple[str, ...], where: str) -> dict[str, str]:
+    """One likelihood kind for all data kinds, or a table with one for each."""
+    table = given if isinstance(given, dict) else dict.fromkeys(kinds, given)
+    for kind, likelihood in table.items():
+        _one_of(kind, kinds, where, "family.likelihood")
+        _one_of(likelihood, LIKELIHOODS, where, f"family.likelihood.{kind}")
+    return {kind: table.get(kind, "none") for kind in kinds}
+
+
+def _table(content: Mapping[str, Any], key: str, where: str) -> Mapping[str, Any]:
+    table = content.get(key)
+    if not isinstance(table, dict):
+        raise CardError(f"{where}: {key}: the table [{key}] is missing")
+    return table
+
+
+def _refuse_unknown(table: Mapping[str, Any], known: set[str], where: str, prefix: str) -> None:
+    for key in table:
+        if key not in known:
+            raise CardError(f"{where}: {prefix}{key}: unknown key{suggest(key, sorted(known))}")
+
+
+def _one_of(value: Any, known: tuple[str, ...], where: str, key: str) -> str:
+    if value not in known:
+        raise CardError(f"{where}: {key}: {value!r} is not known{suggest(str(value), known)}")
+    return value
