@@ -77,7 +77,9 @@ class Record:
             return f"trial-{self.family}-{self.repeat}-{self.number:04d}"
         if self.role == "final":
             return f"final-{self.family}-{self.repeat}-{self.incumbent}-{self.number:03d}"
-        return f"{self.role}-{self.family}-{self.number:03d}"
+        if self.role == "default":
+            return f"default-{self.family}-{self.number:03d}"
+        return f"reference-{self.family}-{self.split}-{self.number:03d}"
 
     def to_json(self) -> str:
         """One JSON document; NaN and infinities are refused, since JSON has neither."""

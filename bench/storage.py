@@ -1,6 +1,6 @@
 """A run's folder: the frozen study, records and artifacts. Read and written without torch.
 
-    study.toml  records/  store.db  artifacts/  log/  report/  lock
+study.toml  records/  store.db  artifacts/  log/  report/  lock
 """
 
 from __future__ import annotations

@@ -16,15 +16,11 @@ BudgetKind = Literal["trainings", "flops", "seconds"]
 BUDGETS: tuple[BudgetKind, ...] = ("trainings", "flops", "seconds")
 
 # What may differ between the command that began a run and the one that takes it up again.
-NOT_IDENTITY = frozenset({"workers", "devices", "lag"})
+NOT_IDENTITY = frozenset({"workers", "devices"})
 
 
 class StudyFile(BaseModel):
-    """What to compare, under which budget. Exactly one of `trainings`, `flops` and `seconds` is set.
-
-    lag: a proposal of a study sees the results of all its trials but the `lag` latest ones; frozen when the run
-        is created, so that a resumed run goes on with the same proposals.
-    """
+    """What to compare, under which budget. Exactly one of `trainings`, `flops` and `seconds` is set."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
@@ -38,7 +34,6 @@ class StudyFile(BaseModel):
     repeats: int = Field(default=1, ge=1)
     sampler: Literal["bayesian", "random"] = "bayesian"
     seed: int = Field(default=0, ge=0)
-    lag: int = Field(default=0, ge=0)
     plugins: tuple[str, ...] = ()
     store: str | None = None
     workers: int | None = Field(default=None, ge=1)
@@ -68,7 +63,7 @@ class StudyFile(BaseModel):
         return tomli_w.dumps(content)
 
     def is_same_study(self, other: StudyFile) -> bool:
-        """Whether two descriptions lead to the same records (workers, devices and lag do not count)."""
+        """Whether two descriptions lead to the same records (workers and devices do not count)."""
         return self.model_dump(exclude=set(NOT_IDENTITY)) == other.model_dump(exclude=set(NOT_IDENTITY))
 
 

@@ -153,14 +153,10 @@ class StageTraining:
             for weight, average in zip(self._weights, self._average, strict=bool(self._average)):
                 weight.copy_(average)
 
-    def _optimise(
-        self, phase: Phase, optimiser: torch.optim.Optimizer, draw: int
-    ) -> tuple[Tensor, dict[str, Tensor]]:
+    def _optimise(self, phase: Phase, optimiser: torch.optim.Optimizer, draw: int) -> tuple[Tensor, dict[str, Tensor]]:
         batch = self.data[self._batches.indices(draw).to(self.data.x.device)]
-        with torch.autocast(
-            batch.x.device.type, dtype=torch.bfloat16, enabled=self.settings.precision == "bfloat16"
-        ):
-            losses = phase.loss(batch, self._generator)
+        with torch.autocast(batch.x.device.type, dtype=torch.bfloat16, enabled=self.settings.precision == "bfloat16"):
+            losses = self._loss(phase, batch)
         total = losses.total
         if total.ndim != 0:
             raise ValueError(f"the loss of phase {phase.name!r} has shape {tuple(total.shape)}; wanted a scalar")
@@ -173,6 +169,15 @@ class StageTraining:
                 phase.after()
         self._finite &= torch.isfinite(total.detach())
         return total.detach(), {name: value.detach() for name, value in losses.parts.items()}
+
+    def _loss(self, phase: Phase, batch: Batch) -> Losses:
+        try:
+            return phase.loss(batch, self._generator)
+        except Exception as error:
+            # Weights that are no longer finite make a family's own checks fail in ways of their own.
+            if self._finite.item():
+                raise
+            raise DivergedError(f"loss not finite by step {self.step} of {self.horizon}: {error}") from error
 
     def _update_average(self) -> None:
         """Exponential moving average, its early steps shortened so that it forgets the initial weights."""

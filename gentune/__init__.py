@@ -1,1 +1,36 @@
-"""Gentune: tune and compare generative models."""
+"""Gentune: tune and compare generative models under equal budgets, and publish only what holds up.
+
+The public Python interface. Nothing heavy is imported until it is used.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from . import models, testing
+    from .api import Run, compare, load, tune
+    from .bench.proposal import BayesianSampler
+    from .bench.registry import register
+
+__version__ = "0.1.0"
+
+__all__ = ["BayesianSampler", "Run", "compare", "load", "models", "register", "testing", "tune"]
+
+_HOMES = {
+    "BayesianSampler": "bench.proposal",
+    "Run": "api",
+    "compare": "api",
+    "load": "api",
+    "register": "bench.registry",
+    "tune": "api",
+}
+
+
+def __getattr__(name: str) -> Any:
+    if name in ("models", "testing"):
+        return import_module(f".{name}", __name__)
+    if name not in _HOMES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(import_module(f".{_HOMES[name]}", __name__), name)

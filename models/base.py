@@ -11,6 +11,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
+from typing import Any
 
 import torch
 from torch import Generator, Tensor, nn
@@ -197,10 +198,13 @@ class GenerativeModel(Trainable):
         super().__init__()
         self.data = data
 
-    def sample(
-        self, n: int, *, condition: Tensor | None = None, generator: Generator, **settings: object
-    ) -> Tensor:
-        """n samples (n, *data.shape) on the model's device; `condition` has n rows where it is given."""
+    def sample(self, n: int, *args: Any, **kwargs: Any) -> Tensor:
+        """n samples (n, *data.shape) on the model's device. A family's signature is
+
+            def sample(self, n, *, condition=None, generator, **its sampling hyperparameters) -> Tensor
+
+        with n rows of conditions, or None; type checkers take any such signature for an override.
+        """
         raise NotImplementedError(f"{type(self).__name__} does not sample")
 
     @property

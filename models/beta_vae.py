@@ -37,7 +37,7 @@ class BetaVAE(GenerativeModel):
     a fixed variance (Rybkin et al., arXiv:2006.13202). The reported likelihood is the bound at beta = 1.
 
     learning_rate: of Adam. latent_dim: length of z. beta: weight of the KL term. kl_warmup: share of the full
-    training. width: channels at full resolution, 4 w at the lowest; vectors have 4 w hidden units.
+    training. width: w; 2w channels at half resolution, 4w at a quarter; vectors have 4w hidden units.
     depth: blocks at each lower resolution; vectors have depth + 1 hidden layers. weight_decay: decoupled.
     """
 
@@ -45,11 +45,11 @@ class BetaVAE(GenerativeModel):
         self,
         data: DataSpec,
         *,
-        learning_rate: float = 2e-3,
-        latent_dim: int = 16,
+        learning_rate: float = 4e-3,
+        latent_dim: int = 8,
         beta: float = 1.0,
         kl_warmup: float = 0.1,
-        width: int = 32,
+        width: int = 16,
         depth: int = 2,
         weight_decay: float = 1e-5,
     ) -> None:
@@ -60,9 +60,7 @@ class BetaVAE(GenerativeModel):
         self.kl_warmup = kl_warmup
         self.weight_decay = weight_decay
         self.encoder = encoder_for(data, 2 * latent_dim, width=width, depth=depth, family="beta_vae")
-        self.decoder = decoder_for(
-            data, latent_dim, width=width, depth=depth, family="beta_vae", outputs_per_value=2
-        )
+        self.decoder = decoder_for(data, latent_dim, width=width, depth=depth, family="beta_vae", outputs_per_value=2)
 
     def stages(self) -> tuple[Stage, ...]:
         optimiser = Adam(self.learning_rate, weight_decay=self.weight_decay, decay="cosine", final_share=0.05)
@@ -92,7 +90,7 @@ class BetaVAE(GenerativeModel):
         condition: Tensor | None = None,
         generator: Generator,
         temperature: float = 1.0,
-        output: str = "mean",
+        output: str = "sample",
     ) -> Tensor:
         """n samples (n, *data.shape).
 

@@ -26,6 +26,7 @@ class DDPM(GenerativeModel):
     """
 
     abar: Tensor
+    limit: Tensor
     noise_levels = 16  # levels drawn per example for the likelihood bound
 
     def __init__(
@@ -38,7 +39,7 @@ class DDPM(GenerativeModel):
         target: diffusion.Target = "v",
         width: int = 32,
         depth: int = 1,
-        dropout: float = 0.05,
+        dropout: float = 0.0,
         unconditional_probability: float = 0.15,
     ) -> None:
         super().__init__(data)
@@ -47,6 +48,10 @@ class DDPM(GenerativeModel):
         self.unconditional_probability = unconditional_probability
         self.labels = data.classes if data.condition == "label" else 0
         self.register_buffer("abar", diffusion.SCHEDULES[schedule](timesteps))
+        # Estimates of x_0 are clipped to the data's range while sampling; vectors' range is read off the train split.
+        self.register_buffer("limit", torch.full(data.shape, 1.0 if data.kind == "image" else 10.0))
+        self._variance: diffusion.Variance = "posterior" if data.kind == "image" else "forward"
+        self._first = diffusion.first_level(self.abar, data.levels)
         embedding = 4 * width
         self.label_embedding = nn.Embedding(self.labels + 1, embedding)  # the last row: no label
         nn.init.normal_(self.label_embedding.weight, std=0.5)
@@ -66,7 +71,10 @@ class DDPM(GenerativeModel):
 
     def stages(self) -> tuple[Stage, ...]:
         optimiser = Adam(self.learning_rate, warmup_steps=20, decay="cosine", final_share=0.05)
-        return (Stage("training", phases=(Phase("all", self.parameters(), self.loss, optimiser),)),)
+        training = Stage("training", phases=(Phase("all", self.parameters(), self.loss, optimiser),))
+        if self.data.kind == "image":
+            return (training,)
+        return (Stage("range", fit=self._fit_range, depends_on=()), training)
 
     def loss(self, batch: Batch, generator: Generator) -> Losses:
         """Mean squared error of the predicted target at levels drawn uniformly from 1...T.
@@ -94,18 +102,26 @@ class DDPM(GenerativeModel):
         sampler: diffusion.Sampler = "ddim",
         steps: int = 25,
         eta: float = 0.0,
-        guidance_scale: float = 1.5,
+        guidance_scale: float = 1.0,
     ) -> Tensor:
         """n samples; unconditional where `condition` is None, whatever the guidance scale."""
         x = torch.randn(n, *self.data.shape, generator=generator, device=self.device)
         labels = self._label_indices(n, condition)
 
         def denoise(x_t: Tensor, t: Tensor) -> Tensor:
-            return self._guided_x0(x_t, t, labels, 0.0 if condition is None else guidance_scale)
+            x0 = self._guided_x0(x_t, t, labels, 0.0 if condition is None else guidance_scale)
+            return torch.maximum(torch.minimum(x0, self.limit), -self.limit)
 
         with evaluating(self):
             x = diffusion.sample_chain(
-                denoise, x, self.abar, sampler=sampler, steps=steps, eta=eta, generator=generator
+                denoise,
+                x,
+                self.abar,
+                sampler=sampler,
+                steps=steps,
+                eta=eta,
+                variance=self._variance,
+                generator=generator,
             )
         return self.data.to_lattice(x) if self.data.kind == "image" else x
 
@@ -122,23 +138,29 @@ class DDPM(GenerativeModel):
         generator = self.evaluation_generator()
 
         def denoise(x_t: Tensor, t: Tensor) -> Tensor:
-            return self._x0(self._predict(x_t, t, labels), x_t, t)
+            x0 = diffusion.x0_from(self.target, self._predict(x_t, t, labels), x_t, self.abar, t)
+            return x0.clamp(-1.0, 1.0) if self.data.kind == "image" else x0
 
         with evaluating(self):
             kl, drawn = diffusion.stratified_step_kl(
-                denoise, x, self.abar, first=2, count=self.noise_levels - 1, generator=generator
+                denoise,
+                x,
+                self.abar,
+                first=self._first + 1,
+                count=self.noise_levels - 1,
+                variance=self._variance,
+                generator=generator,
             )
             decoded = self._decoder_log_prob(denoise, x, generator)
         bound = decoded - kl - diffusion.prior_kl(x, self.abar)
         return Likelihood(bound, LikelihoodKind.ELBO, samples=drawn + 1)
 
     def _decoder_log_prob(self, denoise: diffusion.Denoiser, x: Tensor, generator: Generator) -> Tensor:
-        """log p(x_0 | x_1) (n,): a Gaussian around the estimate, cut into the lattice's bins for images."""
-        t = torch.ones(x.shape[0], dtype=torch.long, device=x.device)
+        """log p(x_0 | x_t) (n,) at the first level: a Gaussian around the estimate, cut into bins for images."""
+        t = torch.full((x.shape[0],), self._first, device=x.device)
         noise = torch.randn(x.shape, generator=generator, device=x.device)
         mean = denoise(diffusion.diffuse(x, noise, self.abar, t), t)
-        # The posterior's variance is 0 at level 1; beta_1 is Ho et al.'s other choice (section 3.2).
-        deviation = float((1.0 - self.abar[1]).sqrt())
+        deviation = float((1.0 - self.abar[self._first]).sqrt())
         if self.data.levels is None:
             return sum_per_example(torch.distributions.Normal(mean, deviation).log_prob(x))
         k = self.data.to_levels(x)
@@ -154,11 +176,12 @@ class DDPM(GenerativeModel):
         else:
             both = self._predict(torch.cat((x_t, x_t)), torch.cat((t, t)), torch.cat((none, labels)))
             prediction = diffusion.guide(*both.chunk(2), scale)
-        return self._x0(prediction, x_t, t)
+        return diffusion.x0_from(self.target, prediction, x_t, self.abar, t)
 
-    def _x0(self, prediction: Tensor, x_t: Tensor, t: Tensor) -> Tensor:
-        x0 = diffusion.x0_from(self.target, prediction, x_t, self.abar, t)
-        return x0.clamp(-1.0, 1.0) if self.data.kind == "image" else x0
+    def _fit_range(self, data: Batch, generator: Generator) -> float:
+        """The largest magnitude of every number over the train split, and a tenth; returns the operations it took."""
+        self.limit.copy_(1.1 * data.x.abs().amax(dim=0))
+        return 2.0 * data.x.numel()
 
     def _predict(self, x_t: Tensor, t: Tensor, labels: Tensor) -> Tensor:
         return self.network(x_t, t.to(x_t.dtype) / self.timesteps, self.label_embedding(labels))

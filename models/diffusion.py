@@ -23,6 +23,7 @@ from .likelihoods import sum_per_example
 Denoiser = Callable[[Tensor, Tensor], Tensor]
 Target = Literal["noise", "v", "x0"]
 Sampler = Literal["ddpm", "ddim"]
+Variance = Literal["posterior", "forward"]
 
 
 # Noise schedules
@@ -140,13 +141,29 @@ def posterior(x0: Tensor, x_t: Tensor, abar: Tensor, s: Tensor, t: Tensor) -> tu
     return mean, variance.to(x_t.dtype).view(shape)
 
 
-def ddpm_step(x_t: Tensor, x0: Tensor, z: Tensor, abar: Tensor, s: Tensor, t: Tensor) -> Tensor:
-    """One ancestral step from level t to s with standard normal z; the variance is the posterior's.
+def step_variance(variance: Variance, abar: Tensor, s: Tensor, t: Tensor, like: Tensor) -> Tensor:
+    """Variance (n, 1, ...) of an ancestral step: the posterior's, or the forward kernel's 1 - abar_t / abar_s.
+
+    They are the least and the largest that can be right: the first where x_0 can be told from x_t, as it can for
+    data on a lattice at little noise, the second where x_0 has a smooth density at that scale.
+
+    References: Ho et al., arXiv:2006.11239, section 3.2.
+    """
+    if variance == "posterior":
+        return posterior(like, like, abar, s, t)[1]
+    return (1.0 - abar[t] / abar[s]).to(like.dtype).view((-1,) + (1,) * (like.dim() - 1))
+
+
+def ddpm_step(
+    x_t: Tensor, x0: Tensor, z: Tensor, abar: Tensor, s: Tensor, t: Tensor, variance: Variance = "posterior"
+) -> Tensor:
+    """One ancestral step from level t to s with standard normal z; the step to level 0 adds no noise.
 
     References: Ho et al., arXiv:2006.11239, algorithm 2.
     """
-    mean, variance = posterior(x0, x_t, abar, s, t)
-    return mean + variance.sqrt() * z
+    mean, _ = posterior(x0, x_t, abar, s, t)
+    noisy = (s > 0).to(x_t.dtype).view((-1,) + (1,) * (x_t.dim() - 1))
+    return mean + noisy * step_variance(variance, abar, s, t, x_t).sqrt() * z
 
 
 def ddim_step(x_t: Tensor, x0: Tensor, z: Tensor, abar: Tensor, s: Tensor, t: Tensor, eta: float) -> Tensor:
@@ -178,9 +195,13 @@ def sample_chain(
     sampler: Sampler,
     steps: int,
     eta: float,
+    variance: Variance = "posterior",
     generator: Generator,
 ) -> Tensor:
-    """From noise x ~ N(0, I) (n, ...) at level T down to level 0 in `steps` steps."""
+    """From noise x ~ N(0, I) (n, ...) at level T down to level 0 in `steps` steps.
+
+    eta belongs to the DDIM sampler, variance to the ancestral one.
+    """
     n = x.shape[0]
     levels = strided_levels(abar.shape[0] - 1, steps)
     for start, end in zip(levels[:-1], levels[1:], strict=True):
@@ -188,7 +209,10 @@ def sample_chain(
         s = torch.full((n,), end, device=x.device)
         z = torch.randn(x.shape, generator=generator, device=x.device)
         x0 = denoise(x, t)
-        x = ddpm_step(x, x0, z, abar, s, t) if sampler == "ddpm" else ddim_step(x, x0, z, abar, s, t, eta)
+        if sampler == "ddpm":
+            x = ddpm_step(x, x0, z, abar, s, t, variance)
+        else:
+            x = ddim_step(x, x0, z, abar, s, t, eta)
     return x
 
 
@@ -205,16 +229,22 @@ def prior_kl(x0: Tensor, abar: Tensor) -> Tensor:
     return sum_per_example(0.5 * (share * x0**2 - share - log_variance))
 
 
-def step_kl(x0: Tensor, estimate: Tensor, abar: Tensor, t: Tensor) -> Tensor:
-    """KL(q(x_(t-1) | x_t, x_0) || p(x_(t-1) | x_t)) in nats, (n,), for t >= 2 and p with the posterior's variance.
+def step_kl(x0: Tensor, estimate: Tensor, abar: Tensor, t: Tensor, variance: Variance = "posterior") -> Tensor:
+    """KL(q(x_(t-1) | x_t, x_0) || p(x_(t-1) | x_t)) in nats, (n,), for t >= 2.
 
-    Both are Gaussian with one variance, so it is (SNR(t-1) - SNR(t)) / 2 |x_0 - estimate|^2, SNR = abar / (1 - abar).
+    Both are Gaussian; q's variance is the posterior's, p's as `variance` says.
 
-    References: Ho et al., arXiv:2006.11239, equations 5 and 8; Kingma et al., arXiv:2107.00630, equation 13.
+    References: Ho et al., arXiv:2006.11239, equations 5 and 8.
     """
-    ratio = abar / (1.0 - abar)  # infinite at level 0, which t >= 2 does not reach
-    weight = 0.5 * (ratio[t - 1] - ratio[t])
-    return weight.to(x0.dtype) * sum_per_example((x0 - estimate) ** 2)
+    alpha = abar[t] / abar[t - 1]
+    ratio = (1.0 - abar[t - 1]) / (1.0 - abar[t])  # q's variance over the forward kernel's
+    # Means differ by sqrt(abar_(t-1)) beta_t / (1 - abar_t) times the error.
+    over_forward = abar[t - 1] * (1.0 - alpha) / (1.0 - abar[t]) ** 2
+    error = sum_per_example((x0 - estimate) ** 2)
+    if variance == "posterior":
+        return (0.5 * over_forward / ratio).to(x0.dtype) * error
+    spread = 0.5 * (ratio - 1.0 - ratio.log()) * x0[0].numel()
+    return spread.to(x0.dtype) + (0.5 * over_forward).to(x0.dtype) * error
 
 
 def strata(first: int, last: int, count: int) -> list[tuple[int, int]]:
@@ -229,7 +259,14 @@ def strata(first: int, last: int, count: int) -> list[tuple[int, int]]:
 
 
 def stratified_step_kl(
-    denoise: Denoiser, x0: Tensor, abar: Tensor, *, first: int, count: int, generator: Generator
+    denoise: Denoiser,
+    x0: Tensor,
+    abar: Tensor,
+    *,
+    first: int,
+    count: int,
+    variance: Variance = "posterior",
+    generator: Generator,
 ) -> tuple[Tensor, int]:
     """An unbiased estimate (n,) of the sum of `step_kl` over t = first...T, and the levels drawn per example.
 
@@ -243,7 +280,7 @@ def stratified_step_kl(
         t = low + (draw * (high - low)).long().clamp(max=high - low - 1)
         noise = torch.randn(x0.shape, generator=generator, device=x0.device)
         estimate = denoise(diffuse(x0, noise, abar, t), t)
-        total += (high - low) * step_kl(x0, estimate, abar, t)
+        total += (high - low) * step_kl(x0, estimate, abar, t, variance)
     return total, len(runs)
 
 
@@ -267,3 +304,15 @@ def discretised_gaussian_log_prob(k: Tensor, mean: Tensor, deviation: float, lev
     below = torch.special.log_ndtr(centre + half / deviation)
     above = torch.special.log_ndtr(-(centre - half / deviation))
     return torch.where(first, below, torch.where(last, above, middle))
+
+
+def first_level(abar: Tensor, levels: int | None, share: float = 0.5) -> int:
+    """The level from which data on a lattice are decoded: the last whose noise is under `share` of the spacing.
+
+    At least 1, which is the paper's choice and what continuous data and fine lattices get. Below that level an
+    example's noise no longer hides its levels, and steps there would only add cost to the bound.
+    """
+    if levels is None:
+        return 1
+    below = (1.0 - abar).sqrt() < share * 2.0 / (levels - 1)
+    return max(1, int(below.sum()) - 1)

@@ -156,8 +156,11 @@ class GaussianMixture(GenerativeModel):
 
     def _operations(self, n: int, iterations: int) -> float:
         k, d = self.components, self.data.dimensions
-        return iterations * {
-            "full": 4.0 * n * k * d**2 + 4 / 3 * k * d**3,
-            "tied": 2.0 * n * k * d**2 + 2.0 * n * d**2 + 4 / 3 * d**3,
-            "diag": 10.0 * n * k * d,
-        }[self.covariance]
+        return (
+            iterations
+            * {
+                "full": 4.0 * n * k * d**2 + 4 / 3 * k * d**3,
+                "tied": 2.0 * n * k * d**2 + 2.0 * n * d**2 + 4 / 3 * d**3,
+                "diag": 10.0 * n * k * d,
+            }[self.covariance]
+        )

@@ -1,12 +1,13 @@
 """Small network blocks that several families share.
 
 Shapes: n examples, C channels, H x W pixels (both divisible by 4), w = `width`. The convolutional pair walks
-between the image and a map of 4w channels at a quarter of the resolution; the perceptron serves vectors.
+between the image and a map of 4w channels at a quarter of its sides; the perceptron serves vectors.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
+from itertools import pairwise
 from typing import cast
 
 from torch import Tensor, nn
@@ -44,7 +45,7 @@ class Perceptron(nn.Sequential):
     ) -> None:
         sizes = [inputs] + [hidden] * layers
         blocks: list[nn.Module] = []
-        for size, following in zip(sizes, sizes[1:], strict=False):
+        for size, following in pairwise(sizes):
             blocks += [nn.Linear(size, following), activation()]
         super().__init__(*blocks, nn.Linear(sizes[-1], outputs))
 
@@ -52,28 +53,27 @@ class Perceptron(nn.Sequential):
 class ResidualBlock(nn.Module):
     """x + conv(act(conv(act(x)))), 3 x 3 with `channels` in and out (He et al., arXiv:1603.05027).
 
-    normalise: group normalisation (arXiv:1803.08494) before each activation; it mixes no examples, so it suits
-    any batch size and the per-example gradient penalty of arXiv:1704.00028.
+    The second convolution starts at zero, so that the block starts as the identity, whatever the depth.
     """
 
-    def __init__(self, channels: int, *, activation: Activation = nn.SiLU, normalise: bool = False) -> None:
+    def __init__(self, channels: int, *, activation: Activation = nn.SiLU) -> None:
         super().__init__()
-        blocks: list[nn.Module] = []
-        for _ in range(2):
-            if normalise:
-                blocks.append(group_norm(channels))
-            blocks += [activation(), nn.Conv2d(channels, channels, 3, padding=1)]
-        self.body = nn.Sequential(*blocks)
-        last = cast(nn.Conv2d, self.body[-1])
-        nn.init.zeros_(last.weight)  # starts as the identity, whatever the depth
-        nn.init.zeros_(cast(Tensor, last.bias))
+        self.first = nn.Conv2d(channels, channels, 3, padding=1)
+        self.second = nn.Conv2d(channels, channels, 3, padding=1)
+        self.activation = activation()
+        self.start_at_identity()
+
+    def start_at_identity(self) -> None:
+        for parameter in self.second.parameters():
+            nn.init.zeros_(parameter)
 
     def forward(self, x: Tensor) -> Tensor:
-        return x + self.body(x)
+        return x + self.second(self.activation(self.first(self.activation(x))))
 
 
 class ConvEncoder(nn.Module):
-    """Images (n, C, H, W) to features (n, outputs): two strided convolutions, w -> 2w -> 4w channels.
+    """Images (n, C, H, W) to features (n, outputs): two strided convolutions, to 2w and 4w channels (DCGAN's
+    plan, arXiv:1511.06434); none at full resolution, where double backward would cost the most.
 
     depth: blocks at each of the two lower resolutions, the strided one included.
     """
@@ -86,20 +86,16 @@ class ConvEncoder(nn.Module):
         width: int,
         depth: int,
         activation: Activation = nn.SiLU,
-        normalise: bool = False,
     ) -> None:
         super().__init__()
         channels, height, side = shape
-        blocks: list[nn.Module] = [nn.Conv2d(channels, width, 3, padding=1)]
-        for inside, outside in ((width, 2 * width), (2 * width, 4 * width)):
-            blocks += [activation(), nn.Conv2d(inside, outside, 4, stride=2, padding=1)]
-            blocks += [
-                ResidualBlock(outside, activation=activation, normalise=normalise) for _ in range(depth - 1)
-            ]
-        if normalise:
-            blocks.append(group_norm(4 * width))
+        blocks: list[nn.Module] = []
+        for inside, outside in ((channels, 2 * width), (2 * width, 4 * width)):
+            blocks.append(nn.Conv2d(inside, outside, 4, stride=2, padding=1))
+            blocks += [ResidualBlock(outside, activation=activation) for _ in range(depth - 1)]
+            blocks.append(activation())
         features = 4 * width * (height // DOWN_SAMPLING) * (side // DOWN_SAMPLING)
-        self.body = nn.Sequential(*blocks, activation(), nn.Flatten(), nn.Linear(features, outputs))
+        self.body = nn.Sequential(*blocks, nn.Flatten(), nn.Linear(features, outputs))
 
     def forward(self, x: Tensor) -> Tensor:
         return self.body(x)
@@ -120,7 +116,6 @@ class ConvDecoder(nn.Module):
         width: int,
         depth: int,
         activation: Activation = nn.SiLU,
-        normalise: bool = False,
     ) -> None:
         super().__init__()
         channels, height, side = shape
@@ -130,11 +125,7 @@ class ConvDecoder(nn.Module):
             nn.Unflatten(1, lowest),  # (n, 4w, H/4, W/4)
         ]
         for inside, outside in ((4 * width, 2 * width), (2 * width, width)):
-            blocks += [
-                ResidualBlock(inside, activation=activation, normalise=normalise) for _ in range(depth - 1)
-            ]
-            if normalise:
-                blocks.append(group_norm(inside))
+            blocks += [ResidualBlock(inside, activation=activation) for _ in range(depth - 1)]
             blocks += [
                 activation(),
                 nn.Upsample(scale_factor=2, mode="nearest"),
@@ -146,9 +137,19 @@ class ConvDecoder(nn.Module):
         return self.body(features)
 
 
-def group_norm(channels: int) -> nn.GroupNorm:
-    """Group normalisation with the largest number of groups, at most 8, that divides `channels`."""
-    return nn.GroupNorm(max(g for g in range(1, 9) if channels % g == 0), channels)
+def he_initialise(network: nn.Module) -> None:
+    """Normal weights that keep the signal's variance through rectifiers, and no biases (arXiv:1502.01852).
+
+    Torch's own initialisation shrinks the signal in every layer; a generator then starts all but blind to its
+    codes and collapses.
+    """
+    for module in network.modules():
+        if isinstance(module, (nn.Conv2d, nn.Linear)):
+            nn.init.kaiming_normal_(module.weight, nonlinearity="relu")
+            nn.init.zeros_(cast(Tensor, module.bias))
+    for module in network.modules():
+        if isinstance(module, ResidualBlock):
+            module.start_at_identity()
 
 
 def encoder_for(
@@ -159,7 +160,6 @@ def encoder_for(
     depth: int,
     family: str,
     activation: Activation = nn.SiLU,
-    normalise: bool = False,
 ) -> nn.Module:
     """Examples (n, *spec.shape) to (n, outputs): convolutional for images, a perceptron for vectors.
 
@@ -175,9 +175,7 @@ def encoder_for(
             activation=activation,
         )
     shape = image_shape(spec, family)
-    return ConvEncoder(
-        shape, outputs, width=width, depth=depth, activation=activation, normalise=normalise
-    )
+    return ConvEncoder(shape, outputs, width=width, depth=depth, activation=activation)
 
 
 def decoder_for(
@@ -189,7 +187,6 @@ def decoder_for(
     family: str,
     outputs_per_value: int = 1,
     activation: Activation = nn.SiLU,
-    normalise: bool = False,
 ) -> nn.Module:
     """Codes (n, inputs) to (n, outputs_per_value * C, H, W) or (n, outputs_per_value * D); see `encoder_for`."""
     require_kind(spec, family)
@@ -203,6 +200,4 @@ def decoder_for(
         )
     channels, height, side = image_shape(spec, family)
     shape = (outputs_per_value * channels, height, side)
-    return ConvDecoder(
-        inputs, shape, width=width, depth=depth, activation=activation, normalise=normalise
-    )
+    return ConvDecoder(inputs, shape, width=width, depth=depth, activation=activation)

@@ -48,7 +48,7 @@ def discretised_logistic_log_prob(k: Tensor, mean: Tensor, log_scale: Tensor, le
 
     References: Salimans et al., "PixelCNN++", arXiv:1701.05517, equation 2.
     """
-    x = k * (2.0 / (levels - 1)) - 1.0
+    x = k.to(mean.dtype) * (2.0 / (levels - 1)) - 1.0
     half = 1.0 / (levels - 1)
     inverse_scale = torch.exp(-log_scale)
     upper = (x + half - mean) * inverse_scale

@@ -48,9 +48,7 @@ class UNet(nn.Module):
     embedding: features of the condition vector.
     """
 
-    def __init__(
-        self, shape: tuple[int, ...], *, width: int, depth: int, dropout: float, embedding: int
-    ) -> None:
+    def __init__(self, shape: tuple[int, ...], *, width: int, depth: int, dropout: float, embedding: int) -> None:
         super().__init__()
         channels, height, breadth = shape
         if height % 4 or breadth % 4:
@@ -169,9 +167,7 @@ class _DenseBlock(nn.Module):
 
 def _blocks(depth: int, channels: int, out_channels: int, embedding: int, dropout: float) -> nn.ModuleList:
     sizes = [channels] + [out_channels] * depth
-    return nn.ModuleList(
-        ResidualBlock(a, b, embedding, dropout) for a, b in zip(sizes[:-1], sizes[1:], strict=True)
-    )
+    return nn.ModuleList(ResidualBlock(a, b, embedding, dropout) for a, b in zip(sizes[:-1], sizes[1:], strict=True))
 
 
 def _run(blocks: nn.ModuleList, h: Tensor, e: Tensor) -> Tensor:

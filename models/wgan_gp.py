@@ -14,7 +14,7 @@ from torch import Generator, Tensor, nn
 
 from .base import Adam, Batch, GenerativeModel, Losses, Phase, Stage
 from .data_spec import DataSpec
-from .layers import decoder_for, encoder_for
+from .layers import decoder_for, encoder_for, he_initialise
 
 
 class WGANGP(GenerativeModel):
@@ -28,7 +28,7 @@ class WGANGP(GenerativeModel):
     One step is `discriminator_steps` critic steps and one generator step; Adam has betas (beta1, 0.9).
 
     learning_rate_generator, learning_rate_discriminator: of Adam. latent_dim: length of z.
-    width: channels at full resolution, 4 w at the lowest; vectors have 4 w hidden units.
+    width: w; 2w channels at half resolution, 4w at a quarter; vectors have 4w hidden units.
     depth: blocks at each lower resolution; vectors have depth + 1 hidden layers. gradient_penalty: lambda.
     """
 
@@ -36,13 +36,13 @@ class WGANGP(GenerativeModel):
         self,
         data: DataSpec,
         *,
-        learning_rate_generator: float = 1e-3,
-        learning_rate_discriminator: float = 1e-3,
+        learning_rate_generator: float = 3e-3,
+        learning_rate_discriminator: float = 3e-3,
         beta1: float = 0.0,
         discriminator_steps: int = 2,
-        gradient_penalty: float = 10.0,
+        gradient_penalty: float = 1.0,
         latent_dim: int = 32,
-        width: int = 24,
+        width: int = 16,
         depth: int = 1,
     ) -> None:
         super().__init__(data)
@@ -54,9 +54,9 @@ class WGANGP(GenerativeModel):
         self.latent_dim = latent_dim
         leaky = partial(nn.LeakyReLU, 0.2)
         self.critic = encoder_for(data, 1, width=width, depth=depth, family="wgan_gp", activation=leaky)
-        self.generator = decoder_for(
-            data, latent_dim, width=width, depth=depth, family="wgan_gp", activation=nn.ReLU
-        )
+        self.generator = decoder_for(data, latent_dim, width=width, depth=depth, family="wgan_gp", activation=nn.ReLU)
+        he_initialise(self.critic)
+        he_initialise(self.generator)
 
     def stages(self) -> tuple[Stage, ...]:
         betas = (self.beta1, 0.9)
@@ -81,9 +81,7 @@ class WGANGP(GenerativeModel):
             fake = self.decode(self._codes(len(batch), generator))
         distance = self.critic(batch.x).float().mean() - self.critic(fake).float().mean()
         penalty = self._penalty(batch.x, fake, generator)
-        return Losses(
-            self.gradient_penalty * penalty - distance, {"distance": distance, "gradient_penalty": penalty}
-        )
+        return Losses(self.gradient_penalty * penalty - distance, {"distance": distance, "gradient_penalty": penalty})
 
     def generator_loss(self, batch: Batch, generator: Generator) -> Losses:
         """-E D(G(z)) on as many codes as the batch has examples."""

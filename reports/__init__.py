@@ -1,0 +1,7 @@
+"""What people read: standings, leaderboard files, plots and the page. Reads records and artifacts; imports no torch."""
+
+from .formats import text_table
+from .leaderboard import Leaderboard, write_leaderboard
+from .page import FORMATS, write_report
+
+__all__ = ["FORMATS", "Leaderboard", "text_table", "write_leaderboard", "write_report"]

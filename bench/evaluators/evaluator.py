@@ -1,0 +1,80 @@
+"""A frozen feature network with a name and a fingerprint."""
+
+from __future__ import annotations
+
+import copy
+from dataclasses import dataclass
+from typing import Protocol, cast
+
+import torch
+from torch import Tensor, nn
+
+from .networks import FeatureNetwork
+
+_CHUNK = 512
+
+
+@dataclass(frozen=True)
+class Features:
+    """What an evaluator sees: features (n, d) and, from classifiers, probabilities (n, classes); float64, CPU."""
+
+    features: Tensor
+    probabilities: Tensor | None = None
+
+
+class _Network(Protocol):
+    def features(self, x: Tensor) -> Tensor: ...
+
+
+class Evaluator:
+    """Turns examples into features and, where it is a classifier, into class probabilities.
+
+    It computes in float64 whatever the network was trained in, so that figures agree between devices and do not
+    depend on the size of the chunks but for round-off of about 1e-13 of the features' size.
+
+    name: as in `evaluators_for`.
+    fingerprint: changes with the data, the code, the settings and the weights.
+    accuracy: on the validation split; None where it does not classify.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        fingerprint: str,
+        network: nn.Module,
+        *,
+        accuracy: float | None = None,
+        device: torch.device | str = "cpu",
+    ) -> None:
+        self.name = name
+        self.fingerprint = fingerprint
+        self.accuracy = accuracy
+        self.device = torch.device(device)
+        self._module = copy.deepcopy(network).to(self.device, torch.float64).eval().requires_grad_(False)
+
+    def __repr__(self) -> str:
+        return f"Evaluator({self.name!r}, fingerprint={self.fingerprint!r}, accuracy={self.accuracy})"
+
+    def to(self, device: torch.device | str) -> Evaluator:
+        """The same evaluator, computing on another device."""
+        return Evaluator(self.name, self.fingerprint, self._module, accuracy=self.accuracy, device=device)
+
+    def features(self, x: Tensor) -> Tensor:
+        """Features (n, d) of examples (n, *spec.shape) that lie on any device."""
+        return self.describe(x).features
+
+    def probabilities(self, x: Tensor) -> Tensor | None:
+        """Class probabilities (n, classes); None where the evaluator does not classify."""
+        return self.describe(x).probabilities
+
+    @torch.no_grad()
+    def describe(self, x: Tensor, *, chunk: int = _CHUNK) -> Features:
+        """Both in one pass, `chunk` examples at a time."""
+        classifier = self._module if isinstance(self._module, FeatureNetwork) and self._module.classifies else None
+        features, probabilities = [], []
+        for part in x.split(chunk):
+            seen = cast(_Network, self._module).features(part.to(self.device, torch.float64))  # (c, d)
+            features.append(seen.cpu())
+            if classifier is not None:
+                probabilities.append(classifier.logits_from_features(seen).softmax(dim=1).cpu())
+        return Features(torch.cat(features), torch.cat(probabilities) if classifier is not None else None)

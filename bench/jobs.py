@@ -1,0 +1,76 @@
+"""What a worker is asked to do: small frozen descriptions that travel between processes. Free of torch."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from ..search_spaces.space import Value
+from .records import Role
+
+
+@dataclass(frozen=True)
+class TrialJob:
+    """One training, sampling and measurement, written down as one record.
+
+    family: the registered family that is trained; label: the name on the record, where that differs.
+    params: the setting; what it leaves out stays at the family's defaults.
+    split: what is scored on. seed: of the training; the samples' seed is derived from it.
+    cost, operations: as counted before the start; a measured budget leaves cost at 0.
+    deadline: seconds that the training may take, under a measured budget.
+    keep_model, keep_samples: whether weights and a picture or points of samples are kept as artifacts.
+    """
+
+    folder: str
+    role: Role
+    family: str
+    number: int
+    seed: int
+    split: str
+    data: str
+    params: Mapping[str, Value]
+    objective: tuple[str, ...]
+    label: str | None = None
+    repeat: int = 0
+    incumbent: int = 0
+    trial: int | None = None
+    origin: str = ""
+    cost: float = 0.0
+    operations: Mapping[str, float] = field(default_factory=dict)
+    budget: str = "trainings"
+    deadline: float | None = None
+    keep_model: bool = False
+    keep_samples: bool = False
+    second_evaluator: bool = False
+    plugins: tuple[str, ...] = ()
+    cache: str = ""
+    attempts: int = 1
+    device: str = "cpu"  # set by the scheduler
+
+
+@dataclass(frozen=True)
+class FloorJob:
+    """Real examples of one split scored against those of another: the floor of every sample metric."""
+
+    folder: str
+    data: str
+    split: str
+    against: str
+    cache: str
+    number: int = 0
+    attempts: int = 1
+    device: str = "cpu"
+
+
+@dataclass(frozen=True)
+class EvaluatorJob:
+    """Training of an evaluator, unless the cache holds it."""
+
+    data: str
+    evaluator: str
+    cache: str
+    attempts: int = 1
+    device: str = "cpu"
+
+
+Job = TrialJob | FloorJob | EvaluatorJob

@@ -1,0 +1,50 @@
+"""Whether samples are what was asked for."""
+
+from __future__ import annotations
+
+import math
+
+import torch
+from torch import Tensor
+
+from .base import NORMAL_95, MetricValue, UndefinedError
+
+
+def condition_accuracy(generated_probabilities: Tensor, conditions: Tensor) -> MetricValue:
+    """Share of samples whose most probable class is the label that they were asked for; higher is better.
+
+    The 95% interval is Wilson's.
+
+    References: Shmelkov et al., arXiv:1807.09499 (GAN-test); Wilson,
+        doi:10.1080/01621459.1927.10502953.
+    """
+    if generated_probabilities.ndim != 2 or conditions.shape != generated_probabilities.shape[:1]:
+        raise ValueError(
+            f"probabilities of shape {tuple(generated_probabilities.shape)} and conditions of shape "
+            f"{tuple(conditions.shape)}; wanted (n, classes) and (n,)"
+        )
+    n, classes = generated_probabilities.shape
+    if classes < 2:
+        raise UndefinedError("needs at least 2 classes")
+    if n < 1:
+        raise UndefinedError("needs at least 1 sample, got 0")
+    if not generated_probabilities.isfinite().all():
+        raise UndefinedError("probabilities are not finite")
+    asked = conditions.detach().to("cpu", torch.int64)
+    if int(asked.min()) < 0 or int(asked.max()) >= classes:
+        raise ValueError(f"conditions from {int(asked.min())} to {int(asked.max())}; wanted 0 to {classes - 1}")
+    hits = int((generated_probabilities.detach().cpu().argmax(dim=1) == asked).sum())
+    low, high = wilson_interval(hits, n)
+    return MetricValue(hits / n, low, high)
+
+
+def wilson_interval(hits: int, n: int, z: float = NORMAL_95) -> tuple[float, float]:
+    """Where |p̂ - p| = z √(p(1-p)/n): the score interval of a share of `hits` in `n`.
+
+    References: Wilson, doi:10.1080/01621459.1927.10502953.
+    """
+    share = hits / n
+    centre = (share + z**2 / (2 * n)) / (1 + z**2 / n)
+    margin = z * math.sqrt(share * (1 - share) / n + z**2 / (4 * n**2)) / (1 + z**2 / n)
+    # At no hits and at all hits the bound is 0 or 1 itself, which round-off would miss.
+    return (0.0 if hits == 0 else centre - margin), (1.0 if hits == n else centre + margin)

@@ -1,0 +1,147 @@
+"""The built-in metrics. Their cards cost no torch; loading an implementation does."""
+
+from __future__ import annotations
+
+from .base import Direction, MetricCard
+
+_FEATURES = ("generated_features", "real_features")
+
+
+def _card(
+    name: str,
+    group: str,
+    direction: Direction,
+    unit: str,
+    needs: tuple[str, ...],
+    implementation: str,
+    summary: str,
+) -> MetricCard:
+    return MetricCard(name, group, direction, unit, needs, summary, f"{implementation}:{name}")
+
+
+_CARDS = (
+    _card(
+        "fid",
+        "quality",
+        "lower",
+        "squared feature distance",
+        _FEATURES,
+        "fidelity",
+        "Fréchet distance between Gaussians fitted to generated and real features; biased upwards at small n.",
+    ),
+    _card(
+        "kid",
+        "quality",
+        "lower",
+        "squared MMD (cubic kernel)",
+        (*_FEATURES, "seed"),
+        "fidelity",
+        "Kernel distance between generated and real features; unbiased, so it may be slightly negative.",
+    ),
+    _card(
+        "inception_score",
+        "quality",
+        "higher",
+        "effective classes",
+        ("generated_probabilities", "seed"),
+        "fidelity",
+        "Whether single samples look like one class and all together like many; blind to the real data.",
+    ),
+    _card(
+        "mmd",
+        "quality",
+        "lower",
+        "squared MMD (Gaussian kernels)",
+        _FEATURES,
+        "mmd",
+        "Kernel distance with bandwidths set by the real features; unbiased, so it may be slightly negative.",
+    ),
+    _card(
+        "kl_to_truth",
+        "quality",
+        "lower",
+        "nats",
+        ("likelihood", "spec", "true_log_density"),
+        "likelihood",
+        "Divergence from the true density to the model, where the truth is known.",
+    ),
+    _card(
+        "precision",
+        "diversity",
+        "higher",
+        "share",
+        _FEATURES,
+        "fidelity",
+        "Share of generated samples that lie within the real ones' neighbourhoods.",
+    ),
+    _card(
+        "recall",
+        "diversity",
+        "higher",
+        "share",
+        _FEATURES,
+        "fidelity",
+        "Share of real examples that lie within the generated ones' neighbourhoods.",
+    ),
+    _card(
+        "density",
+        "diversity",
+        "higher",
+        "ratio",
+        _FEATURES,
+        "manifold",
+        "How many real neighbourhoods a generated sample falls into, against what is expected; may exceed 1.",
+    ),
+    _card(
+        "coverage",
+        "diversity",
+        "higher",
+        "share",
+        _FEATURES,
+        "manifold",
+        "Share of real examples with a generated sample in their neighbourhood.",
+    ),
+    _card(
+        "nll",
+        "likelihood",
+        "lower",
+        "nats",
+        ("likelihood", "spec"),
+        "likelihood",
+        "Mean negative log-likelihood of held-out examples, in original units.",
+    ),
+    _card(
+        "bits_per_dim",
+        "likelihood",
+        "lower",
+        "bits/dim",
+        ("likelihood", "spec"),
+        "likelihood",
+        "Negative log-likelihood of an image's levels, in bits for each number of it.",
+    ),
+    _card(
+        "condition_accuracy",
+        "alignment",
+        "higher",
+        "share",
+        ("generated_probabilities", "conditions"),
+        "alignment",
+        "Share of generated samples that the evaluator takes for the class that was asked for.",
+    ),
+    _card("train_seconds", "cost", "lower", "s", ("cost",), "cost", "Measured time of the training."),
+    _card("sample_seconds", "cost", "lower", "s", ("cost",), "cost", "Measured time of drawing the samples."),
+    _card("samples_per_second", "cost", "higher", "samples/s", ("cost",), "cost", "Samples drawn in each second."),
+    _card("parameters", "cost", "lower", "parameters", ("cost",), "cost", "Trained numbers in the model."),
+    _card("peak_memory", "cost", "lower", "bytes", ("cost",), "cost", "Largest memory held during the trial."),
+    _card(
+        "flops",
+        "cost",
+        "lower",
+        "operations",
+        ("cost",),
+        "cost",
+        "Floating-point operations of training and sampling, counted.",
+    ),
+)
+
+METRICS: dict[str, MetricCard] = {card.name: card for card in _CARDS}

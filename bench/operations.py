@@ -1,0 +1,80 @@
+"""Counting floating-point operations: what a setting costs, whatever machine it runs on.
+
+torch's counter sees matrix products, convolutions and attention, forwards and backwards; these are all but a
+little of the work of a neural network.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.utils.flop_counter import FlopCounterMode
+
+from ..models.base import Batch, GenerativeModel, Stage, Trainable
+from .seeds import derive
+from .training import LoopSettings, StageTraining
+
+_SMALL = (2, 4)  # batch sizes at which a step is counted; operations are affine in the batch size
+
+
+@dataclass(frozen=True)
+class Operations:
+    """Counted operations of a full training and of one sample; `fits` where training is (also) by `fit`."""
+
+    train: float
+    per_sample: float
+    fits: bool
+
+    def total(self, samples: int) -> float:
+        """Of the training and of `samples` samples."""
+        return self.train + samples * self.per_sample
+
+
+def count_operations(
+    build: Callable[[], GenerativeModel],
+    data: Batch,
+    loop: LoopSettings,
+    *,
+    steps: int,
+    sampling: Mapping[str, Any],
+    conditional: bool,
+) -> Operations:
+    """Counts one training step of each stage and one sampling, on the CPU, and scales them up.
+
+    build: makes the model anew. data: some training examples. steps: of the full training.
+    sampling: keyword arguments of `sample`. conditional: whether samples are drawn with conditions.
+    """
+    model = build()
+    train, fits = 0.0, False
+    for stage in model.stages():
+        if stage.fit is not None:
+            fits = True
+            continue
+        low, high = (_count_step(model, stage, data, n) for n in _SMALL)
+        slope = (high - low) / (_SMALL[1] - _SMALL[0])
+        per_step = low + slope * (loop.batch_size - _SMALL[0])
+        train += per_step * max(1, round(stage.share * steps))
+    if fits:
+        return Operations(train, 0.0, True)  # before its fit a model has nothing to sample from
+    condition = data.condition[: _SMALL[0]] if conditional and data.condition is not None else None
+    return Operations(train, _count_sampling(model, condition, sampling) / _SMALL[0], False)
+
+
+def _count_step(model: Trainable, stage: Stage, data: Batch, batch_size: int) -> float:
+    settings = LoopSettings(batch_size=batch_size)
+    training = StageTraining(model, stage, data[: 4 * _SMALL[1]], settings, horizon=1, seed=derive(0, stage.name))
+    with torch.random.fork_rng(devices=[]), FlopCounterMode(display=False) as counter:
+        for _ in training.advance(1):
+            pass
+    return float(counter.get_total_flops())
+
+
+def _count_sampling(model: GenerativeModel, condition: Tensor | None, sampling: Mapping[str, Any]) -> float:
+    model.eval()
+    with torch.no_grad(), FlopCounterMode(display=False) as counter:
+        model.sample(_SMALL[0], condition=condition, generator=torch.Generator().manual_seed(0), **sampling)
+    return float(counter.get_total_flops())

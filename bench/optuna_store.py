@@ -1,0 +1,76 @@
+"""The Optuna store beside the records: for dashboards and Optuna's own tools. Records come first.
+
+The store holds what the records say, in the order of their numbers; whatever it lacks after a crash is added
+when the run is taken up again.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+import optuna
+from optuna.distributions import (
+    BaseDistribution,
+    CategoricalDistribution,
+    FloatDistribution,
+    IntDistribution,
+)
+from optuna.trial import TrialState, create_trial
+
+from ..search_spaces import Parameter, SearchSpace
+from .records import Record
+
+_STATES = {"complete": TrialState.COMPLETE, "failed": TrialState.FAIL, "stopped": TrialState.FAIL}
+
+
+class OptunaStore:
+    """The studies of one run in one Optuna storage."""
+
+    def __init__(self, url: str) -> None:
+        optuna.logging.set_verbosity(optuna.logging.WARNING)
+        self._storage = optuna.storages.get_storage(url)
+        self._studies: dict[str, optuna.Study] = {}
+        self._told: dict[str, int] = {}
+
+    def open(self, name: str, directions: Sequence[str]) -> None:
+        """Makes a study known, as it is in the store or new."""
+        study = optuna.create_study(
+            study_name=name,
+            storage=self._storage,
+            load_if_exists=True,
+            directions=["minimize" if d == "lower" else "maximize" for d in directions],
+        )
+        self._studies[name] = study
+        self._told[name] = len(study.get_trials(deepcopy=False))
+
+    def catch_up(self, name: str, records: Mapping[int, Record], space: SearchSpace) -> None:
+        """Adds the records that the store lacks, up to the first gap in their numbers."""
+        while self._told[name] in records:
+            record = records[self._told[name]]
+            complete = record.state == "complete"
+            params = {key: value for key, value in record.params.items() if key in space}
+            self._studies[name].add_trial(
+                create_trial(
+                    state=_STATES[record.state],
+                    params=dict(params),
+                    distributions={key: _distribution(space[key]) for key in params},
+                    values=list(record.objectives) if complete and record.objectives else None,
+                    user_attrs={
+                        "record": record.name,
+                        "cost": record.cost,
+                        "seed": record.seed,
+                        **({"reason": record.reason} if record.reason else {}),
+                        **{f"metric:{key}": figure["value"] for key, figure in record.metrics.items()},
+                    },
+                )
+            )
+            self._told[name] += 1
+
+
+def _distribution(parameter: Parameter) -> BaseDistribution:
+    if parameter.kind == "categorical":
+        return CategoricalDistribution(parameter.choices)
+    assert parameter.low is not None and parameter.high is not None
+    if parameter.kind == "int":
+        return IntDistribution(int(parameter.low), int(parameter.high), log=parameter.log)
+    return FloatDistribution(parameter.low, parameter.high, log=parameter.log)

@@ -1,0 +1,59 @@
+"""What settings will cost, predicted from those whose cost has been counted."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from .encoding import Encoding, Floats
+from .records import Costs
+
+
+class CostModel:
+    """Regression of log cost on the columns: a linear trend and a smooth remainder.
+
+    A Gaussian process with fixed hyperparameters, in closed form: operations grow as powers of widths and depths, so
+    a line in log cost carries beyond the settings seen, which a stationary kernel alone would not. A setting that has
+    been counted costs what was counted.
+    """
+
+    def __init__(self, encoding: Encoding, costs: Costs) -> None:
+        self._encoding, self._remaining = encoding, costs.remaining
+        counted = [(setting, cost) for setting, cost in costs.counted if np.isfinite(cost)]
+        self._counted = np.array([cost for _, cost in counted], dtype=float)  # (n,)
+        self._positions = encoding.positions([setting for setting, _ in counted])  # (n, p)
+        self._columns = encoding.columns(self._positions)
+        self._known = dict(zip(encoding.keys(self._positions), self._counted.tolist(), strict=True))
+        # Free settings have no logarithm: a billionth of the dearest stands for nothing.
+        floor = 1e-9 * self._counted.max(initial=0.0)
+        logs = np.log(np.maximum(self._counted, max(floor, 1e-300)))
+        self._mean = float(logs.mean()) if len(logs) else 0.0
+        K = self._kernel(self._columns, self._columns) + 1e-3 * np.eye(len(logs))
+        self._alpha = np.linalg.solve(K, logs - self._mean)
+
+    def predict(self, positions: Floats) -> Floats:
+        """The cost (n,) at positions (n, p); zero everywhere while nothing has been counted."""
+        if not self._known:
+            return np.zeros(len(positions))
+        logs = self._mean + self._kernel(self._encoding.columns(positions), self._columns) @ self._alpha
+        predicted = np.exp(np.clip(logs, -700.0, 700.0))
+        return np.array(
+            [
+                self._known.get(key, cost)
+                for key, cost in zip(self._encoding.keys(positions), predicted.tolist(), strict=True)
+            ]
+        )
+
+    def affordable(self, positions: Floats) -> np.ndarray:
+        """Which of the positions (n, p) are predicted to cost no more than what remains."""
+        if np.isinf(self._remaining):
+            return np.ones(len(positions), dtype=bool)
+        return self.predict(positions) <= self._remaining
+
+    def cheapest(self, n: int) -> Floats:
+        """Positions (≤ n, p) of the cheapest settings counted, where a small remainder is best spent."""
+        return self._positions[np.argsort(self._counted, kind="stable")[:n]]
+
+    @staticmethod
+    def _kernel(a: Floats, b: Floats) -> Floats:
+        squared = np.square(a[:, None, :] - b[None, :, :]).sum(-1)
+        return 4.0 * (a - 0.5) @ (b - 0.5).T + 0.25 * np.exp(-squared / 0.5)

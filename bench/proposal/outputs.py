@@ -1,0 +1,49 @@
+"""What the surrogate is given in place of raw objectives."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from .encoding import Floats
+
+# In distances from the best value to the median, counted from the median: where drawing in begins, and how far
+# beyond it the worst value can come to lie.
+_FENCE, _REACH = 2.0, 3.0
+
+
+def standardise(values: Floats) -> Floats:
+    """Objectives (n,) to be minimised, with exploded ones drawn in, at mean 0 and deviation 1.
+
+    Counted from the median in units of its distance from the best, values beyond 2 are drawn in to between 2 and 5
+    by x ↦ 2 + (x − 2) / (1 + (x − 2)/3): the order stays, so that bad regions stay bad, but one value of 1e6 among
+    values near 10 no longer decides the scale. Infinite values count as the worst (or best) finite one.
+    """
+    finite = np.isfinite(values)
+    if not finite.any():
+        return np.zeros(len(values))
+    values = np.clip(values, values[finite].min(), values[finite].max())
+    # Dividing first keeps the difference of two huge values finite.
+    values = values / max(np.abs(values).max(), 1.0)
+    median = float(np.median(values))
+    good = median - float(values.min())
+    if good > 0:
+        excess = np.maximum((values - median) / good - _FENCE, 0.0)
+        values = np.where(excess > 0, median + good * (_FENCE + excess / (1.0 + excess / _REACH)), values)
+    deviation = float(values.std())
+    if deviation <= 1e-12 * float(np.abs(values).max()):
+        return np.zeros(len(values))
+    return (values - values.mean()) / deviation
+
+
+def scalarise(objectives: Floats, rng: np.random.Generator) -> Floats:
+    """Objectives (n, m) as one (n,) by the augmented Chebyshev function of random weights.
+
+    ParEGO, J. Knowles (2006), "ParEGO: a hybrid algorithm with on-line landscape approximation for expensive
+    multiobjective optimization problems", IEEE Trans. Evol. Comp. 10(1), eq. 2: max_j w_j f_j + 0.05 Σ_j w_j f_j
+    with every f_j scaled to [0, 1] and w uniform on the simplex. Exploded values are drawn in first.
+    """
+    scaled = np.stack([standardise(column) for column in objectives.T], axis=1)  # (n, m)
+    low, high = scaled.min(axis=0), scaled.max(axis=0)
+    scaled = (scaled - low) / np.where(high > low, high - low, 1.0)
+    weighted = scaled * rng.dirichlet(np.ones(scaled.shape[1]))
+    return weighted.max(axis=1) + 0.05 * weighted.sum(axis=1)

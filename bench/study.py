@@ -1,0 +1,209 @@
+"""One study: a family tuned on a data set under a budget. It asks the engine, and is told records.
+
+A study's proposals are a function of its records alone: proposal n sees the trials numbered below n - lag, and
+takes the later ones as pending, whether or not they have ended. So a resumed study goes on with the same
+proposals, and under counted budgets timing changes nothing.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from ..search_spaces import FamilyCard
+from .operations import Operations
+from .proposal import Costs, Key, Observation, Proposal, incumbents, propose
+from .records import Record
+from .seeds import derive
+from .study_file import BudgetKind
+
+_COUNTS = 12  # proposals that may be counted and found too dear before a study ends
+_NEGLIGIBLE = 1e-9  # share of a budget below which nothing is left of it
+
+
+@dataclass(frozen=True)
+class Asked:
+    """A trial to carry out."""
+
+    number: int
+    proposal: Proposal
+    cost: float
+    operations: Mapping[str, float]
+    seed: int
+    deadline: float | None
+
+
+class Study:
+    """The state of one study between the engine and the scheduler.
+
+    count: counts the operations of a setting; asked once for each. None: the setting cannot take a step, so its
+        trial will fail and say why. It is charged like a default one; where the default itself cannot take a
+        step the family is broken, and its first trial takes the whole budget.
+    directions: "lower" or "higher" for each objective.
+    samples: how many samples a trial draws.
+    start: length of the space-filling start; None: the engine's rule.
+    """
+
+    def __init__(
+        self,
+        card: FamilyCard,
+        *,
+        repeat: int,
+        budget: tuple[BudgetKind, float],
+        directions: Sequence[str],
+        count: Callable[[Mapping[str, Any]], Operations | None],
+        samples: int,
+        seed: int,
+        lag: int,
+        start: int | None = None,
+    ) -> None:
+        self.card = card
+        self.repeat = repeat
+        self.budget_kind, self.budget = budget
+        self.seed = derive(seed, card.name, repeat)
+        self.lag = lag
+        self.records: dict[int, Record] = {}
+        self.running: dict[int, Asked] = {}
+        self._signs = [1.0 if direction == "lower" else -1.0 for direction in directions]
+        self._count = count
+        self._samples = samples
+        self._start = start
+        self._counted: dict[str, Operations | None] = {}
+        self._ended = False
+        default = self._operations(card.space.default())
+        self._broken = default is None
+        self.unit = default.total(samples) if default is not None else 0.0
+
+    @property
+    def name(self) -> str:
+        """The study's name in the store."""
+        return self.card.name if self.repeat == 0 else f"{self.card.name}@{self.repeat}"
+
+    @property
+    def spent(self) -> float:
+        """Cost of all records so far, failures included."""
+        return sum(record.cost for record in self.records.values())
+
+    @property
+    def finished(self) -> bool:
+        """Whether the budget is used up as far as it can be, and nothing is running."""
+        return self._ended and not self.running
+
+    @property
+    def work_left(self) -> float:
+        """Operations that the rest of the budget stands for: which study to serve first."""
+        left = max(0.0, 1.0 - self.spent / self.budget)
+        return 0.0 if self._ended else left * max(self.unit, 1.0)
+
+    def ask(self) -> Asked | None:
+        """The next trial, or None when there is none now (see `finished`)."""
+        if self._ended:
+            return None
+        number = next(n for n in range(len(self.records) + len(self.running) + 1) if n not in self._known)
+        seen = [self.records.get(n) for n in range(max(0, number - self.lag))]
+        if any(record is None for record in seen):
+            return None
+        observations = [self._observation(record) for record in seen if record is not None]
+        later = [self._later(n) for n in range(len(seen), number)]
+        remaining = self.budget - sum(o.cost for o in observations) - sum(cost for _, cost in later)
+        asked = self._propose(number, observations, [params for params, _ in later], remaining)
+        if asked is None:
+            self._ended = True
+            return None
+        self.running[number] = asked
+        return asked
+
+    def tell(self, record: Record) -> None:
+        """Takes the record of a trial; a trial that the machine lost is simply asked for again."""
+        self.running.pop(record.number, None)
+        self.records[record.number] = record
+
+    def abandon(self, number: int) -> None:
+        """Forgets a trial that was started and has left no record."""
+        self.running.pop(number, None)
+
+    def incumbents(self) -> list[Record]:
+        """The best settings by posterior mean among those tried: one, or at most three Pareto points."""
+        complete = [self.records[n] for n in sorted(self.records) if self.records[n].state == "complete"]
+        if not complete:
+            return []
+        observations = [self._observation(record) for record in complete]
+        return [complete[i] for i in incumbents(self.card.space, observations)]
+
+    @property
+    def _known(self) -> set[int]:
+        return self.records.keys() | self.running.keys()
+
+    def _propose(
+        self, number: int, observations: list[Observation], pending: list[Mapping[str, Any]], remaining: float
+    ) -> Asked | None:
+        if remaining <= _NEGLIGIBLE * self.budget:
+            return None
+        if self.budget_kind == "seconds":
+            costs = Costs(remaining, tuple((o.setting, o.cost) for o in observations))
+            proposal = self._call_engine(number, observations, pending, costs)
+            return None if proposal is None else self._asked(number, proposal, 0.0, remaining)
+        # The engine learns costs from the trials before this one alone, so that a resumed study learns the same.
+        tried = [self.card.space.default(), *(o.setting for o in observations), *pending]
+        for _ in range(_COUNTS):
+            counted = tuple((setting, self.cost_of(setting)) for setting in tried)
+            proposal = self._call_engine(number, observations, pending, Costs(remaining, counted))
+            if proposal is None:
+                return None
+            cost = self.cost_of(proposal.setting)
+            if cost <= remaining * (1 + _NEGLIGIBLE):
+                return self._asked(number, proposal, cost, None)
+            tried.append(proposal.setting)
+        return None
+
+    def _call_engine(
+        self,
+        number: int,
+        observations: Iterable[Observation],
+        pending: Iterable[Mapping[str, Any]],
+        costs: Costs,
+    ) -> Proposal | None:
+        key = Key(self.seed, number)
+        return propose(self.card.space, list(observations), list(pending), (), costs, key, start=self._start)
+
+    def _asked(self, number: int, proposal: Proposal, cost: float, deadline: float | None) -> Asked:
+        operations = self.operations_of(proposal.setting)
+        return Asked(number, proposal, cost, operations, derive(self.seed, "trial", number), deadline)
+
+    def operations_of(self, setting: Mapping[str, Any]) -> dict[str, float]:
+        """Counted operations of a trial with this setting, by part."""
+        counted = self._operations(setting)
+        if counted is None:
+            return {}
+        return {"train": counted.train, "sample": counted.per_sample * self._samples}
+
+    def cost_of(self, setting: Mapping[str, Any]) -> float:
+        """Counted cost in the budget's unit; 0 where it is only known afterwards (`fit` under operations)."""
+        if self._broken:
+            return self.budget
+        operations = self._operations(setting)
+        counted = self.unit if operations is None else operations.total(self._samples)
+        if self.budget_kind == "flops":
+            return counted
+        return counted / self.unit if self.unit else 1.0  # training by `fit` is not counted beforehand
+
+    def _operations(self, setting: Mapping[str, Any]) -> Operations | None:
+        key = repr(sorted(setting.items()))
+        if key not in self._counted:
+            self._counted[key] = self._count(setting)
+        return self._counted[key]
+
+    def _observation(self, record: Record) -> Observation:
+        values = None
+        if record.state == "complete" and record.objectives is not None:
+            values = tuple(sign * value for sign, value in zip(self._signs, record.objectives, strict=True))
+        return Observation(dict(record.params), values, cost=record.cost)
+
+    def _later(self, number: int) -> tuple[Mapping[str, Any], float]:
+        """Setting and cost of a trial that the next proposal may not look at."""
+        if number in self.running:
+            asked = self.running[number]
+            return asked.proposal.setting, asked.cost
+        record = self.records[number]
+        return record.params, record.cost

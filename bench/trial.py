@@ -1,0 +1,316 @@
+"""One trial from a proposal to a record: train, sample, measure, write down."""
+
+from __future__ import annotations
+
+import json
+import time
+import traceback
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from ..models.base import Batch, GenerativeModel
+from ..models.data_spec import DataSpec
+from ..search_spaces import FamilyCard
+from . import registry
+from .checkpoints import ModelCard, save_model
+from .data import DataSet, Split
+from .data import load as load_data
+from .evaluators import load_or_train
+from .files import write_atomically
+from .jobs import EvaluatorJob, FloorJob, Job, TrialJob
+from .measurement import evaluator_pair, likelihood_of, reference_batch, sample_like, score
+from .metrics import METRICS, CostReport, Measurement, MetricValue
+from .pictures import write_samples
+from .provenance import provenance
+from .records import Figure, Record, State
+from .seeds import derive
+from .storage import RunFolder
+from .training import DeadlineError, DivergedError, LoopSettings, train
+
+Progress = Callable[[float], None]
+
+
+class TrialError(RuntimeError):
+    """A setting that does not lead to a score; the message is the record's reason."""
+
+
+@dataclass(frozen=True)
+class Setting:
+    """A setting taken apart by who uses it: the constructor, `sample`, and the training loop."""
+
+    train: dict[str, Any]
+    sample: dict[str, Any]
+    loop: LoopSettings
+
+
+def split_setting(card: FamilyCard, params: Mapping[str, Any]) -> Setting:
+    """A setting by role; what the space does not search stays at the family's default."""
+    by_role: dict[str, dict[str, Any]] = {"train": {}, "sample": {}, "loop": card.loop.default()}
+    for name, value in params.items():
+        by_role[card.space[name].role][name] = value
+    return Setting(by_role["train"], by_role["sample"], LoopSettings(**by_role["loop"]))
+
+
+def build_model(
+    family: type[GenerativeModel], spec: DataSpec, arguments: Mapping[str, Any], seed: int
+) -> GenerativeModel:
+    """A fresh model; its initial weights are drawn on the CPU, so that they are the same on every device."""
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(derive(seed, "weights"))
+        return family(spec, **arguments)
+
+
+def run_job(job: Job, on_progress: Progress | None = None) -> Record | None:
+    """Does a job in this process and returns the record that it has written (evaluators leave none)."""
+    if isinstance(job, EvaluatorJob):
+        load_or_train(load_data(job.data), job.evaluator, cache=Path(job.cache))
+        return None
+    return run_floor(job) if isinstance(job, FloorJob) else run_trial(job, on_progress)
+
+
+def run_trial(job: TrialJob, on_progress: Progress | None = None) -> Record:
+    """Carries a trial out. Whatever the setting does wrong becomes a failed record, never an exception."""
+    for plugin in job.plugins:
+        registry.load_plugin(plugin)
+    started = _now()
+    base = Record(
+        role=job.role,
+        family=job.label or job.family,
+        number=job.number,
+        seed=job.seed,
+        split=job.split,
+        state="failed",
+        params=job.params,
+        repeat=job.repeat,
+        incumbent=job.incumbent,
+        trial=job.trial,
+        origin=job.origin,
+        cost=job.cost,
+        operations=job.operations,
+        attempts=job.attempts,
+        started=started,
+    )
+    folder = RunFolder(job.folder)
+    clock = _Clock(torch.device(job.device))
+    try:
+        record = _carry_out(job, base, folder, clock, on_progress)
+    except (DivergedError, DeadlineError, TrialError) as error:
+        state: State = "stopped" if isinstance(error, DeadlineError) else "failed"
+        prefix = "diverged: " if isinstance(error, DivergedError) else ""
+        record = replace(base, state=state, reason=f"{prefix}{error}")
+    except Exception as error:  # noqa: BLE001 - a family may fail in any way; the study goes on and the log tells
+        _log_failure(folder, base.name)
+        reason = "out of memory" if _is_out_of_memory(error) else f"{type(error).__name__}: {error}"
+        record = replace(base, reason=" ".join(reason.split())[:500])
+    if job.budget == "seconds":
+        record = replace(record, cost=clock.seconds.get("train", 0.0) + clock.seconds.get("sample", 0.0))
+    data = load_data(job.data)
+    record = replace(
+        record,
+        seconds=dict(clock.seconds),
+        finished=_now(),
+        data={"name": data.spec.name, "fingerprint": data.fingerprint},
+        evaluators=_evaluators(job.data, job.cache, job.second_evaluator),
+        provenance=provenance() | {"device": _device_name(job.device)},
+    )
+    folder.write_record(record)
+    return record
+
+
+def run_floor(job: FloorJob) -> Record:
+    """Scores real examples of `against` as if they were samples: what a perfect model could reach."""
+    data = load_data(job.data)
+    started = _now()
+    split, against = _split(job.split), _split(job.against)
+    count = min(len(reference_batch(data, split)), len(reference_batch(data, against)))
+    real = reference_batch(data, against, count)
+    first = score(data, split, real, cache=job.cache, second=False)
+    second = score(data, split, real, cache=job.cache, second=True)
+    record = Record(
+        role="reference",
+        family="floor",
+        number=job.number,
+        seed=0,
+        split=job.split,
+        state="complete",
+        params={"real examples of": job.against},
+        samples=count,
+        started=started,
+        finished=_now(),
+        data={"name": data.spec.name, "fingerprint": data.fingerprint},
+        evaluators=_evaluators(job.data, job.cache, True),
+        provenance=provenance() | {"device": "cpu"},
+    )
+    record = _with_scores(record, first, second)
+    RunFolder(job.folder).write_record(record)
+    return record
+
+
+def _carry_out(job: TrialJob, base: Record, folder: RunFolder, clock: _Clock, on_progress: Progress | None) -> Record:
+    data = load_data(job.data)
+    family = registry.family(job.family)
+    card = family.require_card()
+    setting = split_setting(card, job.params)
+    device = torch.device(job.device)
+    model = build_model(family.load(), data.spec, setting.train, job.seed).to(device)
+
+    if device.type == "cuda":
+        torch.cuda.reset_peak_memory_stats(device)
+    with clock.timing("train"):
+        run = train(
+            model,
+            data.splits["train"].to(device),
+            setting.loop,
+            steps=card.full_steps(data.spec.name, data.spec.kind),
+            seed=derive(job.seed, "training"),
+            deadline=None if job.deadline is None else time.monotonic() + job.deadline,
+            on_progress=on_progress,
+        )
+    lines = "".join(json.dumps(entry) + "\n" for entry in run.history)
+    write_atomically(folder.artifact("trials", base.name, "history.jsonl"), lines)
+
+    split = _split(job.split)
+    reference = reference_batch(data, split)
+    conditional = card.conditional == "label" and data.spec.condition == "label"
+    with clock.timing("sample"):
+        generated = sample_like(
+            model, reference, conditional=conditional, settings=setting.sample, seed=derive(job.seed, "samples")
+        )
+    _check_samples(generated, len(reference), data)
+    with clock.timing("measure"):
+        operations = {**job.operations}
+        if run.fit_operations:
+            operations["train"] = operations.get("train", 0.0) + run.fit_operations
+        record = _measure(job, base, data, split, model, generated, operations, clock)
+        if job.keep_samples:
+            write_samples(folder.artifact("samples"), base.name, generated, data.spec, maker=base.family)
+        if job.keep_model:
+            card_of_model = ModelCard(job.family, job.data, data.fingerprint, dict(job.params), job.seed)
+            save_model(folder.artifact("models", base.name), model, card_of_model)
+    if job.budget == "flops" and not job.cost:  # trained by `fit`: known only now
+        if not run.fit_operations:
+            raise TrialError(f"{job.family} does not count the operations of its fit; use --trainings or --seconds")
+        record = replace(record, cost=sum(operations.values()))
+    return record
+
+
+def _measure(
+    job: TrialJob,
+    base: Record,
+    data: DataSet,
+    split: Split,
+    model: GenerativeModel,
+    generated: Batch,
+    operations: dict[str, float],
+    clock: _Clock,
+) -> Record:
+    likelihood, examples = likelihood_of(model, data.splits[split], seed=derive(job.seed, "likelihood"))
+    trained = sum(p.numel() for p in model.parameters()) or sum(b.numel() for b in model.buffers())
+    cost = CostReport(
+        train_seconds=clock.seconds["train"],
+        sample_seconds=clock.seconds["sample"],
+        samples=len(generated),
+        parameters=trained,
+        peak_memory=float(torch.cuda.max_memory_allocated(model.device)) if model.device.type == "cuda" else None,
+        operations=sum(operations.values()),
+    )
+    record = replace(base, samples=len(generated), operations=operations)
+    first = score(
+        data,
+        split,
+        generated,
+        cache=job.cache,
+        second=False,
+        likelihood=likelihood,
+        examples=examples,
+        cost=cost,
+    )
+    second = score(data, split, generated, cache=job.cache, second=True) if job.second_evaluator else None
+    record = _with_scores(record, first, second)
+    if likelihood is not None:
+        record = replace(record, likelihood={"kind": str(likelihood.kind), "samples": likelihood.samples})
+    missing = [name for name in job.objective if name not in first.values]
+    if missing:
+        raise TrialError(f"{missing[0]} is not defined: {first.undefined.get(missing[0], 'unknown metric')}")
+    return replace(record, state="complete", objectives=tuple(first.values[name].value for name in job.objective))
+
+
+def _with_scores(record: Record, first: Measurement, second: Measurement | None) -> Record:
+    record = replace(record, metrics=_figures(first.values), undefined=dict(first.undefined))
+    if second is None:
+        return record
+    # Of the second evaluator only what goes through its features is told again.
+    seen = {"generated_features", "generated_probabilities"}
+    mine = {name for name, card in METRICS.items() if seen & set(card.needs)}
+    return replace(
+        record,
+        second_metrics=_figures({n: v for n, v in second.values.items() if n in mine}),
+        second_undefined={n: r for n, r in second.undefined.items() if n in mine},
+    )
+
+
+def _figures(values: Mapping[str, MetricValue]) -> dict[str, Figure]:
+    return {name: {"value": v.value, "low": v.low, "high": v.high} for name, v in values.items()}
+
+
+def _check_samples(generated: Batch, count: int, data: DataSet) -> None:
+    if tuple(generated.x.shape) != (count, *data.spec.shape):
+        raise TrialError(f"samples have shape {tuple(generated.x.shape)}; wanted {(count, *data.spec.shape)}")
+    if generated.x.is_floating_point() and not torch.isfinite(generated.x).all():
+        raise DivergedError("samples are not finite")
+
+
+def _evaluators(data: str, cache: str, second: bool) -> dict[str, dict[str, Any]]:
+    pair = evaluator_pair(data, cache)
+    roles = ("primary", "second") if second else ("primary",)
+    return {role: {"name": e.name, "fingerprint": e.fingerprint} for role, e in zip(roles, pair, strict=False)}
+
+
+def _split(name: str) -> Split:
+    assert name in ("train", "validation", "test"), name
+    return name  # type: ignore[return-value]
+
+
+def _is_out_of_memory(error: Exception) -> bool:
+    if isinstance(error, (torch.OutOfMemoryError, MemoryError)):
+        return True
+    return isinstance(error, RuntimeError) and "allocate memory" in str(error)  # the CPU allocator's words
+
+
+def _log_failure(folder: RunFolder, name: str) -> None:
+    write_atomically(folder.log_path / f"{name}.txt", traceback.format_exc())
+
+
+def _device_name(device: str) -> str:
+    return torch.cuda.get_device_name(device) if device.startswith("cuda") else device
+
+
+def _now() -> str:
+    return datetime.now(UTC).isoformat(timespec="seconds")
+
+
+class _Clock:
+    """Seconds by part of the trial; a part that fails is counted too."""
+
+    def __init__(self, device: torch.device) -> None:
+        self.seconds: dict[str, float] = {}
+        self._device = device
+
+    @contextmanager
+    def timing(self, part: str) -> Iterator[None]:
+        start = self._now()
+        try:
+            yield
+        finally:
+            self.seconds[part] = self._now() - start
+
+    def _now(self) -> float:
+        if self._device.type == "cuda":
+            torch.cuda.synchronize(self._device)
+        return time.perf_counter()

@@ -1,0 +1,160 @@
+"""The leaderboard: one document from a run's records, and the files that it is written to."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from ..bench.files import write_atomically
+from ..bench.records import Record
+from ..bench.storage import RunFolder
+from ..bench.study_file import StudyFile
+from . import formats
+from .inference import Estimate
+from .standings import Scores, Standing, Standings, card, compute_standings, metric_order
+from .verdict import notes, verdict
+
+SCHEMA = 1
+FILES = ("json", "csv", "md", "tex")
+
+
+@dataclass(frozen=True)
+class Leaderboard:
+    """`content` is the document of leaderboard.json; `standings` is what it was made from."""
+
+    content: Mapping[str, Any]
+    standings: Standings
+
+    @property
+    def rows(self) -> list[dict[str, Any]]:
+        return self.content["rows"]
+
+    def to_json(self) -> str:
+        """One JSON document."""
+        return json.dumps(self.content, indent=1, allow_nan=False, ensure_ascii=False) + "\n"
+
+    def render(self, form: str) -> str:
+        """The leaderboard as "json", "csv", "md" or "tex"."""
+        if form == "json":
+            return self.to_json()
+        writers = {"csv": formats.to_csv, "md": formats.to_markdown, "tex": formats.to_latex}
+        if form not in writers:
+            raise ValueError(f"the leaderboard is written as {', '.join(FILES)}; got {form!r}")
+        return writers[form](self.content)
+
+
+def write_leaderboard(folder: RunFolder, forms: Collection[str] = FILES) -> Leaderboard:
+    """Writes report/leaderboard.{json,csv,md,tex}, or those of `forms`, and returns the leaderboard.
+
+    Works on unfinished runs: what has no final scores yet stands without values.
+    """
+    board = build_leaderboard(folder)
+    for form in FILES:
+        if form in forms:
+            write_atomically(folder.report_path / f"leaderboard.{form}", board.render(form))
+    return board
+
+
+def build_leaderboard(folder: RunFolder, records: list[Record] | None = None) -> Leaderboard:
+    """The leaderboard of a run's records; nothing in it but cost metrics depends on time, place or machine."""
+    study = folder.study
+    records = folder.records() if records is None else records
+    comparison = folder.read_json("comparison.json") or {}
+    families = compared_families(study, records, comparison)
+    standings = compute_standings(records, families, study.objective, study.repeats)
+    incumbents = folder.read_json("incumbents.json") or {}
+    kind, amount = study.budget
+    rows = [_row(row, records, incumbents.get(row.family) or []) for row in standings.rows]
+    references = [
+        {"name": name, "metrics": _cells(primary), "second_metrics": _cells(second)}
+        for name, (primary, second) in standings.references.items()
+    ]
+    names = metric_order(
+        [m for row in [*rows, *references] for part in ("metrics", "second_metrics") for m in row[part]],
+        study.objective,
+    )
+    for row in [*rows, *references]:
+        for part in ("metrics", "second_metrics"):
+            row[part] = {m: row[part][m] for m in names if m in row[part]}
+    content: dict[str, Any] = {
+        "schema": SCHEMA,
+        "name": f"{study.data}: {', '.join(families)}",
+        "data": study.data,
+        "objective": list(study.objective),
+        "directions": ["higher" if card(m).direction == "higher" else "lower" for m in study.objective],
+        "budget": {"kind": kind, "amount": amount},
+        "seeds": study.seeds,
+        "repeats": study.repeats,
+        "state": comparison.get("state", "unfinished"),
+        "verdict": "",
+        "rows": rows,
+        "references": references,
+        "metrics": {m: {"direction": card(m).direction, "unit": card(m).unit, "group": card(m).group} for m in names},
+        "evaluators": folder.read_json("evaluators.json") or [],
+        "skipped": dict(comparison.get("skipped") or {}),
+        "notes": [],
+    }
+    content["verdict"] = verdict(content, standings)
+    content["notes"] = notes(content, standings, records)
+    return Leaderboard(content, standings)
+
+
+def compared_families(study: StudyFile, records: list[Record], comparison: Mapping[str, Any]) -> tuple[str, ...]:
+    """The families of the comparison in the study's order, and any others that have records."""
+    skipped = comparison.get("skipped") or {}
+    named = [f for f in study.families if f != "all"] + list(comparison.get("families") or {})
+    seen = [r.family for r in records if r.role in ("trial", "final")]
+    return tuple(f for f in dict.fromkeys(named + seen) if f not in skipped or f in seen)
+
+
+def _row(row: Standing, records: list[Record], incumbents: list[Mapping[str, Any]]) -> dict[str, Any]:
+    mine = [r for r in records if r.family == row.family]
+    settings: dict[int, dict[str, Any]] = {
+        i["repeat"]: dict(i["params"]) for i in incumbents if i.get("incumbent", 0) == row.incumbent
+    }
+    for record in mine:
+        if record.role == "final" and record.incumbent == row.incumbent:
+            settings[record.repeat] = dict(record.params)
+    default = next((dict(r.params) for r in mine if r.role == "default"), None)
+    # A study's first trial is the family's default setting.
+    first = next((dict(r.params) for r in mine if r.role == "trial" and r.number == 0 and r.repeat == 0), None)
+    return {
+        "family": row.family,
+        "incumbent": row.incumbent,
+        "rank": row.rank.rank if row.rank else None,
+        "rank_low": row.rank.low if row.rank else None,
+        "rank_high": row.rank.high if row.rank else None,
+        "not_separable_from": list(row.not_separable_from),
+        "leading": sorted(row.leading),
+        "metrics": _cells(row.primary),
+        "second_metrics": _cells(row.second),
+        "default": _cells(row.default),
+        "against_default": row.against_default,
+        "params": next((settings[r] for r in sorted(settings)), None),
+        "params_by_repeat": [settings[r] for r in sorted(settings)],
+        "default_params": default if default is not None else first,
+        "likelihood": next((dict(r.likelihood) for r in mine if r.role == "final" and r.likelihood), {}),
+        "finals": row.finals,
+        "failed_finals": row.failed_finals,
+        "trials": row.trials,
+        "failed": row.failed_trials,
+        "cost": row.cost,
+    }
+
+
+def _cells(scores: Scores) -> dict[str, dict[str, Any]]:
+    cells: dict[str, dict[str, Any]] = {m: _cell(e, card(m).unit) for m, e in scores.metrics.items()}
+    cells |= {m: {"undefined": reason} for m, reason in scores.undefined.items()}
+    return {m: cells[m] for m in metric_order(cells, ())}
+
+
+def _cell(estimate: Estimate, unit: str) -> dict[str, Any]:
+    return {
+        "value": estimate.value,
+        "low": estimate.low,
+        "high": estimate.high,
+        "unit": unit,
+        "n": estimate.n,
+    }

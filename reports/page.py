@@ -1,0 +1,239 @@
+"""The report's page: one HTML file that opens anywhere, without a network."""
+
+from __future__ import annotations
+
+import base64
+from collections.abc import Collection, Mapping
+from pathlib import Path
+from typing import Any
+
+from jinja2 import Environment, FileSystemLoader, StrictUndefined
+from markupsafe import Markup
+from plotly.offline import get_plotlyjs
+
+from ..bench.files import write_atomically
+from ..bench.records import Record
+from ..bench.storage import RunFolder
+from . import text
+from .formats import row_name, to_csv
+from .leaderboard import FILES, Leaderboard, build_leaderboard
+from .pictures import common_limits, load_png, load_points, scatter
+from .plots import budget_plots, default_plot, family_styles, objective_plot
+from .standings import card
+from .verdict import budget_text
+
+FORMATS = ("html", *FILES)
+TEMPLATES = Path(__file__).parent / "templates"
+_DATA = ("kind", "shape", "classes", "source", "licence", "consent")
+
+
+def write_report(folder: RunFolder, formats: Collection[str] | None = None) -> Path:
+    """Writes the page and the leaderboard files; returns the path of the page, or of the last file written.
+
+    formats: some of "html", "md", "csv", "json", "tex"; None: all. Raises ValueError for any other.
+    """
+    wanted = FORMATS if formats is None else tuple(formats)
+    for form in wanted:
+        if form not in FORMATS:
+            raise ValueError(f"reports are written as {', '.join(FORMATS)}; got {form!r}")
+    records = folder.records()
+    board = build_leaderboard(folder, records)
+    written = folder.report_path
+    for form in FILES:
+        if form in wanted:
+            written = folder.report_path / f"leaderboard.{form}"
+            write_atomically(written, board.render(form))
+    if "html" in wanted:
+        written = folder.report_path / "index.html"
+        write_atomically(written, render_page(folder, board, records))
+    return written
+
+
+def render_page(folder: RunFolder, board: Leaderboard, records: list[Record]) -> str:
+    """The page as one HTML document."""
+    content = board.content
+    study = folder.study
+    comparison = folder.read_json("comparison.json") or {}
+    families = list(dict.fromkeys([*study.families, *(row["family"] for row in content["rows"])]))
+    styles = family_styles([f for f in families if f != "all"])
+    trials = [r for r in records if r.role == "trial"]
+    figures: dict[str, Any] = {}
+    if any(row["rank"] is not None for row in content["rows"]):
+        figures["objective"] = objective_plot(content, styles)
+    against = default_plot(content, styles)
+    if against:
+        figures["default"] = against
+    studies = []
+    for place, (family, drawn) in enumerate(budget_plots(content, trials, styles)):
+        figures[f"study-{place}"] = drawn
+        studies.append({"family": family, "figure": f"study-{place}"})
+    environment = Environment(
+        loader=FileSystemLoader(TEMPLATES),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    environment.filters |= {"setting": text.setting, "figure": text.figure, "rank": text.rank, "number": text.number}
+    csv = base64.b64encode(to_csv(content).encode()).decode("ascii")
+    return environment.get_template("index.html").render(
+        board=content,
+        data={key: (comparison.get("data") or {}).get(key) for key in _DATA},
+        budget=budget_text(content["budget"]),
+        summaries={f: about.get("summary") for f, about in (comparison.get("families") or {}).items()},
+        times={key: comparison.get(key) for key in ("started", "finished")},
+        columns=_columns(content),
+        absent=_absent(content),
+        rows=[_table_row(row, content, styles) for row in content["rows"]],
+        references=[_table_row(row, content, styles) for row in content["references"]],
+        colours={f: c for f, (c, _) in styles.items()},
+        samples=_samples(folder, records, content, styles),
+        studies=studies,
+        settings=_settings(content),
+        failures=_failures(records),
+        provenance=_provenance(records),
+        study=study.model_dump(mode="json", exclude_none=True, exclude={"store"}),
+        folder=str(folder.path),
+        csv_uri=f"data:text/csv;charset=utf-8;base64,{csv}",
+        figures=figures,
+        plotly=Markup(get_plotlyjs()) if figures else "",
+    )
+
+
+def _columns(content: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """Metric columns in the leaderboard's order: those that any family has a value of."""
+    columns = []
+    for metric, about in content["metrics"].items():
+        for part, second in (("metrics", False), ("second_metrics", True)):
+            if any("value" in row[part].get(metric, {}) for row in content["rows"]):
+                columns.append(
+                    {
+                        "metric": metric,
+                        "second": second,
+                        "objective": metric in content["objective"],
+                        "summary": card(metric).summary,
+                        **about,
+                    }
+                )
+    return columns
+
+
+def _absent(content: Mapping[str, Any]) -> list[tuple[str, str]]:
+    """Metrics that no family has a value of, with the first reason."""
+    absent = []
+    for metric in content["metrics"]:
+        cells = [row["metrics"][metric] for row in content["rows"] if metric in row["metrics"]]
+        if cells and all("undefined" in cell for cell in cells):
+            absent.append((metric, cells[0]["undefined"]))
+    return absent
+
+
+def _table_row(
+    row: Mapping[str, Any], content: Mapping[str, Any], styles: Mapping[str, tuple[str, str]]
+) -> dict[str, Any]:
+    cells = []
+    for column in _columns(content):
+        cell = row["second_metrics" if column["second"] else "metrics"].get(column["metric"])
+        shown: dict[str, Any] = {"column": column, "sort": "", "text": "–", "bounds": "", "reason": None}
+        if cell is not None and "undefined" in cell:
+            shown |= {"text": "not defined", "reason": cell["undefined"]}
+        elif cell is not None:
+            value, bounds = text.estimate(cell["value"], cell["low"], cell["high"], column["unit"])
+            shown |= {"text": value, "bounds": bounds, "sort": repr(cell["value"])}
+        shown["leading"] = column["objective"] and not column["second"] and column["metric"] in row.get("leading", ())
+        cells.append(shown)
+    family = row.get("family", "")
+    return {"name": row_name(row), "row": row, "cells": cells, "colour": styles.get(family, ("", ""))[0]}
+
+
+def _samples(
+    folder: RunFolder, records: list[Record], content: Mapping[str, Any], styles: Mapping[str, tuple[str, str]]
+) -> list[dict[str, Any]]:
+    """Real data first, then each family's first re-training (not the best looking one), then the references."""
+    wanted: list[tuple[str, str, str, str]] = [("real data", "real", "", "")]
+    for row in content["rows"]:
+        mine = [r for r in records if r.family == row["family"]]
+        finals = [r for r in mine if r.role == "final" and r.incumbent == row["incumbent"] and r.state == "complete"]
+        found = next((r for r in finals if _has_samples(folder, r.name)), None)
+        note = "first re-training" if found else "default setting, before the final training"
+        found = found or next((r for r in mine if r.role == "trial" and _has_samples(folder, r.name)), None)
+        if found:
+            wanted.append((row_name(row), found.name, note, styles[row["family"]][0]))
+    for reference in content["references"]:
+        name = f"reference-{reference['name']}-000"
+        if reference["name"] != "floor" and _has_samples(folder, name):
+            wanted.append((row_name(reference), name, "reference", ""))
+    pictures = []
+    clouds = {name: load_points(folder.artifact("samples", f"{name}.json")) for _, name, _, _ in wanted}
+    drawn = [points for points in clouds.values() if points is not None]
+    for title, name, note, colour in wanted:
+        image = load_png(folder.artifact("samples", f"{name}.png"))
+        points = clouds[name]
+        plot = None if points is None else scatter(points, common_limits(drawn))
+        if image or plot:
+            pictures.append(
+                {"title": title, "note": note, "colour": colour, "image": image, "plot": plot, "real": name == "real"}
+            )
+    return pictures
+
+
+def _has_samples(folder: RunFolder, name: str) -> bool:
+    return any(folder.artifact("samples", f"{name}.{end}").is_file() for end in ("png", "json"))
+
+
+def _settings(content: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """For each row with a winning setting: every parameter, tuned and default, and whether they differ."""
+    tables = []
+    for row in content["rows"]:
+        if not row["params_by_repeat"]:
+            continue
+        default = row["default_params"] or {}
+        names = dict.fromkeys(name for params in [*row["params_by_repeat"], default] for name in params)
+        lines = []
+        for name in names:
+            values = [(params.get(name), name in params) for params in row["params_by_repeat"]]
+            differs = any(not there or value != default.get(name) for value, there in values) or name not in default
+            lines.append(
+                {
+                    "name": name,
+                    "values": values,
+                    "default": default.get(name),
+                    "known": name in default,
+                    "differs": differs,
+                }
+            )
+        tables.append({"name": row_name(row), "family": row["family"], "lines": lines, "default": bool(default)})
+    return tables
+
+
+def _failures(records: list[Record]) -> list[dict[str, Any]]:
+    names = {"trial": "trial", "final": "re-training", "default": "default re-training", "reference": "reference"}
+    return [
+        {
+            "family": r.family,
+            "what": f"{names[r.role]} {r.number}{f' of repeat {r.repeat}' if r.repeat else ''}",
+            "reason": r.reason or "no reason recorded",
+            "params": ", ".join(f"{k} = {text.setting(v)}" for k, v in r.params.items()),
+        }
+        for r in records
+        if r.state == "failed"
+    ]
+
+
+def _provenance(records: list[Record]) -> list[tuple[str, str]]:
+    """Every key of the records' provenance with its values; more than one where records differ."""
+    found: dict[str, dict[str, None]] = {}
+
+    def gather(prefix: str, content: Mapping[str, Any]) -> None:
+        for key, value in content.items():
+            if isinstance(value, Mapping):
+                gather(f"{prefix}{key} ", value)
+            else:
+                found.setdefault(f"{prefix}{key}".replace("_", " "), {})[text.setting(value)] = None
+
+    for record in records:
+        gather("", record.provenance)
+    return [
+        (key, "; ".join(list(values)[:4]) + (f"; and {len(values) - 4} more" if len(values) > 4 else ""))
+        for key, values in found.items()
+    ]

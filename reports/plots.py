@@ -1,0 +1,297 @@
+"""Figures for the page, as Plotly JSON that the page draws in its own theme and with its own keys.
+
+Every family keeps one colour (and, beyond seven families, one marker) throughout.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import plotly.graph_objects as go
+
+from ..bench.records import Record
+from .standings import lower_is_better
+from .text import figure
+
+# Okabe and Ito's palette without black and yellow, which vanish on one of the two backgrounds, and with a grey.
+PALETTE = ("#0072B2", "#E69F00", "#009E73", "#D55E00", "#CC79A7", "#56B4E9", "#8A8A8A")
+MARKERS = ("circle", "diamond", "square", "triangle-up", "star", "hexagon")
+NEUTRAL = "#8A8A8A"
+
+
+def family_styles(families: Sequence[str]) -> dict[str, tuple[str, str]]:
+    """(colour, marker) of each family, by its place in the study."""
+    return {f: (PALETTE[i % len(PALETTE)], MARKERS[i // len(PALETTE) % len(MARKERS)]) for i, f in enumerate(families)}
+
+
+def objective_plot(content: Mapping[str, Any], styles: Mapping[str, tuple[str, str]]) -> dict[str, Any]:
+    """Test score of every ranked family with its interval, through both evaluators, beside the references."""
+    metric = content["objective"][0]
+    rows = [r for r in content["rows"] if r["incumbent"] == 0 and "value" in r["metrics"].get(metric, {})]
+    names = [r["family"] for r in rows]
+    drawn = go.Figure()
+    values: list[float] = []
+    for part, label, symbol in (
+        ("metrics", "test score", None),
+        ("second_metrics", "through the second evaluator", "-open"),
+    ):
+        there = [r for r in rows if "value" in r[part].get(metric, {})]
+        if not there:
+            continue
+        cells = [r[part][metric] for r in there]
+        values += [v for c in cells for v in (c["value"], c["low"], c["high"]) if v is not None]
+        colours = [styles[r["family"]][0] for r in there]
+        offset = 0.0 if symbol is None else 0.22
+        y = [names.index(r["family"]) + offset for r in there]
+        for cell, place, colour in zip(cells, y, colours, strict=True):
+            if cell["low"] is not None:
+                drawn.add_scatter(
+                    x=[cell["low"], cell["high"]],
+                    y=[place, place],
+                    mode="lines",
+                    line={"color": colour, "width": 3 if symbol is None else 1.5},
+                    hoverinfo="skip",
+                )
+        drawn.add_scatter(
+            x=[c["value"] for c in cells],
+            y=y,
+            mode="markers",
+            name=label,
+            text=[f"{r['family']}: {figure(c)}" for r, c in zip(there, cells, strict=True)],
+            hovertemplate=f"%{{text}}<extra>{label}</extra>",
+            marker={
+                "color": colours,
+                "size": 11 if symbol is None else 9,
+                "symbol": [styles[r["family"]][1] + (symbol or "") for r in there],
+                "line": {"width": 0 if symbol is None else 1.5},
+            },
+        )
+    for reference, dash in zip(content["references"], ("dash", "dot", "dashdot"), strict=False):
+        cell = reference["metrics"].get(metric, {})
+        if "value" in cell:
+            values.append(cell["value"])
+            name = {"floor": "real against real", "gaussian": "one Gaussian"}.get(reference["name"], reference["name"])
+            drawn.add_scatter(
+                x=[cell["value"]] * 2,
+                y=[-0.6, len(names) - 0.4],
+                mode="lines",
+                name=name,
+                line={"color": NEUTRAL, "dash": dash, "width": 1.5},
+                hovertemplate=f"{name}: {figure(cell)}<extra></extra>",
+            )
+    drawn.update_layout(
+        xaxis={"title": {"text": _axis(content, metric)}, **_score_axis(values)},
+        yaxis={
+            "tickvals": list(range(len(names))),
+            "ticktext": names,
+            "range": [len(names) - 0.4, -0.6],
+            "automargin": True,
+            "showgrid": False,
+        },
+        margin={"l": 10, "r": 16, "t": 10, "b": 50},
+        height=80 + 38 * len(names),
+    )
+    return _json(drawn)
+
+
+def default_plot(content: Mapping[str, Any], styles: Mapping[str, tuple[str, str]]) -> dict[str, Any] | None:
+    """Each family's default setting (hollow) against its tuned one (filled), both on the test split."""
+    metric = content["objective"][0]
+    rows = [
+        r
+        for r in content["rows"]
+        if r["incumbent"] == 0 and "value" in r["metrics"].get(metric, {}) and "value" in r["default"].get(metric, {})
+    ]
+    if not rows:
+        return None
+    names = [r["family"] for r in rows]
+    drawn = go.Figure()
+    values = []
+    for place, row in enumerate(rows):
+        tuned, default = row["metrics"][metric], row["default"][metric]
+        values += [tuned["value"], default["value"]]
+        drawn.add_scatter(
+            x=[default["value"], tuned["value"]],
+            y=[place, place],
+            mode="lines",
+            line={"color": styles[row["family"]][0], "width": 2},
+            opacity=0.5,
+            hoverinfo="skip",
+        )
+    for part, label, suffix in (("default", "default setting", "-open"), ("metrics", "tuned", "")):
+        drawn.add_scatter(
+            x=[r[part][metric]["value"] for r in rows],
+            y=list(range(len(rows))),
+            mode="markers",
+            name=label,
+            text=[f"{r['family']}: {figure(r[part][metric])}" for r in rows],
+            hovertemplate=f"%{{text}}<extra>{label}</extra>",
+            marker={
+                "size": 11,
+                "color": [styles[f][0] for f in names],
+                "symbol": [styles[f][1] + suffix for f in names],
+                "line": {"width": 2 if suffix else 0},
+            },
+        )
+    drawn.update_layout(
+        xaxis={"title": {"text": _axis(content, metric)}, **_score_axis(values)},
+        yaxis={
+            "tickvals": list(range(len(names))),
+            "ticktext": names,
+            "range": [len(names) - 0.4, -0.6],
+            "automargin": True,
+            "showgrid": False,
+        },
+        margin={"l": 10, "r": 16, "t": 10, "b": 50},
+        height=80 + 34 * len(names),
+    )
+    return _json(drawn)
+
+
+def budget_plots(
+    content: Mapping[str, Any], trials: Sequence[Record], styles: Mapping[str, tuple[str, str]]
+) -> list[tuple[str, dict[str, Any]]]:
+    """For each study, (family, figure): validation scores of its trials and the best so far, by budget spent."""
+    lower = lower_is_better(content["objective"][0])
+    scores = [r.objectives[0] for r in trials if r.state != "failed" and r.objectives]
+    # One range for all studies, without the worst trials, so that they can be read side by side.
+    kind = _scale(scores, spread=8)
+    limits = _limits(scores, kind, lower)
+    ticks = _log_ticks(10 ** limits[0], 10 ** limits[1]) if kind == "log" and limits else {}
+    metric = content["objective"][0]
+    figures = []
+    for family in dict.fromkeys(row["family"] for row in content["rows"]):
+        mine = [r for r in trials if r.family == family]
+        if not mine:
+            continue
+        drawn = go.Figure()
+        colour, marker = styles[family]
+        for repeat in sorted({r.repeat for r in mine}):
+            _add_study(drawn, content, [r for r in mine if r.repeat == repeat], colour, marker, lower)
+        drawn.update_layout(
+            xaxis={"title": {"text": _spent(content)}, "rangemode": "tozero"},
+            yaxis={
+                "title": {"text": f"validation {metric}"},
+                "type": kind,
+                "range": limits,
+                "automargin": True,
+                **ticks,
+            },
+            yaxis2={"overlaying": "y", "range": [0, 1], "visible": False, "fixedrange": True},
+            margin={"l": 10, "r": 12, "t": 8, "b": 44},
+            height=250,
+        )
+        figures.append((family, _json(drawn)))
+    return figures
+
+
+def cost_so_far(trials: Sequence[Record], kind: str) -> list[float]:
+    """Budget spent when each trial ended, trials in order, in the unit that the budget counts."""
+    spent, total = [], 0.0
+    for record in trials:
+        if kind == "flops":
+            total += sum(record.operations.values())
+        elif kind == "seconds":
+            total += record.seconds.get("total", sum(record.seconds.values()))
+        else:
+            total += record.cost
+        spent.append(total)
+    return spent
+
+
+def _add_study(
+    drawn: go.Figure, content: Mapping[str, Any], trials: Sequence[Record], colour: str, marker: str, lower: bool
+) -> None:
+    trials = sorted(trials, key=lambda r: r.number)
+    spent = cost_so_far(trials, content["budget"]["kind"])
+    scored = [(x, r) for x, r in zip(spent, trials, strict=True) if r.state != "failed" and r.objectives]
+    failed = [(x, r) for x, r in zip(spent, trials, strict=True) if r.state == "failed"]
+    values = [r.objectives[0] for _, r in scored if r.objectives]
+    best: list[float] = []
+    for value in values:
+        best.append(value if not best else min(best[-1], value) if lower else max(best[-1], value))
+    if best:
+        drawn.add_scatter(
+            x=[*(x for x, _ in scored), spent[-1]],
+            y=[*best, best[-1]],
+            mode="lines",
+            line={"shape": "hv", "color": colour, "width": 2},
+            name="best so far",
+            hovertemplate="best so far %{y:.4g}<extra></extra>",
+        )
+    drawn.add_scatter(
+        x=[x for x, _ in scored],
+        y=values,
+        mode="markers",
+        name="trial",
+        text=[f"trial {r.number}: {v:.4g}" for (_, r), v in zip(scored, values, strict=True)],
+        hovertemplate="%{text}<extra>validation</extra>",
+        marker={"color": colour, "size": 7, "opacity": 0.6, "symbol": marker},
+    )
+    if failed:
+        drawn.add_scatter(
+            x=[x for x, _ in failed],
+            y=[0.03] * len(failed),
+            yaxis="y2",
+            mode="markers",
+            name="failed",
+            text=[f"trial {r.number} failed" for _, r in failed],
+            hovertemplate="%{text}<extra></extra>",
+            marker={"symbol": "x-thin", "size": 9, "line": {"width": 2, "color": colour}},
+        )
+
+
+def _limits(values: Sequence[float], kind: str, lower: bool) -> list[float] | None:
+    """An axis range that leaves out the worst fifth where it lies far off; in logarithms on a log axis."""
+    if not values:
+        return None
+    ordered = sorted((math.log10(v) if kind == "log" else v) for v in values)
+    keep = max(1, math.ceil(0.8 * len(ordered)))
+    core = ordered[:keep] if lower else ordered[-keep:]
+    margin = 0.12 * ((core[-1] - core[0]) or abs(core[0]) or 1.0)
+    low, high = core[0] - margin, core[-1] + margin
+    reach = core[-1] - core[0]
+    if ordered[-1] - core[-1] < reach and core[0] - ordered[0] < reach:
+        low, high = ordered[0] - margin, ordered[-1] + margin
+    return [low, high]
+
+
+def _scale(values: Sequence[float], spread: float) -> str:
+    """ "log" where all values are positive and span more than a factor of `spread`."""
+    return "log" if values and min(values) > 0 and max(values) > spread * min(values) else "linear"
+
+
+def _score_axis(values: Sequence[float]) -> dict[str, Any]:
+    """A logarithmic axis where the values span much, with plain numbers on it."""
+    if not values or _scale(values, spread=15) == "linear":
+        return {"type": "linear"}
+    low, high = min(values) / 1.2, 1.2 * max(values)
+    return {"type": "log", "range": [math.log10(low), math.log10(high)], **_log_ticks(low, high)}
+
+
+def _log_ticks(low: float, high: float) -> dict[str, Any]:
+    """Ticks at 1, 2 and 5 times powers of ten (at powers alone over more than three decades)."""
+    decades = range(math.floor(math.log10(low)), math.ceil(math.log10(high)) + 1)
+    steps = (1, 2, 5) if math.log10(high / low) <= 3 else (1,)
+    ticks = [step * 10.0**decade for decade in decades for step in steps]
+    return {"tickvals": ticks, "ticktext": [f"{t:,.0f}" if 10 <= t < 1e6 else f"{t:.3g}" for t in ticks]}
+
+
+def _axis(content: Mapping[str, Any], metric: str) -> str:
+    return f"{metric} ({'lower' if lower_is_better(metric) else 'higher'} is better)"
+
+
+def _spent(content: Mapping[str, Any]) -> str:
+    return {
+        "trainings": "full trainings' worth spent",
+        "flops": "operations spent",
+        "seconds": "compute seconds spent",
+    }[content["budget"]["kind"]]
+
+
+def _json(drawn: go.Figure) -> dict[str, Any]:
+    drawn.update_layout(template=None, showlegend=False, paper_bgcolor="rgba(0,0,0,0)", plot_bgcolor="rgba(0,0,0,0)")
+    return json.loads(drawn.to_json())

@@ -1,0 +1,294 @@
+"""From records to standings: what each family reached on the test split, and how sure that is."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from ..bench.metrics.base import MetricCard
+from ..bench.metrics.catalogue import METRICS
+from ..bench.records import Record
+from .inference import Comparison, Estimate, Rank, compare, ranks, rate_interval, spread_estimate, t_interval
+
+GROUPS = (
+    "quality",
+    "diversity",
+    "likelihood",
+    "alignment",
+    "utility",
+    "latent control",
+    "memorisation",
+    "other",
+    "stability",
+    "cost",
+)
+
+
+@dataclass(frozen=True)
+class Scores:
+    """Estimates of every metric that has values, and the reason for every metric that is not defined."""
+
+    metrics: Mapping[str, Estimate]
+    undefined: Mapping[str, str]
+
+
+@dataclass(frozen=True)
+class Standing:
+    """One family's row, or a further point of its Pareto front (incumbent > 0, not ranked).
+
+    rank: None where there is nothing to rank. leading: metrics in which no family is significantly better.
+    against_default: "better", "worse" or "not separable" on the first objective; None without both.
+    finals, failed_finals: re-trainings that gave scores, and that failed. cost: of all its trials.
+    """
+
+    family: str
+    incumbent: int
+    rank: Rank | None
+    not_separable_from: tuple[str, ...]
+    primary: Scores
+    second: Scores
+    default: Scores
+    leading: frozenset[str]
+    against_default: str | None
+    finals: int
+    failed_finals: int
+    trials: int
+    failed_trials: int
+    cost: float
+
+
+@dataclass(frozen=True)
+class Standings:
+    """All rows, best first; references by name. comparisons, second_comparisons: the tests, for each metric."""
+
+    rows: tuple[Standing, ...]
+    references: Mapping[str, tuple[Scores, Scores]]
+    comparisons: Mapping[str, Comparison]
+    second_comparisons: Mapping[str, Comparison]
+
+
+# What is computed here, over records, and not by a function on samples.
+_STABILITY = {
+    "failure_rate": MetricCard(
+        "failure_rate", "stability", "lower", "share", (), "Share of the family's trials that failed.", ""
+    ),
+    "seed_spread": MetricCard(
+        "seed_spread",
+        "stability",
+        "lower",
+        "of the objective",
+        (),
+        "Standard deviation of the objective over re-trainings of one setting with fresh seeds.",
+        "",
+    ),
+}
+
+
+def card(name: str) -> MetricCard:
+    """The metric's card; one without direction for a metric that no catalogue knows."""
+    return METRICS.get(name) or _STABILITY.get(name) or MetricCard(name, "other", "none", "", (), "", "")
+
+
+def lower_is_better(name: str) -> bool:
+    """False for metrics that rise with quality; metrics without direction count as falling."""
+    return card(name).direction != "higher"
+
+
+def on_log_scale(name: str) -> bool:
+    """Whether a metric is compared on logarithms where its values are positive: the distances, whose noise grows
+    with their size. Unbiased estimates that scatter around zero (KID, MMD) are no such distances."""
+    return "distance" in card(name).unit
+
+
+def metric_order(names: Iterable[str], objective: Sequence[str]) -> list[str]:
+    """Objectives first, then by group and by the catalogue; the cost metrics come last."""
+    catalogue = list(METRICS)
+
+    def key(name: str) -> tuple[int, int, int, str]:
+        group = card(name).group
+        place = GROUPS.index(group) if group in GROUPS else GROUPS.index("other")
+        mine = objective.index(name) if name in objective and group != "cost" else len(objective)
+        return mine, place, catalogue.index(name) if name in catalogue else len(catalogue), name
+
+    return sorted(set(names), key=key)
+
+
+def repetitions(records: Iterable[Record], metric: str, *, second: bool, by_repeat: bool) -> list[float]:
+    """The independent values of a metric: of each re-training, or the mean of each repeat of the whole tuning."""
+    values: dict[int, list[float]] = {}
+    for record in records:
+        figure = (record.second_metrics if second else record.metrics).get(metric)
+        if record.state == "complete" and figure is not None and figure["value"] is not None:
+            values.setdefault(record.repeat, []).append(float(figure["value"]))
+    if by_repeat:
+        return [float(np.mean(v)) for _, v in sorted(values.items())]
+    return [v for _, found in sorted(values.items()) for v in found]
+
+
+def compute_standings(
+    records: Sequence[Record], families: Sequence[str], objective: Sequence[str], repeats: int
+) -> Standings:
+    """Standings on the first objective; families with several objectives are ranked by their incumbent 0."""
+    finals = [r for r in records if r.role == "final"]
+    defaults = [r for r in records if r.role == "default"]
+    by_repeat = repeats > 1
+    rows = list(dict.fromkeys([(f, 0) for f in families] + [(r.family, r.incumbent) for r in finals]))
+    names = {f"{f}/{i}": (f, i) for f, i in rows}
+    of = {key: [r for r in finals if (r.family, r.incumbent) == where] for key, where in names.items()}
+    ranked = [key for key, (_, incumbent) in names.items() if incumbent == 0]
+
+    def over(keys: Sequence[str], second: bool) -> dict[str, Comparison]:
+        found = {m for key in keys for r in of[key] for m in (r.second_metrics if second else r.metrics)}
+        return {
+            m: compare(
+                {key: repetitions(of[key], m, second=second, by_repeat=by_repeat) for key in keys},
+                lower_is_better=lower_is_better(m),
+                log_scale=on_log_scale(m),
+            )
+            for m in sorted(found)
+        }
+
+    primary, secondary = over(ranked, False), over(ranked, True)
+    others = [key for key in names if key not in ranked]
+    extra, extra_second = over(others, False), over(others, True)
+    first = primary.get(objective[0])
+    places = ranks(first.better) if first else {}
+    defaults_of = {f: [r for r in defaults if r.family == f] for f, _ in rows}
+    verdicts = _against_default({names[k][0]: of[k] for k in ranked}, defaults_of, objective[0], by_repeat)
+
+    built = []
+    for key, (family, incumbent) in names.items():
+        mine, mine_second = (primary, secondary) if incumbent == 0 else (extra, extra_second)
+        trials = [r for r in records if r.role == "trial" and r.family == family]
+        scores, second = _estimates(mine, key), _estimates(mine_second, key)
+        scores.update(_stability(trials, of[key], objective[0]))
+        level = (
+            tuple(names[k][0] for k in first.estimates if k != key and not first.separable(k, key))
+            if first and key in places
+            else ()
+        )
+        built.append(
+            Standing(
+                family=family,
+                incumbent=incumbent,
+                rank=places.get(key),
+                not_separable_from=level,
+                primary=Scores(scores, _reasons(of[key], scores, second=False)),
+                second=Scores(second, _reasons(of[key], second, second=True)),
+                default=_alone(defaults_of[family], second=False),
+                leading=frozenset(m for m, c in mine.items() if incumbent == 0 and _leads(c, key)),
+                against_default=verdicts.get(family) if incumbent == 0 else None,
+                finals=sum(r.state == "complete" for r in of[key]),
+                failed_finals=sum(r.state == "failed" for r in of[key]),
+                trials=len(trials),
+                failed_trials=sum(r.state == "failed" for r in trials),
+                cost=float(sum(r.cost for r in trials)),
+            )
+        )
+    references: dict[str, list[Record]] = {}
+    for record in records:
+        if record.role == "reference":
+            references.setdefault(record.family, []).append(record)
+    return Standings(
+        rows=tuple(sorted(built, key=lambda row: _order(row, objective[0]))),
+        references={
+            name: (_alone(found, second=False), _alone(found, second=True)) for name, found in references.items()
+        },
+        comparisons={m: _renamed(c, names) for m, c in primary.items()},
+        second_comparisons={m: _renamed(c, names) for m, c in secondary.items()},
+    )
+
+
+def _leads(comparison: Comparison, key: str) -> bool:
+    """In the leading group, where there is one: not if the tests tell nobody apart."""
+    leaders = comparison.leaders()
+    return key in leaders and len(leaders) < len(comparison.estimates)
+
+
+def _order(row: Standing, objective: str) -> tuple[float, float, str, int]:
+    found = row.primary.metrics.get(objective)
+    value = float("inf") if found is None else found.value if lower_is_better(objective) else -found.value
+    return row.rank.rank if row.rank else float("inf"), value, row.family, row.incumbent
+
+
+def _estimates(comparisons: Mapping[str, Comparison], key: str) -> dict[str, Estimate]:
+    return {m: c.estimates[key] for m, c in comparisons.items() if key in c.estimates}
+
+
+def _renamed(comparison: Comparison, names: Mapping[str, tuple[str, int]]) -> Comparison:
+    """The same comparison under the families' own names."""
+    return Comparison(
+        {names[k][0]: e for k, e in comparison.estimates.items()},
+        comparison.log_scale,
+        comparison.pooled,
+        {(names[a][0], names[b][0]): p for (a, b), p in comparison.p_values.items()},
+        {names[k][0]: frozenset(names[o][0] for o in over) for k, over in comparison.better.items()},
+    )
+
+
+def _reasons(records: Iterable[Record], present: Iterable[str], *, second: bool) -> dict[str, str]:
+    """Why metrics without any value are not defined."""
+    there = set(present)
+    reasons: dict[str, str] = {}
+    for record in records:
+        for metric, reason in (record.second_undefined if second else record.undefined).items():
+            if metric not in there:
+                reasons.setdefault(metric, reason)
+    return reasons
+
+
+def _alone(records: Sequence[Record], *, second: bool) -> Scores:
+    """Scores of repetitions that are compared with nobody; a single one keeps its own interval."""
+    metrics: dict[str, Estimate] = {}
+    for metric in dict.fromkeys(m for r in records for m in (r.second_metrics if second else r.metrics)):
+        values = repetitions(records, metric, second=second, by_repeat=False)
+        bounds = t_interval(values)
+        if bounds:
+            metrics[metric] = Estimate(float(np.mean(values)), *bounds, n=len(values))
+        elif values and records[0].role == "reference":
+            own = next(f[metric] for r in records if metric in (f := r.second_metrics if second else r.metrics))
+            metrics[metric] = Estimate(values[0], own.get("low"), own.get("high"), 1)
+        elif values:
+            metrics[metric] = Estimate(values[0], None, None, 1)
+    return Scores(metrics, _reasons(records, metrics, second=second))
+
+
+def _stability(trials: Sequence[Record], finals: Sequence[Record], objective: str) -> dict[str, Estimate]:
+    found = {}
+    if trials:
+        failed = sum(r.state == "failed" for r in trials)
+        found["failure_rate"] = Estimate(failed / len(trials), *rate_interval(failed, len(trials)), n=len(trials))
+    spread = spread_estimate(
+        repetitions([r for r in finals if r.repeat == repeat], objective, second=False, by_repeat=False)
+        for repeat in sorted({r.repeat for r in finals})
+    )
+    if spread:
+        found["seed_spread"] = spread
+    return found
+
+
+def _against_default(
+    finals: Mapping[str, Sequence[Record]],
+    defaults: Mapping[str, Sequence[Record]],
+    objective: str,
+    by_repeat: bool,
+) -> dict[str, str]:
+    """Tuned against default for each family; Holm over the families."""
+    groups = {f"tuned/{f}": repetitions(r, objective, second=False, by_repeat=by_repeat) for f, r in finals.items()}
+    groups |= {f"default/{f}": repetitions(r, objective, second=False, by_repeat=False) for f, r in defaults.items()}
+    result = compare(
+        groups,
+        lower_is_better=lower_is_better(objective),
+        log_scale=on_log_scale(objective),
+        pool=not by_repeat,  # the variance over repeats of the tuning is another one than that over seeds
+        pairs=[(f"tuned/{f}", f"default/{f}") for f in finals],
+    )
+    verdicts = {}
+    for family in finals:
+        tuned, default = f"tuned/{family}", f"default/{family}"
+        if tuned in result.estimates and default in result.estimates:
+            worse = tuned in result.better[default]
+            verdicts[family] = "better" if worse else "worse" if default in result.better[tuned] else "not separable"
+    return verdicts

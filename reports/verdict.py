@@ -1,0 +1,142 @@
+"""What a leaderboard says, in sentences that claim no more than its tests do."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from ..bench.records import Record
+from .standings import Standings, lower_is_better
+from .text import count, figure, listing, number
+
+_BUDGETS = {
+    "trainings": ("full training's worth", "full trainings' worth"),
+    "flops": ("floating-point operation", "floating-point operations"),
+    "seconds": ("measured compute second", "measured compute seconds"),
+}
+
+
+def budget_text(budget: Mapping[str, Any]) -> str:
+    """ "6 full trainings' worth", "1.0e13 floating-point operations"."""
+    amount = budget["amount"]
+    one, many = _BUDGETS[budget["kind"]]
+    shown = str(int(amount)) if float(amount).is_integer() and amount < 1e6 else number(amount)
+    return f"{shown} {one if amount == 1 else many}"
+
+
+def verdict(content: Mapping[str, Any], standings: Standings) -> str:
+    """Which families lead on the first objective, and which cannot be told apart."""
+    metric = content["objective"][0]
+    rows = {row["family"]: row for row in content["rows"] if row["incumbent"] == 0}
+    ranked = {f: row for f, row in rows.items() if row["rank"] is not None}
+    if not rows:
+        return "Nothing has been compared yet."
+    if not ranked:
+        return "No family has final scores on the test split yet, so nothing is ranked."
+    if content["state"] != "finished" and len(ranked) < len(rows):
+        so_far = f"So far {len(ranked)} of {count(len(rows), 'family', 'families')} have final scores. "
+    else:
+        so_far = ""
+    return so_far + _standing_of(ranked, metric, standings)
+
+
+def _standing_of(ranked: Mapping[str, Mapping[str, Any]], metric: str, standings: Standings) -> str:
+    if len(ranked) == 1:
+        (family,) = ranked
+        return (
+            f"{family} reaches a test {metric} of {_value(ranked[family], metric)}; there is no other to compare with."
+        )
+    tested = [f for f, row in ranked.items() if row["metrics"][metric]["n"] > 1]
+    best = next(iter(ranked))
+    if not tested:
+        word = "lowest" if lower_is_better(metric) else "highest"
+        return (
+            f"{best} has the {word} test {metric} of one re-training each ({_value(ranked[best], metric)}), "
+            "but from single re-trainings no family can be told from another."
+        )
+    leaders = [f for f, row in ranked.items() if row["rank"] == 1]
+    if len(leaders) == len(ranked):
+        return f"By test {metric}, no family can be told from any other: {listing(leaders)} are not separable."
+    if len(leaders) == 1:
+        level = ranked[best]["not_separable_from"]
+        said = f"{best} leads by test {metric} with {_value(ranked[best], metric)}"
+        said += f", though it is not separable from {listing(level)}." if level else ", separably ahead of all others."
+    else:
+        said = (
+            f"{listing(leaders)} lead by test {metric} and are not separable from "
+            f"{'each other' if len(leaders) == 2 else 'one another'} "
+            f"({'; '.join(f'{f} {_value(ranked[f], metric)}' for f in leaders[:3])}"
+            f"{'; …' if len(leaders) > 3 else ''})."
+        )
+    return said + _second_opinion(metric, leaders, standings)
+
+
+def notes(content: Mapping[str, Any], standings: Standings, records: Sequence[Record]) -> list[str]:
+    """How the figures came about, what they leave out, and what went wrong."""
+    metric, seeds, repeats = content["objective"][0], content["seeds"], content["repeats"]
+    found = [
+        f"Every family had the same budget of {budget_text(content['budget'])}"
+        f"{f' in each of {repeats} repeats of its tuning' if repeats > 1 else ''}, failed trials included.",
+        f"Settings were chosen on the validation split; the figures are means over {count(seeds, 're-training')} "
+        "with fresh seeds, scored on the test split. No score of a tuning trial stands in this table.",
+    ]
+    if repeats > 1:
+        found.append(f"Intervals (95%) are over {repeats} repeats of the whole tuning, so they include its variance.")
+    elif seeds > 1:
+        found.append(
+            "Intervals (95%, Student's t) are over re-trainings of one setting on one test split: they leave out "
+            "the variance of the tuning itself, which --repeats measures."
+        )
+    else:
+        found.append("With one re-training there are no intervals, and no family can be told from another.")
+    comparison = standings.comparisons.get(metric)
+    if comparison and comparison.p_values:
+        pairs = len(comparison.p_values)
+        found.append(
+            f"Ranks rest on {count(pairs, 'pairwise t-test')} of {metric}"
+            f"{' on the log scale' if comparison.log_scale else ''}, "
+            + ("with one variance pooled over families" if comparison.pooled else "with unequal variances (Welch)")
+            + ", Holm-corrected to a familywise error of 5%. A family's rank is one more than the number of "
+            "families that are significantly better."
+        )
+    if len(content["objective"]) > 1:
+        found.append(
+            f"There are several objectives; families are ranked by the first, {metric}, at their first incumbent. "
+            "Further points of a family's Pareto front follow unranked."
+        )
+    for row in content["rows"]:
+        if row["failed_finals"]:
+            total = row["finals"] + row["failed_finals"]
+            found.append(
+                f"{row['family']}: {row['failed_finals']} of {count(total, 're-training')} failed; "
+                + ("its figures are means over the rest." if row["finals"] else "it has no figures.")
+            )
+    waiting = [r["family"] for r in content["rows"] if r["finals"] + r["failed_finals"] == 0]
+    if waiting:
+        found.append(f"Without final scores so far: {listing(waiting)}.")
+    elif content["state"] != "finished":
+        found.append(f"The run is {content['state']}; this table holds what there is so far.")
+    for family, reason in content["skipped"].items():
+        found.append(f"{family} was left out: {reason}")
+    drawn = sorted({r.samples for r in records if r.role == "final" and r.samples})
+    if drawn:
+        found.append(f"Each score compares {' or '.join(f'{n:,}' for n in drawn)} samples with as many real examples.")
+    return found
+
+
+def _value(row: Mapping[str, Any], metric: str) -> str:
+    return figure(row["metrics"][metric])
+
+
+def _second_opinion(metric: str, leaders: Sequence[str], standings: Standings) -> str:
+    """Whether the second evaluator's tests leave the same families in the lead."""
+    second = standings.second_comparisons.get(metric)
+    if second is None or not second.p_values:
+        return ""
+    theirs = second.leaders()
+    if theirs == frozenset(leaders):
+        return " The second evaluator agrees."
+    ordered = sorted(theirs, key=lambda f: second.estimates[f].value * (1 if lower_is_better(metric) else -1))
+    if len(ordered) == len(second.estimates):
+        return " Through the second evaluator no family can be told from any other."
+    return f" The second evaluator's tests leave {listing(ordered)} in the lead."

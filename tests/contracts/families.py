@@ -1,0 +1,308 @@
+"""What every family keeps: the contract between a class, its card, and the rest of the house."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Mapping, Sequence
+from importlib import import_module
+from pathlib import Path
+from typing import Any, ClassVar, Literal, get_args, get_origin, get_type_hints
+
+import pytest
+import torch
+from safetensors.torch import load, save
+from torch import Generator, Tensor
+
+from gentune.models import Batch, DataSpec, GenerativeModel, Progress
+from gentune.search_spaces import FamilyCard, Parameter, load_card
+
+LABELLED = DataSpec("labelled", "image", (1, 8, 8), levels=17, classes=3, condition="label")
+COLOUR = DataSpec("colour", "image", (3, 8, 12), levels=256)
+PLANE = DataSpec("plane", "vector", (2,))
+TOKENS = DataSpec("tokens", "sequence", (6,), vocabulary=5)
+
+_CHEAP = ("width", "hidden", "channels", "steps", "evaluations")  # taken at their low, for speed
+
+
+class FamilyContract:
+    """Derive from it in a test module, name the card, and pytest runs the contract:
+
+        class TestMine(FamilyContract):
+            card = "mine.toml"   # a path, or a FamilyCard
+            family = Mine        # left out: the class that the card names
+
+    Each check runs on every data kind that the card lists: grey images with labels, colour images without, plane
+    vectors, short sequences. `settings` overrides training hyperparameters, for speed.
+    """
+
+    card: ClassVar[FamilyCard | Path | str]
+    family: ClassVar[type[GenerativeModel] | None] = None
+    settings: ClassVar[Mapping[str, Any]] = {}
+
+    # --- what a plug-in may override -------------------------------------------------------------------
+
+    @classmethod
+    def specs(cls) -> list[DataSpec]:
+        """The data that the checks run on."""
+        kinds = cls.the_card().kinds
+        return [spec for spec in (LABELLED, COLOUR, PLANE, TOKENS) if spec.kind in kinds]
+
+    @classmethod
+    def examples(cls, spec: DataSpec, n: int) -> Batch:
+        """n random examples that follow the data convention."""
+        generator = _seeded(n)
+        if spec.kind == "image":
+            assert spec.levels is not None
+            shade = torch.rand(n, 1, 1, 1, generator=generator)
+            noise = torch.rand(n, *spec.shape, generator=generator)
+            x = spec.from_levels(((shade + noise) / 2 * spec.levels).long())
+        elif spec.kind == "vector":
+            x = torch.randn(n, *spec.shape, generator=generator)
+        else:
+            assert spec.vocabulary is not None
+            x = torch.randint(spec.vocabulary, (n, *spec.shape), generator=generator)
+            return Batch(x, mask=torch.ones_like(x, dtype=torch.bool))
+        return Batch(x, _labels(spec, n))
+
+    # --- the card and the signatures -------------------------------------------------------------------
+
+    def test_constructor_takes_what_the_card_lists(self) -> None:
+        _compare(self.the_family().__init__, self._parameters("train"), skip=("self", "data"))
+
+    def test_sample_takes_what_the_card_lists(self) -> None:
+        skip = ("self", "n", "condition", "generator")
+        _compare(self.the_family().sample, self._parameters("sample"), skip=skip)
+
+    def test_unknown_keywords_are_refused(self) -> None:
+        spec = self.specs()[0]
+        with pytest.raises(TypeError, match="no_such_setting"):
+            self.the_family()(spec, no_such_setting=1)  # type: ignore[call-arg]
+        with pytest.raises(TypeError, match="no_such_setting"):
+            self._build(spec).sample(1, generator=_seeded(0), no_such_setting=1)
+
+    def test_stages_of_the_default_setting(self, spec: DataSpec) -> None:
+        card = self.the_card()
+        model = self.the_family()(spec)
+        stages = model.stages()
+        assert len({stage.name for stage in stages}) == len(stages)
+        shares = [stage.share for stage in stages if stage.phases]
+        assert not shares or sum(shares) == pytest.approx(1.0)
+        assert not shares or spec.kind in card.steps, "no full training in steps for this kind of data"
+        own = {id(p) for p in model.parameters()}
+        for stage in stages:
+            assert set(stage.depends_on or ()) <= set(card.space.names) | set(card.loop.names)
+            trained = [id(p) for phase in stage.phases for p in phase.parameters]
+            assert len(trained) == len(set(trained)), f"two phases of {stage.name!r} share parameters"
+            assert set(trained) <= own
+
+    # --- training ----------------------------------------------------------------------------------------
+
+    def test_losses_are_finite_scalars_with_gradients(self, spec: DataSpec) -> None:
+        model, batch = self._build(spec), self.examples(spec, 8)
+        model.train()
+        model.progress = Progress(5, 10)
+        for stage in model.stages():
+            if stage.fit is not None:
+                stage.fit(self.examples(spec, 64), _seeded(0))
+            for phase in stage.phases:
+                losses = phase.loss(batch, _seeded(0))
+                assert losses.total.shape == ()
+                assert torch.isfinite(losses.total)
+                for name, part in losses.parts.items():
+                    assert part.shape == (), f"part {name!r} is no scalar"
+                gradients = torch.autograd.grad(losses.total, list(phase.parameters), allow_unused=True)
+                known = [g for g in gradients if g is not None]
+                assert all(torch.isfinite(g).all() for g in known)
+                assert any(g.abs().sum() > 0 for g in known), f"phase {phase.name!r} has no gradient"
+
+    def test_a_loss_draws_from_its_generator_alone(self, spec: DataSpec) -> None:
+        model, batch = self._build(spec), self.examples(spec, 8)
+        model.eval()  # dropout draws from the global generator, which the loop seeds
+        for stage in model.stages():
+            for phase in stage.phases:
+                torch.manual_seed(1)
+                first = phase.loss(batch, _seeded(0)).total
+                torch.manual_seed(2)
+                assert torch.equal(first, phase.loss(batch, _seeded(0)).total)
+
+    # --- sampling ----------------------------------------------------------------------------------------
+
+    def test_samples_follow_the_data_convention(self, spec: DataSpec) -> None:
+        model = self._trained(spec)
+        for condition in {None, _labels(spec, 5)}:
+            x = model.sample(5, condition=condition, generator=_seeded(0), **self._cheap("sample"))
+            assert x.shape == (5, *spec.shape)
+            _check_values(x, spec, lattice=True)
+
+    def test_samples_are_determined_by_the_generator(self, spec: DataSpec) -> None:
+        model = self._trained(spec)
+        draws: list[Tensor] = []
+        for seed in (0, 0, 1):
+            torch.manual_seed(len(draws))  # the global generator must not matter
+            draws.append(self._sample(model, seed))
+        assert torch.equal(draws[0], draws[1])
+        assert not torch.equal(draws[0], draws[2])
+
+    def test_every_sampling_choice_works(self, spec: DataSpec) -> None:
+        model, cheap = self._trained(spec), self._cheap("sample")
+        for parameter in self._parameters("sample"):
+            for value in parameter.choices or (parameter.low, parameter.high):
+                if parameter.name in cheap and value != cheap[parameter.name]:
+                    continue
+                value = int(value) if parameter.kind == "int" else value  # type: ignore[arg-type]
+                setting = cheap | {parameter.name: value}
+                x = model.sample(2, condition=_labels(spec, 2), generator=_seeded(0), **setting)
+                _check_values(x, spec, lattice=True)
+
+    def test_weights_survive_safetensors(self, spec: DataSpec) -> None:
+        model = self._trained(spec)
+        state = load(save({name: t.contiguous() for name, t in model.state_dict().items()}))
+        torch.manual_seed(99)
+        again = self.the_family()(spec, **self._cheap("train"))
+        again.load_state_dict(state)
+        again.eval()
+        assert torch.equal(self._sample(model, 0), self._sample(again, 0))
+
+    # --- what else a family can do -----------------------------------------------------------------------
+
+    def test_likelihood_is_of_the_kind_on_the_card(self, spec: DataSpec) -> None:
+        kind = self.the_card().likelihood[spec.kind]
+        if kind == "none":
+            if set(self.the_card().likelihood.values()) == {"none"}:
+                assert not self.the_family().can("log_likelihood")
+            return
+        model, batch = self._trained(spec), self.examples(spec, 6)
+        conditions = [None]
+        if self.the_card().conditional == "label":
+            conditions.append(_labels(spec, 6))  # type: ignore[arg-type]
+        for condition in conditions:
+            first, second = (model.log_likelihood(batch.x, condition) for _ in range(2))  # type: ignore[operator]
+            assert first.kind == kind
+            assert first.log_prob.shape == (6,)
+            assert torch.isfinite(first.log_prob).all()
+            assert torch.equal(first.log_prob, second.log_prob), "a figure cannot be made again"
+
+    def test_exact_densities_integrate_to_one(self) -> None:
+        if PLANE not in self.specs() or self.the_card().likelihood["vector"] != "exact":
+            pytest.skip("no exact density of vectors")
+        model = self._trained(PLANE, steps=20)
+        edges = torch.linspace(-9.0, 9.0, 601, dtype=torch.float64)
+        centres = ((edges[1:] + edges[:-1]) / 2).float()
+        grid = torch.cartesian_prod(centres, centres)  # (360000, 2)
+        with torch.no_grad():
+            log_density = torch.cat(
+                [model.log_likelihood(part).log_prob for part in grid.split(40_000)]  # type: ignore[operator]
+            )
+        cell = float(edges[1] - edges[0]) ** 2
+        assert log_density.double().exp().sum().item() * cell == pytest.approx(1.0, abs=1e-2)
+
+    def test_codes_and_reconstructions_have_their_shapes(self, spec: DataSpec) -> None:
+        model, x = self._trained(spec), self.examples(spec, 4).x
+        family = self.the_family()
+        with torch.no_grad():
+            if family.can("encode"):
+                z = model.encode(x)  # type: ignore[operator]
+                assert z.ndim == 2
+                assert len(z) == 4
+            elif family.can("decode"):
+                z = torch.randn(4, model.latent_dim, generator=_seeded(0))  # type: ignore[call-overload]
+            if family.can("decode"):
+                decoded = model.decode(z)  # type: ignore[operator]
+                assert decoded.shape == x.shape
+                _check_values(decoded, spec, lattice=False)
+            if family.can("reconstruct"):
+                again = model.reconstruct(x)  # type: ignore[operator]
+                assert again.shape == x.shape
+                _check_values(again, spec, lattice=False)
+
+    # --- plumbing ----------------------------------------------------------------------------------------
+
+    def pytest_generate_tests(self, metafunc: pytest.Metafunc) -> None:
+        if "spec" in metafunc.fixturenames:
+            metafunc.parametrize("spec", self.specs(), ids=lambda spec: spec.name)
+
+    @classmethod
+    def the_card(cls) -> FamilyCard:
+        return cls.card if isinstance(cls.card, FamilyCard) else load_card(cls.card)
+
+    @classmethod
+    def the_family(cls) -> type[GenerativeModel]:
+        if cls.family is not None:
+            return cls.family
+        module, name = cls.the_card().implementation.split(":")
+        package = "gentune.models" if "." not in module else None
+        return getattr(import_module(f"{package}.{module}" if package else module), name)
+
+    def _parameters(self, role: str) -> list[Parameter]:
+        return [p for p in self.the_card().space if p.role == role]
+
+    def _cheap(self, role: str) -> dict[str, Any]:
+        cheap = {p.name: p.low for p in self._parameters(role) if p.name in _CHEAP and p.kind == "int"}
+        return {**cheap, **self.settings} if role == "train" else cheap
+
+    def _build(self, spec: DataSpec) -> GenerativeModel:
+        torch.manual_seed(0)
+        return self.the_family()(spec, **self._cheap("train"))
+
+    def _trained(self, spec: DataSpec, steps: int = 2) -> GenerativeModel:
+        """A model after a few optimiser steps of every phase, so that nothing rests on its initial weights."""
+        model, data = self._build(spec), self.examples(spec, 64)
+        generator = _seeded(0)
+        model.train()
+        for stage in model.stages():
+            if stage.fit is not None:
+                stage.fit(data, generator)
+            optimisers = [torch.optim.Adam(list(phase.parameters), 1e-3) for phase in stage.phases]
+            for step in range(steps if stage.phases else 0):
+                model.progress = Progress(step, steps)
+                for phase, optimiser in zip(stage.phases, optimisers, strict=True):
+                    optimiser.zero_grad()
+                    phase.loss(data, generator).total.backward()
+                    optimiser.step()
+                    if phase.after is not None:
+                        phase.after()
+        model.eval()
+        return model
+
+    def _sample(self, model: GenerativeModel, seed: int) -> Tensor:
+        condition = _labels(model.data, 3)
+        return model.sample(3, condition=condition, generator=_seeded(seed), **self._cheap("sample"))
+
+
+def _seeded(seed: int) -> Generator:
+    return torch.Generator().manual_seed(seed)
+
+
+def _labels(spec: DataSpec, n: int) -> Tensor | None:
+    return torch.arange(n) % spec.classes if spec.condition == "label" else None
+
+
+def _check_values(x: Tensor, spec: DataSpec, *, lattice: bool) -> None:
+    if spec.kind == "sequence":
+        assert spec.vocabulary is not None
+        assert x.dtype == torch.int64
+        assert 0 <= int(x.min()) <= int(x.max()) < spec.vocabulary
+        return
+    assert x.dtype == torch.float32
+    assert torch.isfinite(x).all()
+    if spec.kind == "image":
+        assert x.abs().max() <= 1.0
+        assert not lattice or torch.equal(x, spec.to_lattice(x))
+
+
+def _compare(function: Any, parameters: Sequence[Parameter], skip: tuple[str, ...]) -> None:
+    """Names, order-free, types and defaults of a function's keyword arguments against a card's parameters."""
+    given = {name: p for name, p in inspect.signature(function).parameters.items() if name not in skip}
+    assert set(given) == {p.name for p in parameters}
+    hints = get_type_hints(function)
+    for parameter in parameters:
+        argument = given[parameter.name]
+        assert argument.kind is inspect.Parameter.KEYWORD_ONLY, f"{parameter.name} is not a keyword argument"
+        assert argument.default == parameter.default, f"{parameter.name}: defaults differ"
+        assert type(argument.default) is type(parameter.default), f"{parameter.name}: types of defaults differ"
+        hint = hints[parameter.name]
+        if get_origin(hint) is Literal:
+            assert set(get_args(hint)) == set(parameter.choices)
+        else:
+            wanted = {"int": {int}, "float": {float}}.get(parameter.kind, {type(c) for c in parameter.choices})
+            assert set(get_args(hint) or (hint,)) == wanted, f"{parameter.name}: annotated {hint}"

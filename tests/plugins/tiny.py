@@ -1,0 +1,91 @@
+"""A plug-in for tests of the driver: a shifted Gaussian, and settings that go wrong on purpose."""
+
+from __future__ import annotations
+
+import os
+import signal
+import time
+from pathlib import Path
+
+import torch
+from torch import Generator, Tensor, nn
+
+import gentune
+from gentune.models import Batch, DataSpec, GenerativeModel, Likelihood, LikelihoodKind, Losses
+
+CARD = """
+training = ["batch_size"]
+[family]
+name = "tiny"
+group = "test"
+summary = "A Gaussian with a learned mean and deviation"
+class = "tiny:Tiny"
+kinds = ["vector"]
+likelihood = "exact"
+[family.steps]
+vector = 20
+[train.learning_rate]
+type = "float"
+low = 1e-3
+high = 1.0
+scale = "log"
+default = 0.1
+[train.mode]
+type = "categorical"
+choices = ["good", "diverge", "raise", "exhaust", "empty"]  # the class knows deadlier ones
+default = "good"
+[sample.temperature]
+type = "float"
+low = 0.5
+high = 1.5
+default = 1.0
+"""
+
+
+class Tiny(GenerativeModel):
+    """x = mean + deviation * noise, trained by exact likelihood."""
+
+    def __init__(self, data: DataSpec, *, learning_rate: float = 0.1, mode: str = "good") -> None:
+        super().__init__(data)
+        self.learning_rate = learning_rate
+        self.mode = mode
+        self.mean = nn.Parameter(torch.full(data.shape, 3.0))
+        self.log_deviation = nn.Parameter(torch.zeros(data.shape))
+        # A matrix product, so that there is something to count.
+        self.mix = nn.Linear(data.dimensions, data.dimensions, bias=False)
+
+    def loss(self, batch: Batch, generator: Generator) -> Losses:
+        if self.mode == "raise":
+            raise RuntimeError("this mode raises")
+        if self.mode == "exhaust":
+            raise MemoryError("this mode asks for too much")
+        if self.mode == "slow":
+            time.sleep(0.1)
+        if self.mode == "kill" or (self.mode == "kill_once" and _first_time()):
+            os.kill(os.getpid(), signal.SIGKILL)
+        total = -self._log_prob(batch.x).mean() + 0.0 * self.mix(batch.x).mean()
+        return Losses(total * float("nan") if self.mode == "diverge" else total, {"mean": self.mean.mean()})
+
+    def sample(
+        self, n: int, *, condition: Tensor | None = None, generator: Generator, temperature: float = 1.0
+    ) -> Tensor:
+        shape = (0 if self.mode == "empty" else n, *self.data.shape)
+        noise = torch.randn(shape, generator=generator, device=self.device)
+        return self.mean + temperature * self.log_deviation.exp() * noise
+
+    def log_likelihood(self, x: Tensor, condition: Tensor | None = None) -> Likelihood:
+        return Likelihood(self._log_prob(x), LikelihoodKind.EXACT)
+
+    def _log_prob(self, x: Tensor) -> Tensor:
+        return torch.distributions.Normal(self.mean, self.log_deviation.exp()).log_prob(x).sum(1)
+
+
+def _first_time() -> bool:
+    marker = Path(os.environ["TINY_MARKER"])
+    if marker.exists():
+        return False
+    marker.touch()
+    return True
+
+
+gentune.register(Tiny, CARD)

@@ -1,0 +1,143 @@
+"""The arrows between the rooms run one way, and nothing heavy is imported for light work."""
+
+from __future__ import annotations
+
+import ast
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parent.parent
+ROOMS = ("bench", "models", "reports", "search_spaces", "gentune", "tests")
+
+# What each room may import; inside bench, each part.
+ALLOWED: dict[str, set[str]] = {
+    "search_spaces": {"search_spaces"},
+    "models": {"models"},
+    "reports": {
+        "reports",
+        "search_spaces",
+        "bench.records",
+        "bench.storage",
+        "bench.study_file",
+        "bench.files",
+        "bench.errors",
+        "bench.metrics.catalogue",
+        "bench.metrics.base",
+    },
+    "bench.proposal": {"bench.proposal", "search_spaces"},
+    "bench.metrics": {"bench.metrics", "bench._torchvision", "models"},
+    "bench.evaluators": {
+        "bench.evaluators",
+        "bench.training",
+        "bench.data",
+        "bench.files",
+        "bench.seeds",
+        "models",
+    },
+    "bench.training": {"bench.seeds", "models"},
+    "bench.data": {"bench.data", "models"},
+    "bench.records": {"search_spaces"},
+    "bench.storage": {"bench.records", "bench.study_file", "bench.files", "bench.errors"},
+}
+# In bench, an arrow may only go down this list.
+ORDER = (
+    ("cli",),
+    ("run_setup", "display", "listing"),
+    ("compare", "status", "export"),
+    ("study", "optuna_store"),
+    ("proposal", "scheduling"),
+    ("trial",),
+    ("measurement", "checkpoints", "pictures"),
+    ("operations", "evaluators"),
+    ("training", "data", "metrics"),
+    ("registry", "storage", "lock", "jobs", "provenance"),
+    ("study_file", "records"),
+    ("files", "errors", "seeds", "_torchvision"),
+)
+
+
+def imports_of(path: Path) -> set[str]:
+    """Modules of ours that a file imports, as "room.part", with links to `gentune.` taken off."""
+    parts = path.relative_to(ROOT).with_suffix("").parts
+    package = list(parts[:-1])
+    if package[:1] == ["gentune"]:
+        package = package[1:]
+    found: set[str] = set()
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.ImportFrom):
+            if node.level:
+                base = package[: len(package) - node.level + 1]
+                target = ".".join([*base, *(node.module.split(".") if node.module else [])])
+                names = [f"{target}.{alias.name}".strip(".") for alias in node.names]
+                found |= {target} if node.module else set(names)
+            elif node.module and node.module.split(".")[0] == "gentune":
+                found.add(node.module.removeprefix("gentune").strip("."))
+        elif isinstance(node, ast.Import):
+            found |= {a.name.removeprefix("gentune.") for a in node.names if a.name.split(".")[0] == "gentune"}
+    return {name for name in found if name}
+
+
+def sources(room: str) -> list[Path]:
+    return sorted(p for p in (ROOT / room).rglob("*.py") if not p.is_symlink())
+
+
+def within(module: str, names: set[str]) -> bool:
+    return any(module == name or module.startswith(name + ".") for name in names)
+
+
+@pytest.mark.parametrize("room", ALLOWED)
+def test_a_room_imports_only_what_it_may(room: str) -> None:
+    base = ROOT / Path(*room.split("."))
+    files = sorted(base.rglob("*.py")) if base.is_dir() else [base.with_suffix(".py")]
+    assert files
+    for path in files:
+        for module in imports_of(path):
+            assert within(module, ALLOWED[room]), f"{path.relative_to(ROOT)} imports {module}"
+
+
+def test_arrows_inside_bench_go_down() -> None:
+    level = {name: i for i, names in enumerate(ORDER) for name in names}
+    for path in sources("bench"):
+        part = path.relative_to(ROOT / "bench").parts[0].removesuffix(".py")
+        if part == "__init__":
+            continue
+        assert part in level, f"bench/{part} has no place in the order of arrows"
+        for module in imports_of(path):
+            pieces = module.split(".")
+            if pieces[0] != "bench" or len(pieces) < 2 or pieces[1] == part:
+                continue
+            if part == "registry" and pieces[1] in ("metrics", "data"):
+                continue  # their catalogues are look-up tables
+            assert level[part] < level[pieces[1]], f"{path.relative_to(ROOT)} imports {module}"
+
+
+def test_only_the_command_line_imports_reports() -> None:
+    for room in ("bench", "models", "search_spaces"):
+        for path in sources(room):
+            if path != ROOT / "bench" / "cli.py":
+                assert not any(within(m, {"reports"}) for m in imports_of(path)), path
+
+
+def test_nothing_imports_tests() -> None:
+    for room in ("bench", "models", "search_spaces", "reports"):
+        for path in sources(room):
+            assert not any(within(m, {"tests", "testing"}) for m in imports_of(path)), path
+
+
+HEAVY = ("torch", "numpy", "pandas", "sklearn", "optuna", "botorch", "scipy")
+
+
+@pytest.mark.parametrize(
+    "arguments", [["--help"], ["compare", "--help"], ["list", "families", "--json"], ["list", "metrics", "--json"]]
+)
+def test_light_commands_import_nothing_heavy(arguments: list[str]) -> None:
+    code = (
+        "import sys; from gentune.bench.cli import main\n"
+        f"try:\n    main({arguments!r})\nexcept SystemExit as end:\n    assert not end.code, end.code\n"
+        f"print([m for m in {HEAVY!r} if m in sys.modules], file=sys.stderr)"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stderr.strip() == "[]"

@@ -1,0 +1,161 @@
+"""Spaces and cards: what is valid, and what an error says."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from gentune.search_spaces import CardError, Parameter, SearchSpace, load_card, shipped_cards
+from gentune.search_spaces.card import parse_card
+
+GOOD = """
+training = ["batch_size"]
+[family]
+name = "toy"
+group = "test"
+summary = "a toy"
+class = "toy:Toy"
+kinds = ["image", "vector"]
+conditional = "label"
+likelihood = { image = "dequantised", vector = "exact" }
+papers = ["arXiv:0000.00000"]
+[family.steps]
+digits = 100
+vector = 50
+[train.width]
+type = "int"
+low = 8
+high = 64
+scale = "log"
+default = 16
+[train.norm]
+type = "categorical"
+choices = ["none", "batch"]
+default = "batch"
+[train.momentum]
+type = "float"
+low = 0.0
+high = 1.0
+default = 0.1
+when = { norm = "batch" }
+[sample.temperature]
+type = "float"
+low = 0.5
+high = 1.2
+default = 1
+"""
+
+
+def test_a_card_reads_as_written() -> None:
+    card = parse_card(GOOD, "toy.toml")
+    assert card.space.names == ("width", "norm", "momentum", "temperature", "batch_size")
+    assert [p.role for p in card.space] == ["train", "train", "train", "sample", "loop"]
+    assert card.likelihood == {"image": "dequantised", "vector": "exact"}
+    assert card.full_steps("digits", "image") == 100
+    assert card.full_steps("two_moons", "vector") == 50
+    assert card.full_steps("photographs", "image") == 1
+    assert card.space["width"].log
+    assert card.space["temperature"].default == 1.0
+    assert isinstance(card.space["temperature"].default, float)
+
+
+def test_a_family_can_move_a_shared_default() -> None:
+    card = parse_card(GOOD + "[training_defaults]\nbatch_size = 64\ngradient_clip = 1.0\n", "toy.toml")
+    assert card.space["batch_size"].default == 64
+    assert card.loop.default()["gradient_clip"] == 1.0
+    assert "gradient_clip" not in card.space
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "said"),
+    [
+        ('group = "test"', 'grup = "test"', "family.grup: unknown key; did you mean 'group'?"),
+        ("low = 8", "low = 80", "train.width: parameter 'width' has an empty range"),
+        ("default = 16", "default = 128", "train.width: parameter 'width' has a default out of range: 128"),
+        ("default = 16", "default = 16.5", "default out of range: 16.5, wanted int from 8 to 64 (log)"),
+        ("low = 8", "low = 0", "is on a log scale but its low is 0"),
+        ("low = 8", "lo = 8", "train.width.lo: unknown key; did you mean 'low'?"),
+        ("when = { norm = ", "when = { nrm = ", "names 'nrm', which is no parameter before it; did you mean 'norm'?"),
+        ('when = { norm = "batch"', 'when = { norm = "layer"', "wants norm = 'layer', which is not one of none, batch"),
+        ('training = ["batch_size"]', 'training = ["batchsize"]', "unknown parameter 'batchsize'; did you mean"),
+        ('"image", "vector"]', '"image", "vektor"]', "'vektor' is not known; did you mean 'vector'?"),
+        ('type = "int"', 'type = "integer"', "train.width.type: 'integer' is not known; did you mean 'int'?"),
+        ('scale = "log"', 'scale = "logarithmic"', "train.width.scale"),
+        ("default = 16\n", "", "train.width.default: missing"),
+        ("digits = 100", "digits = 0", "family.steps.digits: wanted a whole number of at least 1, got 0"),
+        ("[family]", "[family", "not valid TOML"),
+        ('choices = ["none", "batch"]', "choices = []", "has no choices"),
+        ('choices = ["none", "batch"]', 'choices = ["none", "batch", "none"]', "names a choice twice"),
+        ('vector = "exact"', 'vector = "guess"', "family.likelihood.vector: 'guess' is not known"),
+    ],
+)
+def test_a_wrong_card_is_told_by_file_and_key(old: str, new: str, said: str) -> None:
+    assert old in GOOD
+    with pytest.raises(CardError) as error:
+        parse_card(GOOD.replace(old, new, 1), "toy.toml")
+    assert str(error.value).startswith("toy.toml: ")
+    assert said in str(error.value)
+
+
+def test_a_card_that_cannot_be_read(tmp_path: Path) -> None:
+    with pytest.raises(CardError, match="cannot be read"):
+        load_card(tmp_path / "none.toml")
+
+
+def space() -> SearchSpace:
+    return parse_card(GOOD, "toy.toml").space
+
+
+def test_inactive_parameters_are_not_part_of_a_setting() -> None:
+    assert space().activate({"norm": "none", "momentum": 0.5, "width": 8}) == {
+        "width": 8,
+        "norm": "none",
+        "temperature": 1.0,
+        "batch_size": 128,
+    }
+    assert space().default()["momentum"] == 0.1
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        ({"width": 100}, "'width' is 100; wanted int from 8 to 64"),
+        ({"width": 16.0}, "'width' is 16.0"),
+        ({"width": True}, "'width' is True"),
+        ({"wdth": 16}, "unknown parameter 'wdth'; did you mean 'width'?"),
+        ({"norm": "none"}, "'momentum' is not active"),
+    ],
+)
+def test_validate_says_what_is_wrong(change: dict[str, object], said: str) -> None:
+    with pytest.raises(ValueError, match="parameter") as error:
+        space().validate({**space().default(), **change})  # type: ignore[dict-item]
+    assert said in str(error.value)
+
+
+def test_validate_misses_nothing() -> None:
+    setting = space().default()
+    space().validate(setting)
+    del setting["width"]
+    with pytest.raises(ValueError, match="'width' is missing"):
+        space().validate(setting)
+
+
+def test_roles_can_be_taken_apart() -> None:
+    assert space().only("sample").names == ("temperature",)
+    assert "momentum" in space().only("train").names
+
+
+def test_true_is_not_the_number_one() -> None:
+    parameter = Parameter("flag", "categorical", True, choices=(True, False))
+    assert parameter.contains(True)
+    assert not parameter.contains(1)
+
+
+@pytest.mark.parametrize("path", list(shipped_cards()), ids=lambda p: p.stem)
+def test_shipped_cards_are_whole(path: Path) -> None:
+    card = load_card(path)
+    assert card.name == path.stem
+    assert card.papers
+    assert all(p.source for p in card.space), [p.name for p in card.space if not p.source]
+    assert card.space.default()
