@@ -19,22 +19,21 @@ from . import registry
 from .data import DataSet
 from .data import load as load_data
 from .evaluators import default_cache, evaluators_for
-from .jobs import EvaluatorJob, FloorJob, Job, TrialJob
+from .jobs import EvaluatorJob, Job, TrialJob
 from .lock import RunLock
 from .measurement import evaluator_pair, reference_batch
 from .operations import Operations, count_operations
 from .optuna_store import OptunaStore
 from .pictures import write_samples
-from .records import Record
+from .records import Record, Role
 from .scheduling import Died, Done, InProcessPool, LocalPool, Pool, Progressed, place
-from .seeds import derive
 from .storage import RunFolder
 from .study import Asked, Study
 from .study_file import StudyFile
 from .trial import build_model, split_setting
+from .work import Work
 
 _ATTEMPTS = 3  # of a job whose worker dies; then the setting is taken to be the cause
-_GAUSSIAN = "gaussian_mixture"  # with one component: the single Gaussian that every table shows as a yardstick
 
 Say = Callable[[str], None]
 
@@ -77,9 +76,11 @@ class Comparison:
         self.data: DataSet = load_data(self.config.data)
         self.families = list(self.config.families)
         self.cache = str(default_cache())
+        self._work = Work(folder, self.config, self.cache)
         self._directions = [registry.metric(name).direction for name in self.config.objective]
         self._tickets = 0
         self._lag = 0
+        self._workers = 1
         self._studies: list[Study] = []
         self._queue: list[Job] = []
         self._prepared: set[str] = set()  # studies whose finals are queued
@@ -91,15 +92,19 @@ class Comparison:
                 return
             began = time.monotonic()
             state = "interrupted"
+            threads = torch.get_num_threads()
+            torch.set_num_threads(1)  # the engine's results are the same bit for bit on one thread alone
             pool = self._pool()
-            self._lag = self._frozen_lag(pool)
-            self._write_state("running", 0.0)
             try:
+                self._lag = self._frozen_lag(pool)
+                self._workers = pool.size
+                self._write_state("running", 0.0)
                 self._prepare(pool)
                 self._drive(pool)
                 state = "finished"
             finally:
                 pool.close()
+                torch.set_num_threads(threads)
                 self._write_state(state, time.monotonic() - began)
 
     def is_finished(self) -> bool:
@@ -132,7 +137,6 @@ class Comparison:
 
     def _prepare(self, pool: Pool) -> None:
         """Evaluators, studies as their records stand, and the yardsticks' jobs."""
-        torch.set_num_threads(1)
         names = evaluators_for(self.data)
         self._run_all(pool, [EvaluatorJob(self.data.spec.name, name, self.cache) for name in names])
         pair = evaluator_pair(self.data.spec.name, self.cache)
@@ -164,7 +168,7 @@ class Comparison:
                         study.tell(record)
                 store.catch_up(study.name, study.records, study.card.space)
                 self._studies.append(study)
-        self._queue += self._reference_jobs()
+        self._queue += self._work.references(self._there("reference"))
 
     def _study(self, name: str, repeat: int) -> Study:
         card = registry.family(name).require_card()
@@ -197,25 +201,6 @@ class Comparison:
         except Exception:  # noqa: BLE001 - the family's own fault, which its trial will meet and record
             return None
 
-    def _reference_jobs(self) -> list[Job]:
-        there = {record.name for record in self.folder.records("reference")}
-        jobs: list[Job] = []
-        for split, against in (("validation", "test"), ("test", "validation")):
-            if f"reference-floor-{split}-000" not in there:
-                jobs.append(FloorJob(str(self.folder.path), self.data.spec.name, split, against, self.cache))
-            for number in range(self.config.seeds):
-                if f"reference-gaussian-{split}-{number:03d}" not in there:
-                    job = self._job(
-                        _GAUSSIAN,
-                        {"components": 1},
-                        role="reference",
-                        number=number,
-                        split=split,
-                        seed=derive(self.config.seed, "gaussian", number),
-                    )
-                    jobs.append(replace(job, label="gaussian", budget="trainings"))
-        return jobs
-
     # Driving
 
     def _drive(self, pool: Pool) -> None:
@@ -234,11 +219,13 @@ class Comparison:
             asked = self._ask()
             if asked is not None:
                 study, trial = asked
-                self._submit(pool, _Ticket(self._trial_job(study, trial), study, trial.number))
+                self._submit(pool, _Ticket(self._work.trial(study, trial), study, trial.number))
                 continue
             for study in self._studies:
                 if study.finished and study.name not in self._prepared:
-                    self._queue += self._final_jobs(study)
+                    chosen = study.incumbents()
+                    self._write_incumbents(study, chosen)
+                    self._queue += self._work.finals(study, chosen, self._there("final", "default"))
                     self._prepared.add(study.name)
             if not self._queue:
                 return
@@ -325,77 +312,6 @@ class Comparison:
             self._handle(pool, pool.wait(1.0))
             self._on_update()
 
-    # Jobs
-
-    def _job(self, family: str, params: Mapping[str, Any], **fields: Any) -> TrialJob:
-        card = registry.family(family).require_card()
-        return TrialJob(
-            folder=str(self.folder.path),
-            family=family,
-            data=self.data.spec.name,
-            params=card.space.activate(params),
-            objective=self.config.objective,
-            budget=self.config.budget[0],
-            plugins=self.config.plugins,
-            cache=self.cache,
-            keep_samples=fields["role"] != "trial" and fields["number"] == 0 and fields["split"] == "test",
-            second_evaluator=fields["split"] == "test",
-            **fields,
-        )
-
-    def _trial_job(self, study: Study, asked: Asked) -> TrialJob:
-        return self._job(
-            study.card.name,
-            asked.proposal.setting,
-            role="trial",
-            number=asked.number,
-            repeat=study.repeat,
-            seed=asked.seed,
-            split="validation",
-            origin=asked.proposal.origin,
-            cost=asked.cost,
-            operations=asked.operations,
-            deadline=asked.deadline,
-        )
-
-    def _final_jobs(self, study: Study) -> list[Job]:
-        """The incumbents, and the default setting beside them, trained anew with seeds that no trial had."""
-        there = {record.name for record in self.folder.records("final", "default")}
-        chosen = study.incumbents()
-        self._write_incumbents(study, chosen)
-        jobs: list[Job] = []
-        for number in range(self.config.seeds):
-            seed = derive(study.seed, "final", number)
-            shared = {"number": number, "seed": seed, "split": "test", "repeat": study.repeat, "origin": "incumbent"}
-            for index, record in enumerate(chosen):
-                job = self._job(
-                    study.card.name,
-                    record.params,
-                    role="final",
-                    incumbent=index,
-                    trial=record.number,
-                    keep_model=True,
-                    cost=0.0 if self.config.budget[0] == "seconds" else study.cost_of(record.params),
-                    operations=study.operations_of(record.params),
-                    **shared,
-                )
-                if f"final-{job.family}-{study.repeat}-{index}-{number:03d}" not in there:
-                    jobs.append(job)
-            # Where the default setting won, its finals are the default's too.
-            if study.repeat == 0 and all(r.number != 0 for r in chosen) and f"default-{study.card.name}-{number:03d}" not in there:
-                default = study.card.space.default()
-                jobs.append(
-                    self._job(
-                        study.card.name,
-                        default,
-                        role="default",
-                        cost=0.0 if self.config.budget[0] == "seconds" else study.cost_of(default),
-                        operations=study.operations_of(default),
-                        **(shared | {"origin": "default"}),
-                    )
-                )
-        return jobs
-
     # Writing down
 
     def _write_incumbents(self, study: Study, chosen: list[Record]) -> None:
@@ -414,6 +330,7 @@ class Comparison:
         content = before | {
             "state": state,
             "lag": self._lag,
+            "workers": self._workers,
             "finished": _now() if state == "finished" else None,
             "seconds": before["seconds"] + seconds,
             "data": asdict(self.data.spec),
@@ -430,6 +347,9 @@ class Comparison:
             "skipped": registry.families_for(["all"], self.data.spec)[1],
         }
         self.folder.write_json("comparison.json", content)
+
+    def _there(self, *roles: Role) -> set[str]:
+        return {record.name for record in self.folder.records(*roles)}
 
     def _log(self, event: str, ticket: _Ticket, **more: Any) -> None:
         """The log of events, one JSON object a line: what was started and what ended, in which order."""

@@ -78,9 +78,10 @@ def status_table(status: RunStatus) -> RenderableType:
         title_justify="left",
         caption_justify="left",
     )
-    table.add_column("study")
-    for name in ("trials", "failed", "budget", ""):
-        table.add_column(name, justify="left" if not name else "right")
+    table.add_column("study", no_wrap=True)
+    for name in ("trials", "failed", "budget"):
+        table.add_column(name, justify="right", no_wrap=True)
+    table.add_column("", no_wrap=True)
     for name in status.objective:
         table.add_column(f"best {name}", justify="right")
     table.add_column("finals", justify="right")
@@ -97,10 +98,10 @@ def _row(study: StudyStatus, status: RunStatus) -> list[str]:
         name,
         str(study.trials),
         str(study.failed or ""),
-        f"{study.spent:.3g} of {status.amount:g}",
-        "█" * round(12 * share) + "░" * (12 - round(12 * share)),
+        f"{study.spent:.3g}/{status.amount:g}",
+        "█" * round(8 * share) + "░" * (8 - round(8 * share)),
         *best,
-        f"{study.finals} of {study.finals_expected}",
+        f"{study.finals}/{study.finals_expected}",
     ]
 
 
@@ -131,8 +132,9 @@ def export_table(rows: dict[str, list[dict[str, Any]]]) -> Table:
     from rich.table import Table
 
     table = Table()
-    for key in ("", "family", "number", "state", "cost", "seconds", "seed", "reason"):
-        table.add_column(key, justify="right" if key in ("number", "cost", "seconds", "seed") else "left")
+    for key in ("", "family", "number", "state", "cost", "seconds", "reason"):
+        numeric = key in ("number", "cost", "seconds")
+        table.add_column(key, justify="right" if numeric else "left", no_wrap=key == "family")
     for kind, entries in (("trial", rows["trials"]), ("final", rows["finalists"])):
         for row in entries:
             table.add_row(
@@ -142,7 +144,6 @@ def export_table(rows: dict[str, list[dict[str, Any]]]) -> Table:
                 row["state"],
                 f"{row['cost']:.3g}",
                 f"{row['seconds']:.1f}",
-                str(row["seed"]),
                 row["reason"] or "",
             )
     return table

@@ -23,11 +23,10 @@ _SMALL = (2, 4)  # batch sizes at which a step is counted; operations are affine
 
 @dataclass(frozen=True)
 class Operations:
-    """Counted operations of a full training and of one sample; `fits` where training is (also) by `fit`."""
+    """Counted operations of a full training and of one sample; both 0 for models that train by `fit` alone."""
 
     train: float
     per_sample: float
-    fits: bool
 
     def total(self, samples: int) -> float:
         """Of the training and of `samples` samples."""
@@ -49,19 +48,17 @@ def count_operations(
     sampling: keyword arguments of `sample`. conditional: whether samples are drawn with conditions.
     """
     model = build()
-    train, fits = 0.0, False
-    for stage in model.stages():
-        if stage.fit is not None:
-            fits = True
-            continue
+    stages = [stage for stage in model.stages() if stage.phases]
+    if not stages:
+        return Operations(0.0, 0.0)  # known only afterwards: before its fit a model has nothing to sample from
+    train = 0.0
+    for stage in stages:
         low, high = (_count_step(model, stage, data, n) for n in _SMALL)
         slope = (high - low) / (_SMALL[1] - _SMALL[0])
         per_step = low + slope * (loop.batch_size - _SMALL[0])
         train += per_step * max(1, round(stage.share * steps))
-    if fits:
-        return Operations(train, 0.0, True)  # before its fit a model has nothing to sample from
     condition = data.condition[: _SMALL[0]] if conditional and data.condition is not None else None
-    return Operations(train, _count_sampling(model, condition, sampling) / _SMALL[0], False)
+    return Operations(train, _count_sampling(model, condition, sampling) / _SMALL[0])
 
 
 def _count_step(model: Trainable, stage: Stage, data: Batch, batch_size: int) -> float:

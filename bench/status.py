@@ -64,7 +64,6 @@ def read_status(folder: RunFolder) -> RunStatus:
         for family in families
         for repeat in range(config.repeats)
     )
-    workers = config.workers or 1
     return RunStatus(
         name=folder.path.name,
         state="finished" if finished else "running" if held else "interrupted",
@@ -73,7 +72,7 @@ def read_status(folder: RunFolder) -> RunStatus:
         budget=kind,
         amount=amount,
         studies=studies,
-        seconds_left=None if finished else _seconds_left(studies, amount, workers),
+        seconds_left=None if finished else _seconds_left(studies, amount, written.get("workers", 1)),
     )
 
 

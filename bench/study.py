@@ -13,12 +13,13 @@ from typing import Any
 
 from ..search_spaces import FamilyCard
 from .operations import Operations
-from .proposal import Costs, Key, Observation, Proposal, incumbents, propose
+from .proposal import Costs, Key, Observation, Proposal, incumbents, probability_of_better, propose
 from .records import Record
 from .seeds import derive
 from .study_file import BudgetKind
 
 _COUNTS = 12  # proposals that may be counted and found too dear before a study ends
+_PROOF = 0.9  # probability of being better that a setting must have to take the default's place
 _NEGLIGIBLE = 1e-9  # share of a budget below which nothing is left of it
 
 
@@ -124,12 +125,21 @@ class Study:
         self.running.pop(number, None)
 
     def incumbents(self) -> list[Record]:
-        """The best settings by posterior mean among those tried: one, or at most three Pareto points."""
+        """The best settings by posterior mean among those tried: one, or at most three Pareto points.
+
+        With one objective the default setting stands until another is better with a probability of 90%: a few
+        trials with one training each often name a lucky setting that is worse.
+        """
         complete = [self.records[n] for n in sorted(self.records) if self.records[n].state == "complete"]
         if not complete:
             return []
         observations = [self._observation(record) for record in complete]
-        return [complete[i] for i in incumbents(self.card.space, observations)]
+        chosen = incumbents(self.card.space, observations)
+        if len(self._signs) == 1 and complete[0].number == 0 and chosen != [0]:
+            confidence = probability_of_better(self.card.space, observations, chosen[0], 0)
+            if confidence < _PROOF:
+                chosen = [0]
+        return [complete[i] for i in chosen]
 
     @property
     def _known(self) -> set[int]:

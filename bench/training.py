@@ -15,7 +15,7 @@ from dataclasses import dataclass, field
 import torch
 from torch import Tensor, nn
 
-from ..models.base import Adam, Batch, Phase, Progress, Stage, Trainable
+from ..models.base import Adam, Batch, Losses, Phase, Progress, Stage, Trainable
 from .seeds import derive
 
 _CHECK_EVERY = 10  # steps between looks at the loss: each look waits for the device

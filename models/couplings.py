@@ -54,7 +54,7 @@ class MultiScaleFlow(nn.Module):
         codes = []
         for couplings, shape in zip(self.levels, self.code_shapes, strict=True):
             x = F.pixel_unshuffle(x, 2)
-            for coupling in couplings:
+            for coupling in couplings.children():
                 x, change = coupling(x)
                 log_det = log_det + change
             codes.append(x[:, : shape[0]].flatten(1))
@@ -69,7 +69,8 @@ class MultiScaleFlow(nn.Module):
         for level in reversed(range(len(self.levels))):
             code = codes[level].unflatten(1, self.code_shapes[level])
             x = code if x.numel() == 0 else torch.cat((code, x), dim=1)
-            for coupling in reversed(self.levels[level]):  # type: ignore[arg-type]
+            for coupling in reversed(list(self.levels[level].children())):
+                assert isinstance(coupling, AffineCoupling)
                 x = coupling.inverse(x)
             x = F.pixel_shuffle(x, 2)
         return x

@@ -93,7 +93,7 @@ class DDPM(GenerativeModel):
         return Losses(error, {"squared_error": error.detach()})
 
     @torch.no_grad()
-    def sample(  # type: ignore[override]
+    def sample(
         self,
         n: int,
         *,
@@ -175,7 +175,8 @@ class DDPM(GenerativeModel):
             prediction = self._predict(x_t, t, labels)
         else:
             both = self._predict(torch.cat((x_t, x_t)), torch.cat((t, t)), torch.cat((none, labels)))
-            prediction = diffusion.guide(*both.chunk(2), scale)
+            unconditional, conditional = both.chunk(2)
+            prediction = diffusion.guide(unconditional, conditional, scale)
         return diffusion.x0_from(self.target, prediction, x_t, self.abar, t)
 
     def _fit_range(self, data: Batch, generator: Generator) -> float:

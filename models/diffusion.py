@@ -13,6 +13,7 @@ Pure functions of tensors; the network enters as a function. Glossary:
 from __future__ import annotations
 
 from collections.abc import Callable
+from itertools import pairwise
 from typing import Literal
 
 import torch
@@ -204,15 +205,13 @@ def sample_chain(
     """
     n = x.shape[0]
     levels = strided_levels(abar.shape[0] - 1, steps)
-    for start, end in zip(levels[:-1], levels[1:], strict=True):
+    for start, end in pairwise(levels):
         t = torch.full((n,), start, device=x.device)
         s = torch.full((n,), end, device=x.device)
         z = torch.randn(x.shape, generator=generator, device=x.device)
         x0 = denoise(x, t)
-        if sampler == "ddpm":
-            x = ddpm_step(x, x0, z, abar, s, t, variance)
-        else:
-            x = ddim_step(x, x0, z, abar, s, t, eta)
+        ancestral = sampler == "ddpm"
+        x = ddpm_step(x, x0, z, abar, s, t, variance) if ancestral else ddim_step(x, x0, z, abar, s, t, eta)
     return x
 
 
@@ -255,7 +254,7 @@ def strata(first: int, last: int, count: int) -> list[tuple[int, int]]:
     total = last - first + 1
     edges = {round(total ** (i / count)) for i in range(1, count + 1)} | {0}
     ordered = sorted(edges)
-    return [(first + a, first + b) for a, b in zip(ordered[:-1], ordered[1:], strict=True)]
+    return [(first + a, first + b) for a, b in pairwise(ordered)]
 
 
 def stratified_step_kl(

@@ -76,7 +76,7 @@ class RealNVP(GenerativeModel):
         return Losses(loss, {"nats_per_dim": loss.detach()})
 
     @torch.no_grad()
-    def sample(  # type: ignore[override]
+    def sample(
         self, n: int, *, condition: Tensor | None = None, generator: Generator, temperature: float = 1.0
     ) -> Tensor:
         """n samples; the base normal's deviation is `temperature`. A condition is not used: p(x) alone is modelled."""

@@ -9,6 +9,7 @@ References: Ho et al., arXiv:2006.11239, appendix B; Nichol and Dhariwal, arXiv:
 from __future__ import annotations
 
 import math
+from itertools import pairwise
 from typing import TypeVar
 
 import torch
@@ -62,7 +63,7 @@ class UNet(nn.Module):
         self.narrow = nn.ModuleList()
         self.widen = nn.ModuleList()
         self.up = nn.ModuleList()
-        for here, below in zip(widths[:-1], widths[1:], strict=True):
+        for here, below in pairwise(widths):
             self.down.append(_blocks(depth, here, here, embedding, dropout))
             self.narrow.append(nn.Conv2d(here, below, 3, stride=2, padding=1))
             self.widen.insert(0, nn.Conv2d(below, here, 3, padding=1))
@@ -78,15 +79,15 @@ class UNet(nn.Module):
         e = F.silu(self.time(t) + condition)  # (n, E)
         h = self.first(x)  # (n, width, H, W)
         skips = []
-        for blocks, halve in zip(self.down, self.narrow, strict=True):
+        for blocks, narrow in zip(self.down, self.narrow, strict=True):
             h = _run(blocks, h, e)
             skips.append(h)
-            h = halve(h)
+            h = narrow(h)
         h = _run(self.middle_before, h, e)
         h = self.attention(h)
         h = _run(self.middle_after, h, e)
-        for double, blocks in zip(self.widen, self.up, strict=True):
-            h = double(F.interpolate(h, scale_factor=2.0, mode="nearest"))
+        for widen, blocks in zip(self.widen, self.up, strict=True):
+            h = widen(F.interpolate(h, scale_factor=2.0, mode="nearest"))
             h = _run(blocks, torch.cat((h, skips.pop()), dim=1), e)
         return self.last(F.silu(self.last_norm(h)))
 
@@ -167,17 +168,17 @@ class _DenseBlock(nn.Module):
 
 def _blocks(depth: int, channels: int, out_channels: int, embedding: int, dropout: float) -> nn.ModuleList:
     sizes = [channels] + [out_channels] * depth
-    return nn.ModuleList(ResidualBlock(a, b, embedding, dropout) for a, b in zip(sizes[:-1], sizes[1:], strict=True))
+    return nn.ModuleList(ResidualBlock(a, b, embedding, dropout) for a, b in pairwise(sizes))
 
 
-def _run(blocks: nn.ModuleList, h: Tensor, e: Tensor) -> Tensor:
-    for block in blocks:
+def _run(blocks: nn.Module, h: Tensor, e: Tensor) -> Tensor:
+    for block in blocks.children():
         h = block(h, e)
     return h
 
 
 def _norm(channels: int) -> nn.GroupNorm:
-    """Groups of 8 channels or as near as divides them; never a group of one value per position and channel."""
+    """Group normalisation with groups of about 8 channels, where that divides them."""
     return nn.GroupNorm(math.gcd(channels, max(1, channels // 8)), channels)
 
 

@@ -53,7 +53,17 @@ def to_csv(content: Mapping[str, Any]) -> str:
     header += [name for m in plain for name in _csv_names(m, content)]
     defaults = [m for m in metrics if any(m in row["default"] for row in content["rows"])]
     header += [f"{m}_default" for m in defaults if m in plain]
-    header += ["against_default", "finals", "failed_finals", "trials", "failed", "cost", "params", "undefined"]
+    header += [
+        "against_default",
+        "likelihood",
+        "finals",
+        "failed_finals",
+        "trials",
+        "failed",
+        "cost",
+        "params",
+        "undefined",
+    ]
     header += [name for m in cost for name in _csv_names(m, content)]
     header += [f"{m}_default" for m in defaults if m in cost]
     out = io.StringIO()
@@ -63,6 +73,7 @@ def to_csv(content: Mapping[str, Any]) -> str:
         is_family = "family" in row
         flat: dict[str, Any] = {"role": "family", **row} if is_family else {"role": "reference", "family": row["name"]}
         if is_family:
+            flat["likelihood"] = row["likelihood"].get("kind")
             flat["not_separable_from"] = " ".join(row["not_separable_from"])
             flat["params"] = "" if row["params"] is None else json.dumps(row["params"])
             flat |= {f"{m}_default": c["value"] for m, c in row["default"].items() if "value" in c}

@@ -15,10 +15,11 @@ from ..bench.files import write_atomically
 from ..bench.records import Record
 from ..bench.storage import RunFolder
 from . import text
+from .budget_plots import budget_plots
 from .formats import row_name, to_csv
 from .leaderboard import FILES, Leaderboard, build_leaderboard
 from .pictures import common_limits, load_png, load_points, scatter
-from .plots import budget_plots, default_plot, family_styles, objective_plot
+from .plots import default_plot, family_styles, objective_plot
 from .standings import card
 from .verdict import budget_text
 
@@ -56,7 +57,6 @@ def render_page(folder: RunFolder, board: Leaderboard, records: list[Record]) ->
     comparison = folder.read_json("comparison.json") or {}
     families = list(dict.fromkeys([*study.families, *(row["family"] for row in content["rows"])]))
     styles = family_styles([f for f in families if f != "all"])
-    trials = [r for r in records if r.role == "trial"]
     figures: dict[str, Any] = {}
     if any(row["rank"] is not None for row in content["rows"]):
         figures["objective"] = objective_plot(content, styles)
@@ -64,7 +64,7 @@ def render_page(folder: RunFolder, board: Leaderboard, records: list[Record]) ->
     if against:
         figures["default"] = against
     studies = []
-    for place, (family, drawn) in enumerate(budget_plots(content, trials, styles)):
+    for place, (family, drawn) in enumerate(budget_plots(content, records, styles)):
         figures[f"study-{place}"] = drawn
         studies.append({"family": family, "figure": f"study-{place}"})
     environment = Environment(
@@ -134,16 +134,23 @@ def _table_row(
     cells = []
     for column in _columns(content):
         cell = row["second_metrics" if column["second"] else "metrics"].get(column["metric"])
-        shown: dict[str, Any] = {"column": column, "sort": "", "text": "–", "bounds": "", "reason": None}
+        shown: dict[str, Any] = {"column": column, "sort": "", "text": "–", "bounds": "", "kind": "", "reason": None}
         if cell is not None and "undefined" in cell:
             shown |= {"text": "not defined", "reason": cell["undefined"]}
         elif cell is not None:
             value, bounds = text.estimate(cell["value"], cell["low"], cell["high"], column["unit"])
             shown |= {"text": value, "bounds": bounds, "sort": repr(cell["value"])}
+        if column["group"] == "likelihood" and shown["sort"]:
+            shown["kind"] = _likelihood_kind(row.get("likelihood") or {})
         shown["leading"] = column["objective"] and not column["second"] and column["metric"] in row.get("leading", ())
         cells.append(shown)
     family = row.get("family", "")
     return {"name": row_name(row), "row": row, "cells": cells, "colour": styles.get(family, ("", ""))[0]}
+
+
+def _likelihood_kind(likelihood: Mapping[str, Any]) -> str:
+    kind = str(likelihood.get("kind", "")).replace("_", " ")
+    return f"{kind}, {likelihood['samples']} noise samples" if (likelihood.get("samples") or 1) > 1 else kind
 
 
 def _samples(
@@ -160,16 +167,17 @@ def _samples(
         if found:
             wanted.append((row_name(row), found.name, note, styles[row["family"]][0]))
     for reference in content["references"]:
-        name = f"reference-{reference['name']}-000"
-        if reference["name"] != "floor" and _has_samples(folder, name):
-            wanted.append((row_name(reference), name, "reference", ""))
+        names = [r.name for r in records if r.role == "reference" and r.family == reference["name"]]
+        drawn = next((name for name in names if _has_samples(folder, name)), None)
+        if drawn and reference["name"] != "floor":  # the floor's samples are real
+            wanted.append((row_name(reference), drawn, "reference", ""))
     pictures = []
     clouds = {name: load_points(folder.artifact("samples", f"{name}.json")) for _, name, _, _ in wanted}
-    drawn = [points for points in clouds.values() if points is not None]
+    there = [points for points in clouds.values() if points is not None]
     for title, name, note, colour in wanted:
         image = load_png(folder.artifact("samples", f"{name}.png"))
         points = clouds[name]
-        plot = None if points is None else scatter(points, common_limits(drawn))
+        plot = None if points is None else scatter(points, common_limits(there))
         if image or plot:
             pictures.append(
                 {"title": title, "note": note, "colour": colour, "image": image, "plot": plot, "real": name == "real"}

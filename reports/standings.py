@@ -10,7 +10,7 @@ import numpy as np
 from ..bench.metrics.base import MetricCard
 from ..bench.metrics.catalogue import METRICS
 from ..bench.records import Record
-from .inference import Comparison, Estimate, Rank, compare, ranks, rate_interval, spread_estimate, t_interval
+from .inference import Comparison, Estimate, Rank, compare, ranks, rate_interval, spread_estimate
 
 GROUPS = (
     "quality",
@@ -189,7 +189,7 @@ def compute_standings(
         )
     references: dict[str, list[Record]] = {}
     for record in records:
-        if record.role == "reference":
+        if record.role == "reference" and record.split == "test":
             references.setdefault(record.family, []).append(record)
     return Standings(
         rows=tuple(sorted(built, key=lambda row: _order(row, objective[0]))),
@@ -244,14 +244,12 @@ def _alone(records: Sequence[Record], *, second: bool) -> Scores:
     metrics: dict[str, Estimate] = {}
     for metric in dict.fromkeys(m for r in records for m in (r.second_metrics if second else r.metrics)):
         values = repetitions(records, metric, second=second, by_repeat=False)
-        bounds = t_interval(values)
-        if bounds:
-            metrics[metric] = Estimate(float(np.mean(values)), *bounds, n=len(values))
-        elif values and records[0].role == "reference":
+        if not values:
+            continue
+        metrics[metric] = compare({"": values}, log_scale=on_log_scale(metric)).estimates[""]
+        if len(values) == 1 and records[0].role == "reference":
             own = next(f[metric] for r in records if metric in (f := r.second_metrics if second else r.metrics))
             metrics[metric] = Estimate(values[0], own.get("low"), own.get("high"), 1)
-        elif values:
-            metrics[metric] = Estimate(values[0], None, None, 1)
     return Scores(metrics, _reasons(records, metrics, second=second))
 
 

@@ -90,12 +90,13 @@ def _prefixed(value: float, base: int, prefixes: tuple[str, ...], gap: str) -> s
 
 
 def _places(low: float, high: float, value: float) -> int | None:
-    """Decimal places for two significant digits of the half-width, within four digits of the value.
+    """Decimal places that show two digits of the half-width and of the value, but no more than four of the value.
 
     None where fixed point reads badly.
     """
     half = (high - low) / 2
     if half <= 0 or not 1e-3 <= abs(value) < 1e6:
         return None
-    fitting = 3 - math.floor(math.log10(abs(value)))  # no more than four digits in all
-    return max(0, min(1 - math.floor(math.log10(half)), fitting))
+    largest = math.floor(math.log10(abs(value)))
+    wanted = max(1 - math.floor(math.log10(half)), 1 - largest)
+    return max(0, min(wanted, 3 - largest))

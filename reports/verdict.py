@@ -116,8 +116,9 @@ def notes(content: Mapping[str, Any], standings: Standings, records: Sequence[Re
         found.append(f"Without final scores so far: {listing(waiting)}.")
     elif content["state"] != "finished":
         found.append(f"The run is {content['state']}; this table holds what there is so far.")
-    for family, reason in content["skipped"].items():
-        found.append(f"{family} was left out: {reason}")
+    if content["skipped"]:
+        reasons = "; ".join(f"{family}: {reason}" for family, reason in content["skipped"].items())
+        found.append(f"Not compared, since they do not fit the data: {reasons}.")
     drawn = sorted({r.samples for r in records if r.role == "final" and r.samples})
     if drawn:
         found.append(f"Each score compares {' or '.join(f'{n:,}' for n in drawn)} samples with as many real examples.")

@@ -140,9 +140,7 @@ class SearchSpace:
 
     def is_active(self, parameter: Parameter, setting: Setting) -> bool:
         """Whether `parameter` counts, given the parameters before it."""
-        return all(
-            parent in setting and setting[parent] in values for parent, values in parameter.when.items()
-        )
+        return all(parent in setting and setting[parent] in values for parent, values in parameter.when.items())
 
     def validate(self, setting: Setting) -> None:
         """Raises ValueError with what was got and what was wanted, unless `setting` is a point of this space."""

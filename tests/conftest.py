@@ -8,8 +8,8 @@ from pathlib import Path
 for _name in ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS"):
     os.environ[_name] = "1"
 
-import pytest
-import torch
+import pytest  # noqa: E402 - after the threads are set
+import torch  # noqa: E402
 
 torch.set_num_threads(1)
 

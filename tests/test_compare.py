@@ -274,9 +274,10 @@ def test_workers_that_die_are_replaced_and_their_trials_tried_again(
     class Forced(Comparison):
         mode = "kill_once"
 
-        def _trial_job(self, study: Any, asked: Any) -> Any:
-            job = super()._trial_job(study, asked)
-            return replace(job, params={**job.params, "mode": self.mode}) if asked.number == 0 else job
+        def _submit(self, pool: Any, ticket: Any) -> None:
+            if ticket.study is not None and ticket.job.number == 0:
+                ticket = replace(ticket, job=replace(ticket.job, params={**ticket.job.params, "mode": self.mode}))
+            super()._submit(pool, ticket)
 
         def _pool(self) -> Any:
             return LocalPool(["cpu"])

@@ -86,9 +86,9 @@ def test_noise_comes_from_generators_alone_even_in_training_mode() -> None:
     model = random_model(spec, dropout=0.3).train()
     labels = torch.tensor([0, 1, 2])
     for settings in ({"sampler": "ddpm"}, {"eta": 0.7}):
-        first = model.sample(3, condition=labels, generator=generator(), steps=5, **settings)  # type: ignore[arg-type]
-        again = model.sample(3, condition=labels, generator=generator(), steps=5, **settings)  # type: ignore[arg-type]
-        other = model.sample(3, condition=labels, generator=generator(1), steps=5, **settings)  # type: ignore[arg-type]
+        first = model.sample(3, condition=labels, generator=generator(), steps=5, **settings)
+        again = model.sample(3, condition=labels, generator=generator(), steps=5, **settings)
+        other = model.sample(3, condition=labels, generator=generator(1), steps=5, **settings)
         assert torch.equal(first, again)
         assert not torch.equal(first, other)
     x = images(spec).x

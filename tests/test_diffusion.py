@@ -177,7 +177,7 @@ def test_the_bound_is_below_the_density_of_a_gaussian_and_tight() -> None:
             abar,
             first=2,
             count=15,
-            variance=variance,  # type: ignore[arg-type]
+            variance=variance,
             generator=generator,
         )
         assert drawn <= 15

@@ -11,7 +11,15 @@ import numpy as np
 import pytest
 import torch
 
-from gentune.bench.proposal import Costs, Key, Observation, Proposal, incumbents, propose
+from gentune.bench.proposal import (
+    Costs,
+    Key,
+    Observation,
+    Proposal,
+    incumbents,
+    probability_of_better,
+    propose,
+)
 from gentune.bench.proposal.encoding import Encoding
 from gentune.bench.proposal.feasibility import Feasibility
 from gentune.bench.proposal.outputs import standardise
@@ -477,3 +485,40 @@ def test_the_incumbent_is_not_the_luckiest_trial() -> None:
     assert abs(float(done[chosen].setting["x"] or 0) - 0.3) < 0.1
     assert incumbents(space, [Observation({"x": 0.1}, None)]) == []
     assert incumbents(space, done[1:2]) == [0]
+
+
+def test_a_clear_difference_is_believed_and_a_small_one_is_not() -> None:
+    """Eight single trainings; the challenger is three times or a tenth better than the baseline."""
+    rng = np.random.default_rng(0)
+    rates = 10 ** rng.uniform(-5, -1, 8)
+    settings: list[Setting] = [
+        {"rate": float(rate), "depth": int(rng.integers(1, 9)), "norm": "none"} for rate in rates
+    ]
+    values = [9.0, 8.2, 12.0, 30.0, 15.0, 11.0, 340.0, 18.0]
+    close = [Observation(s, (v,)) for s, v in zip(settings, values, strict=True)]
+    assert 0.5 < probability_of_better(MIXED, close, 1, 0) < 0.9
+    far = [replace(close[1], values=(3.0,)) if i == 1 else o for i, o in enumerate(close)]
+    assert probability_of_better(MIXED, far, 1, 0) > 0.95
+    assert probability_of_better(MIXED, far, 0, 1) < 0.05
+
+
+def test_repeated_trainings_outweigh_a_lucky_one() -> None:
+    """One setting was lucky once; another has been good four times."""
+    lucky: Setting = {"rate": 1e-4, "depth": 2, "norm": "none"}
+    steady: Setting = {"rate": 1e-2, "depth": 6, "norm": "batch"}
+    observations = [Observation(steady, (v,)) for v in (4.0, 5.0, 4.4, 4.6)]
+    observations += [Observation(lucky, (v,)) for v in (3.9, 8.0, 9.0)]
+    assert observations[incumbents(MIXED, observations)[0]].setting == steady
+    assert probability_of_better(MIXED, observations, 0, 4) > 0.9
+
+
+def test_values_spread_by_factors_are_compared_by_ratio() -> None:
+    values = standardise(2.0 ** np.arange(1, 9))
+    assert np.allclose(np.diff(values), values[1] - values[0])
+
+
+def test_small_distances_from_zero_are_not_blown_up() -> None:
+    values = np.random.default_rng(1).random(30) ** 2
+    values[3] = 1e-12
+    standardised = standardise(values)
+    assert standardised.min() > -3.0

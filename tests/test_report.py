@@ -21,8 +21,11 @@ from gentune.bench.records import Record, Role
 from gentune.bench.storage import RunFolder
 from gentune.bench.study_file import StudyFile
 from gentune.reports import text_table, write_leaderboard, write_report
+from gentune.reports.budget_plots import budget_plots, cost_so_far
 from gentune.reports.pictures import common_limits, scatter
-from gentune.reports.plots import budget_plots, cost_so_far, family_styles
+from gentune.reports.plots import family_styles
+from gentune.reports.text import figure
+from gentune.reports.text import number as number_text
 
 NASTY = '<script>alert("x")</script>'
 LEVELS = {"gaussian_mixture": 50.0, "wgan_gp": 52.0, "ddpm": 20.0}
@@ -51,6 +54,7 @@ def _record(role: Role, family: str, number: int, fid: float, *, seconds: float 
     }
     if family == "gaussian_mixture":
         content["metrics"]["bits_per_dim"] = _figure(2.7)
+        content["likelihood"] = {"kind": "dequantised", "samples": None}
     return Record(**{**content, **changes})
 
 
@@ -87,6 +91,8 @@ def _run(path: Path, *, seeds: int = 3, finals: bool = True, seconds: float = 1.
             folder.write_record(_record("default", family, number, 1.5 * level * noise, seconds=seconds))
     for name, fid in (("floor", 9.5), ("gaussian", 165.0)):
         folder.write_record(_record("reference", name, 0, fid, seconds=seconds, undefined={}))
+        elsewhere: dict[str, Any] = {"split": "validation", "undefined": {}}
+        folder.write_record(_record("reference", name, 1, 2 * fid, **elsewhere))
     evaluators = [{"role": "primary", "name": "convolutional", "fingerprint": "f00d", "accuracy": 0.978}]
     folder.write_json("evaluators.json", evaluators)
     content = {
@@ -124,6 +130,30 @@ class _Page(HTMLParser):
             self.text += data
 
 
+@pytest.mark.parametrize(
+    ("cell", "shown"),
+    [
+        ((44.21, 37.57, 52.03), "44.2 [37.6, 52.0]"),
+        ((66.1, 52.2, 83.4), "66 [52, 83]"),
+        ((5.97, 0.33, 108.2), "6.0 [0.3, 108.2]"),
+        ((0.8522, 0.8473, 0.8572), "0.8522 [0.8473, 0.8572]"),
+        ((-2e-4, -5e-4, 1e-4), "-2.0e-4 [-5.0e-4, 1.0e-4]"),
+        ((0.0, 0.0, 0.0), "0 [0, 0]"),
+        ((223456.0, None, None), "223456"),
+    ],
+)
+def test_figures_show_the_digits_that_their_intervals_warrant(
+    cell: tuple[float, float | None, float | None], shown: str
+) -> None:
+    assert figure(dict(zip(("value", "low", "high"), cell, strict=True))) == shown
+
+
+def test_large_units_get_prefixes() -> None:
+    assert number_text(223456, "parameters") == "223k"
+    assert number_text(1.5 * 2**20, "bytes") == "1.50 MiB"
+    assert number_text(4.3e11, "operations") == "430G"
+
+
 def test_leaderboard_holds_test_scores_with_ranks_and_reasons(tmp_path: Path) -> None:
     folder = _run(tmp_path / "run")
     board = write_leaderboard(folder)
@@ -147,7 +177,7 @@ def test_leaderboard_holds_test_scores_with_ranks_and_reasons(tmp_path: Path) ->
     assert list(content["metrics"])[-1] == "train_seconds"
     assert "ddpm leads by test fid" in content["verdict"] and "second evaluator agrees" in content["verdict"]
     assert any("leave out the variance of the tuning" in note for note in content["notes"])
-    assert any("lstm was left out" in note for note in content["notes"])
+    assert any("lstm: takes sequences" in note for note in content["notes"])
 
 
 def test_scores_of_tuning_trials_stand_in_no_leaderboard(tmp_path: Path) -> None:
@@ -265,6 +295,7 @@ def test_page_tells_not_defined_from_missing_and_keeps_references_apart(tmp_path
     ranked, references = text.split('<tbody class="references">')
     assert "real against real" not in ranked.split('<tbody class="ranked">')[1]
     assert "real against real" in references.split("</tbody>")[0]
+    assert '<span class="bounds">dequantised</span>' in text
     csv = re.search(r'download="leaderboard.csv" href="data:text/csv;charset=utf-8;base64,([^"]+)"', text)
     assert csv and len(pd.read_csv(io.BytesIO(base64.b64decode(csv[1])))) == 5
 
@@ -300,12 +331,16 @@ def test_budget_plot_shows_the_best_so_far_by_what_was_spent(tmp_path: Path) -> 
         _record("trial", "ddpm", 2, 0.0, cost=0.25, state="failed", objectives=None, metrics={}),
         _record("trial", "ddpm", 3, 20.0, cost=2.0),
     ]
-    ((family, figure),) = budget_plots(write_leaderboard(folder).content, trials, family_styles(["ddpm"]))
-    line, points, failed = figure["data"]
+    ((family, drawn),) = budget_plots(write_leaderboard(folder).content, trials, family_styles(["ddpm"]))
+    line, points, failed = drawn["data"]
     assert family == "ddpm" and line["line"]["shape"] == "hv"
     assert line["x"][:3] == [1.0, 1.5, 3.75] and line["y"][:3] == [30.0, 30.0, 20.0]
     assert points["y"] == [30.0, 40.0, 20.0] and failed["x"] == [1.75]
-    assert "validation" in figure["layout"]["yaxis"]["title"]["text"]
+    assert "validation" in drawn["layout"]["yaxis"]["title"]["text"]
+    assert not drawn["layout"].get("shapes")
+    trials += [r for r in folder.records("reference") if r.family == "floor"]
+    ((_, drawn),) = budget_plots(write_leaderboard(folder).content, trials, family_styles(["ddpm"]))
+    assert [shape["y0"] for shape in drawn["layout"]["shapes"]] == [19.0]  # the validation split's
     assert cost_so_far([_record("trial", "a", 0, 1.0, operations={"train": 3.0, "sample": 1.0})], "flops") == [4.0]
 
 

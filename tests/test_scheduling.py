@@ -28,9 +28,7 @@ from gentune.bench.scheduling import Died, Done, LocalPool, place
         (["cuda:0", "cpu"], None, 1, ["cuda:0", "cpu"]),
     ],
 )
-def test_workers_are_placed_on_devices(
-    devices: list[str], workers: int | None, cuda: int, expected: list[str]
-) -> None:
+def test_workers_are_placed_on_devices(devices: list[str], workers: int | None, cuda: int, expected: list[str]) -> None:
     assert place(devices, workers, cuda_devices=cuda, cores=4) == expected
 
 

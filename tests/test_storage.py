@@ -83,13 +83,13 @@ def test_a_folder_takes_its_own_study_again_and_no_other(tmp_path: Path) -> None
     folder = RunFolder.create_or_match(tmp_path / "run", STUDY)
     assert folder.study == STUDY
     RunFolder.create_or_match(tmp_path / "run", STUDY.model_copy(update={"workers": 7}))
-    with pytest.raises(UsageError, match="its trainings is 3.0, here it is 4.0"):
+    with pytest.raises(UsageError, match=r"its trainings is 3\.0, here it is 4\.0"):
         RunFolder.create_or_match(tmp_path / "run", STUDY.model_copy(update={"trainings": 4.0}))
 
 
 def test_a_folder_with_something_else_is_refused(tmp_path: Path) -> None:
     (tmp_path / "thesis.tex").write_text("years of work")
-    with pytest.raises(UsageError, match="is not empty and holds no study.toml"):
+    with pytest.raises(UsageError, match=r"is not empty and holds no study\.toml"):
         RunFolder.create_or_match(tmp_path, STUDY)
     with pytest.raises(UsageError, match="is no run folder"):
         RunFolder.open(tmp_path)

@@ -9,7 +9,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from .engine import incumbents, propose
+    from .engine import incumbents, probability_of_better, propose
     from .records import Costs, Key, Observation, Proposal
     from .sampler import BayesianSampler
 
@@ -20,10 +20,20 @@ _HOMES = {
     "Observation": "records",
     "Proposal": "records",
     "incumbents": "engine",
+    "probability_of_better": "engine",
     "propose": "engine",
 }
 
-__all__ = ["BayesianSampler", "Costs", "Key", "Observation", "Proposal", "incumbents", "propose"]
+__all__ = [
+    "BayesianSampler",
+    "Costs",
+    "Key",
+    "Observation",
+    "Proposal",
+    "incumbents",
+    "probability_of_better",
+    "propose",
+]
 
 
 def __getattr__(name: str) -> Any:

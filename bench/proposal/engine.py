@@ -90,6 +90,23 @@ def incumbents(space: SearchSpace, observations: Sequence[Observation], *, at_mo
     return [tried[i] for i in _spread_front(np.round(means, 9), at_most)]
 
 
+def probability_of_better(
+    space: SearchSpace, observations: Sequence[Observation], challenger: int, baseline: int
+) -> float:
+    """Posterior probability that one observation's setting has a lower objective than another's, noise apart.
+
+    challenger, baseline: indices of observations that succeeded. One objective.
+    """
+    from .surrogate import fit
+
+    tried = [i for i, o in enumerate(observations) if not o.failed]
+    encoding = Encoding(space)
+    columns = encoding.columns(encoding.positions([observations[i].setting for i in tried]))
+    y = standardise(_objectives([observations[i] for i in tried])[:, 0])
+    rows = columns[[tried.index(challenger), tried.index(baseline)]]
+    return fit(columns, encoding.groups, y).probability_of_lower(rows)
+
+
 def _by_surrogate(
     encoding: Encoding,
     admission: Admission,

@@ -6,6 +6,8 @@ import numpy as np
 
 from .encoding import Floats
 
+_LOG_GAIN = 2.0  # nats by which values must look more normal on a log scale to be put there
+
 # In distances from the best value to the median, counted from the median: where drawing in begins, and how far
 # beyond it the worst value can come to lie.
 _FENCE, _REACH = 2.0, 3.0
@@ -14,14 +16,18 @@ _FENCE, _REACH = 2.0, 3.0
 def standardise(values: Floats) -> Floats:
     """Objectives (n,) to be minimised, with exploded ones drawn in, at mean 0 and deviation 1.
 
-    Counted from the median in units of its distance from the best, values beyond 2 are drawn in to between 2 and 5
-    by x ↦ 2 + (x − 2) / (1 + (x − 2)/3): the order stays, so that bad regions stay bad, but one value of 1e6 among
-    values near 10 no longer decides the scale. Infinite values count as the worst (or best) finite one.
+    Positive values that are closer to a normal distribution on a log scale, as Fréchet distances are, are put there:
+    their noise is then about the same everywhere. Counted from the median in units of its distance from the best,
+    values beyond 2 are drawn in to between 2 and 5 by x ↦ 2 + (x − 2) / (1 + (x − 2)/3): the order stays, so that
+    bad regions stay bad, but one value of 1e6 among values near 10 no longer decides the scale. Infinite values
+    count as the worst (or best) finite one.
     """
     finite = np.isfinite(values)
     if not finite.any():
         return np.zeros(len(values))
     values = np.clip(values, values[finite].min(), values[finite].max())
+    if values.min() > 0 and _gain_of_logs(values) > _LOG_GAIN:
+        values = np.log(values)
     # Dividing first keeps the difference of two huge values finite.
     values = values / max(np.abs(values).max(), 1.0)
     median = float(np.median(values))
@@ -33,6 +39,19 @@ def standardise(values: Floats) -> Floats:
     if deviation <= 1e-12 * float(np.abs(values).max()):
         return np.zeros(len(values))
     return (values - values.mean()) / deviation
+
+
+def _gain_of_logs(values: Floats) -> float:
+    """Log-likelihood of positive values (n,) as log-normal, less that as normal, both at their best.
+
+    The ends λ = 0 and λ = 1 of the profile likelihood of Box and Cox (1964), "An analysis of transformations",
+    J. R. Stat. Soc. B 26, section 3.
+    """
+    logs = np.log(values)
+    plain, logarithmic = float(values.std()), float(logs.std())
+    if plain == 0.0 or logarithmic == 0.0:
+        return 0.0
+    return len(values) * (np.log(plain) - np.log(logarithmic) - float(logs.mean()))
 
 
 def scalarise(objectives: Floats, rng: np.random.Generator) -> Floats:

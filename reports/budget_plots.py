@@ -1,0 +1,146 @@
+"""Validation score against budget, one figure for each study."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import plotly.graph_objects as go
+
+from ..bench.records import Record
+from .plots import NEUTRAL, as_json, axis_kind, log_ticks
+from .standings import lower_is_better, repetitions
+
+
+def budget_plots(
+    content: Mapping[str, Any], records: Sequence[Record], styles: Mapping[str, tuple[str, str]]
+) -> list[tuple[str, dict[str, Any]]]:
+    """For each study, (family, figure): validation scores of its trials and the best so far, by budget spent.
+
+    Level lines are the references' own scores on the validation split.
+    """
+    trials = [r for r in records if r.role == "trial"]
+    lower = lower_is_better(content["objective"][0])
+    scores = [r.objectives[0] for r in trials if r.state != "failed" and r.objectives]
+    # One range for all studies, without the worst trials, so that they can be read side by side.
+    kind = axis_kind(scores, spread=8)
+    limits = _limits(scores, kind, lower)
+    ticks = log_ticks(10 ** limits[0], 10 ** limits[1]) if kind == "log" and limits else {}
+    metric = content["objective"][0]
+    levels = {
+        name: repetitions(
+            [r for r in records if r.role == "reference" and r.family == name and r.split == "validation"],
+            metric,
+            second=False,
+            by_repeat=False,
+        )
+        for name in dict.fromkeys(r.family for r in records if r.role == "reference")
+    }
+    figures = []
+    for family in dict.fromkeys(row["family"] for row in content["rows"]):
+        mine = [r for r in trials if r.family == family]
+        if not mine:
+            continue
+        drawn = go.Figure()
+        colour, marker = styles[family]
+        for repeat in sorted({r.repeat for r in mine}):
+            _add_study(drawn, content, [r for r in mine if r.repeat == repeat], colour, marker, lower)
+        for values, dash in zip(levels.values(), ("dash", "dot", "dashdot"), strict=False):
+            if values:
+                level = sum(values) / len(values)
+                drawn.add_hline(y=level, line={"color": NEUTRAL, "dash": dash, "width": 1.2}, layer="below")
+        drawn.update_layout(
+            xaxis={"title": {"text": _spent(content)}, "rangemode": "tozero"},
+            yaxis={
+                "title": {"text": f"validation {metric}"},
+                "type": kind,
+                "range": limits,
+                "automargin": True,
+                **ticks,
+            },
+            yaxis2={"overlaying": "y", "range": [0, 1], "visible": False, "fixedrange": True},
+            margin={"l": 10, "r": 12, "t": 8, "b": 44},
+            height=250,
+        )
+        figures.append((family, as_json(drawn)))
+    return figures
+
+
+def cost_so_far(trials: Sequence[Record], kind: str) -> list[float]:
+    """Budget spent when each trial ended, trials in order, in the unit that the budget counts."""
+    spent, total = [], 0.0
+    for record in trials:
+        if kind == "flops":
+            total += sum(record.operations.values())
+        elif kind == "seconds":
+            total += sum(record.seconds.values())
+        else:
+            total += record.cost
+        spent.append(total)
+    return spent
+
+
+def _add_study(
+    drawn: go.Figure, content: Mapping[str, Any], trials: Sequence[Record], colour: str, marker: str, lower: bool
+) -> None:
+    trials = sorted(trials, key=lambda r: r.number)
+    spent = cost_so_far(trials, content["budget"]["kind"])
+    scored = [(x, r) for x, r in zip(spent, trials, strict=True) if r.state != "failed" and r.objectives]
+    failed = [(x, r) for x, r in zip(spent, trials, strict=True) if r.state == "failed"]
+    values = [r.objectives[0] for _, r in scored if r.objectives]
+    best: list[float] = []
+    for value in values:
+        best.append(value if not best else min(best[-1], value) if lower else max(best[-1], value))
+    if best:
+        drawn.add_scatter(
+            x=[*(x for x, _ in scored), spent[-1]],
+            y=[*best, best[-1]],
+            mode="lines",
+            line={"shape": "hv", "color": colour, "width": 2},
+            name="best so far",
+            hovertemplate="best so far %{y:.4g}<extra></extra>",
+        )
+    drawn.add_scatter(
+        x=[x for x, _ in scored],
+        y=values,
+        mode="markers",
+        name="trial",
+        text=[f"trial {r.number}: {v:.4g}" for (_, r), v in zip(scored, values, strict=True)],
+        hovertemplate="%{text}<extra>validation</extra>",
+        marker={"color": colour, "size": 7, "opacity": 0.6, "symbol": marker},
+    )
+    if failed:
+        drawn.add_scatter(
+            x=[x for x, _ in failed],
+            y=[0.03] * len(failed),
+            yaxis="y2",
+            mode="markers",
+            name="failed",
+            text=[f"trial {r.number} failed" for _, r in failed],
+            hovertemplate="%{text}<extra></extra>",
+            marker={"symbol": "x-thin", "size": 9, "line": {"width": 2, "color": colour}},
+        )
+
+
+def _limits(values: Sequence[float], kind: str, lower: bool) -> list[float] | None:
+    """An axis range that leaves out the worst fifth where it lies far off; in logarithms on a log axis."""
+    if not values:
+        return None
+    ordered = sorted((math.log10(v) if kind == "log" else v) for v in values)
+    keep = max(1, math.ceil(0.8 * len(ordered)))
+    core = ordered[:keep] if lower else ordered[-keep:]
+    margin = 0.12 * ((core[-1] - core[0]) or abs(core[0]) or 1.0)
+    low, high = core[0] - margin, core[-1] + margin
+    reach = core[-1] - core[0]
+    if ordered[-1] - core[-1] < reach and core[0] - ordered[0] < reach:
+        low, high = ordered[0] - margin, ordered[-1] + margin
+    return [low, high]
+
+
+def _spent(content: Mapping[str, Any]) -> str:
+    return {
+        "trainings": "full trainings' worth spent",
+        "flops": "operations spent",
+        "seconds": "compute seconds spent",
+    }[content["budget"]["kind"]]
