@@ -290,7 +290,7 @@ def _drive(folder: RunFolder, changes: dict[str, Any], *, quiet: bool, as_json: 
         _print_json(leaderboard)
         return
     console = _console()
-    console.print(text_table(leaderboard))
+    console.print(text_table(leaderboard, console.width))
     console.print(str(page), soft_wrap=True, highlight=False)
 
 
@@ -316,4 +316,5 @@ def _print_json(content: Any) -> None:
 def _console() -> Any:
     from rich.console import Console
 
-    return Console()
+    # A file or a pipe has no width of its own; the usual 80 columns would cut the leaderboard.
+    return Console() if sys.stdout.isatty() else Console(width=110)

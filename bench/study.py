@@ -19,7 +19,8 @@ from .seeds import derive
 from .study_file import BudgetKind
 
 _COUNTS = 12  # proposals that may be counted and found too dear before a study ends
-_PROOF = 0.9  # probability of being better that a setting must have to take the default's place
+_PROOF = 0.95  # probability of being better that a setting must have to take the default's place
+_LARGEST_SHARE = 0.5  # of what is left that one trial may take, where that is more than a default training
 _NEGLIGIBLE = 1e-9  # share of a budget below which nothing is left of it
 
 
@@ -127,7 +128,7 @@ class Study:
     def incumbents(self) -> list[Record]:
         """The best settings by posterior mean among those tried: one, or at most three Pareto points.
 
-        With one objective the default setting stands until another is better with a probability of 90%: a few
+        With one objective the default setting stands until another is better with a probability of 95%: a few
         trials with one training each often name a lucky setting that is worse.
         """
         complete = [self.records[n] for n in sorted(self.records) if self.records[n].state == "complete"]
@@ -150,22 +151,29 @@ class Study:
     ) -> Asked | None:
         if remaining <= _NEGLIGIBLE * self.budget:
             return None
+        # One dear setting early on would leave nothing to learn from it with.
+        limit = min(remaining, max(self._cost_of_default(observations), _LARGEST_SHARE * remaining))
         if self.budget_kind == "seconds":
-            costs = Costs(remaining, tuple((o.setting, o.cost) for o in observations))
+            costs = Costs(limit, tuple((o.setting, o.cost) for o in observations))
             proposal = self._call_engine(number, observations, pending, costs)
             return None if proposal is None else self._asked(number, proposal, 0.0, remaining)
         # The engine learns costs from the trials before this one alone, so that a resumed study learns the same.
         tried = [self.card.space.default(), *(o.setting for o in observations), *pending]
         for _ in range(_COUNTS):
             counted = tuple((setting, self.cost_of(setting)) for setting in tried)
-            proposal = self._call_engine(number, observations, pending, Costs(remaining, counted))
+            proposal = self._call_engine(number, observations, pending, Costs(limit, counted))
             if proposal is None:
                 return None
             cost = self.cost_of(proposal.setting)
-            if cost <= remaining * (1 + _NEGLIGIBLE):
+            if cost <= limit * (1 + _NEGLIGIBLE):
                 return self._asked(number, proposal, cost, None)
             tried.append(proposal.setting)
         return None
+
+    def _cost_of_default(self, observations: Sequence[Observation]) -> float:
+        if self.budget_kind == "seconds":
+            return observations[0].cost if observations else self.budget
+        return self.cost_of(self.card.space.default())
 
     def _call_engine(
         self,

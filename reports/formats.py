@@ -124,15 +124,15 @@ def to_latex(content: Mapping[str, Any]) -> str:
     return "\n".join(lines) + "\n"
 
 
-def text_table(content: Mapping[str, Any]) -> Table:
-    """The leaderboard for a terminal of 100 columns; content: the document of leaderboard.json."""
+def text_table(content: Mapping[str, Any], width: int = 100) -> Table:
+    """The leaderboard for a terminal of `width` columns; content: the document of leaderboard.json."""
     from rich import box
     from rich.table import Table
     from rich.text import Text
 
     columns = table_columns(content)
     for metric in _DROPPED:
-        if _text_width(content, columns) <= 100:
+        if _text_width(content, columns) <= width:
             break
         columns = [c for c in columns if c[1] != metric or c[1] in content["objective"]]
     table = Table(box=box.SIMPLE_HEAD, pad_edge=False, padding=(0, 1, 0, 0))

@@ -39,7 +39,8 @@ class Standing:
     """One family's row, or a further point of its Pareto front (incumbent > 0, not ranked).
 
     rank: None where there is nothing to rank. leading: metrics in which no family is significantly better.
-    against_default: "better", "worse" or "not separable" on the first objective; None without both.
+    against_default: "better", "worse" or "not separable" on the first objective, or "the default" where
+        the default setting won the tuning; None without both.
     finals, failed_finals: re-trainings that gave scores, and that failed. cost: of all its trials.
     """
 
@@ -157,6 +158,11 @@ def compute_standings(
     places = ranks(first.better) if first else {}
     defaults_of = {f: [r for r in defaults if r.family == f] for f, _ in rows}
     verdicts = _against_default({names[k][0]: of[k] for k in ranked}, defaults_of, objective[0], by_repeat)
+    for family in defaults_of:
+        stood = [r for r in finals if r.family == family and r.repeat == 0 and r.trial == 0]
+        if stood and not defaults_of[family]:  # the default won the tuning, so its finals are the default's too
+            defaults_of[family] = stood
+            verdicts[family] = "the default"
 
     built = []
     for key, (family, incumbent) in names.items():

@@ -13,6 +13,7 @@ from .outputs import scalarise, standardise
 from .records import Costs, Key, Observation, Origin, Proposal
 
 START = 5  # trials before the surrogate is asked, the default setting among them
+_START_REACH = 256  # points of the start's sequence that are looked at for one that is affordable
 
 
 def propose(
@@ -53,7 +54,8 @@ def propose(
         return Proposal(space.default(), origin="default")
     if key.number < (START if start is None else start) or not successes:
         index = max(key.number - 1 if default_first else key.number, 0)
-        row = admission.filter(encoding.snap(sobol(1, len(encoding), key.seed % 2**32, skip=index)))
+        # Where the point whose turn it is may not be proposed, the next one that may is.
+        row = admission.filter(encoding.snap(sobol(_START_REACH, len(encoding), key.seed % 2**32, skip=index)))
         if len(row):
             return _proposal(encoding, row, "sobol")
         anywhere = candidates(encoding, np.zeros((0, len(encoding))), admission.costs, rng)
@@ -97,14 +99,13 @@ def probability_of_better(
 
     challenger, baseline: indices of observations that succeeded. One objective.
     """
-    from .surrogate import fit
+    from .surrogate import probability_of_lower
 
     tried = [i for i, o in enumerate(observations) if not o.failed]
     encoding = Encoding(space)
     columns = encoding.columns(encoding.positions([observations[i].setting for i in tried]))
     y = standardise(_objectives([observations[i] for i in tried])[:, 0])
-    rows = columns[[tried.index(challenger), tried.index(baseline)]]
-    return fit(columns, encoding.groups, y).probability_of_lower(rows)
+    return probability_of_lower(columns, encoding.groups, y, tried.index(challenger), tried.index(baseline))
 
 
 def _by_surrogate(

@@ -12,7 +12,7 @@ the squared distance is the Hamming distance. Dense algebra in float64: exact up
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -44,10 +44,20 @@ class Surrogate(Model):
     """An exact GP with zero mean, as a botorch model of one output.
 
     columns (n, c) and groups (c,) as `Encoding` has them; y (n,) at mean 0 and deviation 1.
+    log_posterior: log p(y, θ, s, v) up to a constant, where `fit` has found the hyperparameters.
     """
 
-    def __init__(self, columns: Floats, groups: Ints, y: Floats, hyperparameters: Hyperparameters) -> None:
+    def __init__(
+        self,
+        columns: Floats,
+        groups: Ints,
+        y: Floats,
+        hyperparameters: Hyperparameters,
+        *,
+        log_posterior: float = math.nan,
+    ) -> None:
         super().__init__()
+        self.log_posterior = log_posterior
         self.columns, self.groups, self.y, self.hyperparameters = columns, groups, y, hyperparameters
         self._weights = torch.from_numpy(np.sqrt(hyperparameters.relevance)[groups])
         self._X = torch.from_numpy(np.ascontiguousarray(columns)) * self._weights  # (n, c)
@@ -83,31 +93,6 @@ class Surrogate(Model):
             posterior = self.posterior(torch.from_numpy(columns)[:, None, :])
             return posterior.mean[:, 0, 0].numpy(), posterior.variance[:, 0, 0].clamp_min(0.0).numpy()
 
-    def probability_of_lower(self, columns: Floats) -> float:
-        """Posterior probability that the noise-free objective at the first of two columns (2, c) is the lower.
-
-        Averaged over the noise variance, which a few observations leave open: its mode is close to zero, and under
-        it every difference would look certain.
-        """
-        log_weights, probabilities = [], []
-        for noise in np.geomspace(1e-3, 0.5, 12):
-            surrogate = Surrogate(self.columns, self.groups, self.y, replace(self.hyperparameters, noise=float(noise)))
-            # A grid even in log v asks for the prior's density of log v, which is v times that of v.
-            log_weights.append(surrogate.log_likelihood - 30.0 * noise + 1.1 * math.log(noise))
-            with torch.no_grad():
-                mean, covariance = surrogate._moments(torch.from_numpy(columns))
-            variance = float(covariance[0, 0] + covariance[1, 1] - 2.0 * covariance[0, 1])
-            z = float(mean[1] - mean[0]) / math.sqrt(max(variance, 1e-12))
-            probabilities.append(float(scipy.stats.norm.cdf(z)))
-        weights = np.exp(np.array(log_weights) - max(log_weights))
-        return float(np.average(probabilities, weights=weights))
-
-    @property
-    def log_likelihood(self) -> float:
-        """log p(y | θ, s, v) up to a constant."""
-        fit = 0.5 * float(torch.from_numpy(self.y) @ self._alpha[:, 0])
-        return -fit - float(self._factor.diagonal().log().sum())
-
     def believe(self, columns: Floats) -> Surrogate:
         """The surrogate after the outcomes at pending columns (n, c) have turned out as it expects.
 
@@ -139,14 +124,21 @@ def _cholesky(matrix: Tensor) -> Tensor:
     return factor
 
 
-def fit(columns: Floats, groups: Ints, y: Floats, *, most_relevant: float = math.exp(_BOUND)) -> Surrogate:
+def fit(
+    columns: Floats,
+    groups: Ints,
+    y: Floats,
+    *,
+    most_relevant: float = math.exp(_BOUND),
+    fixed_noise: float | None = None,
+) -> Surrogate:
     """The surrogate of columns (n, c) and standardised objectives y (n,), at the posterior mode of (θ, s, v).
 
     Priors, after those of Optuna's GPSampler, which did best at 5 to 50 observations among the usual ones:
     log p(θ_j) = −(1/θ_j + θ_j)/10 + const, s ~ Gamma(2, 1), v ~ Gamma(1.1, 30). The mode is sought by L-BFGS over
     logarithms from a quiet and a noisy start, because the posterior often has one mode for each reading of the data.
 
-    most_relevant: an upper bound on θ, hence a lower one on lengthscales.
+    most_relevant: an upper bound on θ, hence a lower one on lengthscales. fixed_noise: v, where it is given.
     """
     p = int(groups.max()) + 1 if len(groups) else 0
     squared = np.empty((p, len(y), len(y)))
@@ -154,24 +146,44 @@ def fit(columns: Floats, groups: Ints, y: Floats, *, most_relevant: float = math
         block = columns[:, groups == j]
         squared[j] = np.square(block[:, None, :] - block[None, :, :]).sum(-1)
     best: tuple[float, Floats] | None = None
-    for relevance, noise in ((1.0, 1e-2), (1.0, 0.5)):
-        start = np.log(np.r_[np.full(p, relevance), 1.0, noise])
+    for noise in (1e-2, 0.5) if fixed_noise is None else (fixed_noise,):
+        start = np.log(np.r_[np.ones(p), 1.0, noise])
+        of_noise = (-_BOUND, _BOUND) if fixed_noise is None else (start[-1], start[-1])
         found = scipy.optimize.minimize(
             _loss,
             start,
             args=(squared, y),
             jac=True,
             method="L-BFGS-B",
-            bounds=[(-_BOUND, math.log(most_relevant))] * p + [(-_BOUND, _BOUND)] * 2,
+            bounds=[*[(-_BOUND, math.log(most_relevant))] * p, (-_BOUND, _BOUND), of_noise],
             options={"maxiter": 100, "gtol": 1e-3},
         )
         if best is None or found.fun < best[0] - 1e-6:
             best = (float(found.fun), found.x)
     assert best is not None
     values = np.exp(best[1])
-    return Surrogate(
-        columns, groups, y, Hyperparameters(values[:p], float(values[p]), float(values[p + 1]) + _NOISE_FLOOR)
-    )
+    hyperparameters = Hyperparameters(values[:p], float(values[p]), float(values[p + 1]) + _NOISE_FLOOR)
+    return Surrogate(columns, groups, y, hyperparameters, log_posterior=-best[0])
+
+
+def probability_of_lower(columns: Floats, groups: Ints, y: Floats, first: int, second: int) -> float:
+    """Posterior probability that the noise-free objective is lower at row `first` of the columns than at `second`.
+
+    Averaged over the noise variance v, with the other hyperparameters at their mode for each: a few observations
+    leave v open, its own mode lies close to zero, and under that every difference would look certain.
+    """
+    log_weights, probabilities = [], []
+    for noise in np.geomspace(1e-3, 0.5, 12):
+        surrogate = fit(columns, groups, y, fixed_noise=float(noise))
+        # A grid even in log v asks for the prior's density of log v, which is v times that of v.
+        log_weights.append(surrogate.log_posterior + math.log(noise))
+        with torch.no_grad():
+            mean, covariance = surrogate._moments(torch.from_numpy(columns[[first, second]]))
+        variance = float(covariance[0, 0] + covariance[1, 1] - 2.0 * covariance[0, 1])
+        z = float(mean[1] - mean[0]) / math.sqrt(max(variance, 1e-12))
+        probabilities.append(float(scipy.stats.norm.cdf(z)))
+    weights = np.exp(np.array(log_weights) - max(log_weights))
+    return float(np.average(probabilities, weights=weights))
 
 
 def _loss(logs: Floats, squared: Floats, y: Floats) -> tuple[float, Floats]:
