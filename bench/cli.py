@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from .errors import UsageError
+from .errors import UsageError, WorkError
 
 if TYPE_CHECKING:
     from .storage import RunFolder
@@ -252,12 +252,14 @@ def main(arguments: Sequence[str] | None = None) -> None:
         code = app(args=arguments, standalone_mode=False)
     except UsageError as error:
         code = _complain(str(error), 2)
+    except WorkError as error:
+        code = _complain(str(error), 1)
     except typer.TyperException as error:
         code = _complain(error.format_message(), error.exit_code)
     except KeyboardInterrupt:
         code = 130
     except BrokenPipeError:  # the reader of our output has gone, as `head` does
-        sys.stdout = None  # type: ignore[assignment]
+        sys.stdout = None
         code = 1
     sys.exit(code if isinstance(code, int) else 0)
 

@@ -18,6 +18,7 @@ import torch
 from . import registry
 from .data import DataSet
 from .data import load as load_data
+from .errors import WorkError
 from .evaluators import default_cache, evaluators_for
 from .jobs import EvaluatorJob, Job, TrialJob
 from .lock import RunLock
@@ -36,10 +37,6 @@ from .work import Work
 _ATTEMPTS = 3  # of a job whose worker dies; then the setting is taken to be the cause
 
 Say = Callable[[str], None]
-
-
-class LostWorkersError(RuntimeError):
-    """Workers died again and again on work that no setting can be blamed for."""
 
 
 @dataclass
@@ -282,7 +279,8 @@ class Comparison:
             self._submit(pool, replace(ticket, job=replace(job, attempts=job.attempts + 1), share=0.0))
             return
         if not isinstance(job, TrialJob):
-            raise LostWorkersError(f"{type(job).__name__} failed {_ATTEMPTS} times: {reason}")
+            # No setting can be blamed for this.
+            raise WorkError(f"{type(job).__name__} failed {_ATTEMPTS} times: {reason}")
         record = Record(
             role=job.role,
             family=job.label or job.family,

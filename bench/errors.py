@@ -1,4 +1,4 @@
-"""Errors that people cause and can mend."""
+"""Errors with one line for people."""
 
 from __future__ import annotations
 
@@ -8,3 +8,7 @@ class UsageError(Exception):
 
     The command line prints it and exits with code 2.
     """
+
+
+class WorkError(Exception):
+    """The work failed, though nothing was asked for wrongly; the command line prints it and exits with code 1."""

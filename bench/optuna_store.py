@@ -16,8 +16,10 @@ from optuna.distributions import (
     IntDistribution,
 )
 from optuna.trial import TrialState, create_trial
+from sqlalchemy.exc import SQLAlchemyError
 
 from ..search_spaces import Parameter, SearchSpace
+from .errors import UsageError
 from .records import Record
 
 _STATES = {"complete": TrialState.COMPLETE, "failed": TrialState.FAIL, "stopped": TrialState.FAIL}
@@ -28,7 +30,11 @@ class OptunaStore:
 
     def __init__(self, url: str) -> None:
         optuna.logging.set_verbosity(optuna.logging.WARNING)
-        self._storage = optuna.storages.get_storage(url)
+        try:
+            self._storage = optuna.storages.get_storage(url)
+        except (ImportError, SQLAlchemyError, ValueError) as error:
+            reason = str(error).splitlines()[0]
+            raise UsageError(f"store {url} cannot be opened: {reason}") from error
         self._studies: dict[str, optuna.Study] = {}
         self._told: dict[str, int] = {}
 

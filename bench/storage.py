@@ -112,7 +112,7 @@ class RunFolder:
         """Writes a JSON artifact, atomically."""
         write_atomically(self.artifacts_path / relative, json.dumps(content, indent=1, allow_nan=False) + "\n")
 
-    def read_json(self, relative: str) -> Any | None:
+    def read_json(self, relative: str) -> Any:
         """A JSON artifact, or None where it is not there."""
         path = self.artifacts_path / relative
         return json.loads(path.read_text(encoding="utf-8")) if path.is_file() else None

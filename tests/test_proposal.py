@@ -513,7 +513,7 @@ def test_repeated_trainings_outweigh_a_lucky_one() -> None:
 
 
 def test_values_spread_by_factors_are_compared_by_ratio() -> None:
-    values = standardise(2.0 ** np.arange(1, 9))
+    values = standardise(np.array([2.0**k for k in range(1, 9)]))
     assert np.allclose(np.diff(values), values[1] - values[0])
 
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import signal
-import time
 from pathlib import Path
 
 import torch
@@ -32,7 +31,7 @@ scale = "log"
 default = 0.1
 [train.mode]
 type = "categorical"
-choices = ["good", "diverge", "raise", "exhaust", "empty"]  # the class knows deadlier ones
+choices = ["good", "diverge", "raise", "exhaust", "empty"]
 default = "good"
 [sample.temperature]
 type = "float"
@@ -59,9 +58,7 @@ class Tiny(GenerativeModel):
             raise RuntimeError("this mode raises")
         if self.mode == "exhaust":
             raise MemoryError("this mode asks for too much")
-        if self.mode == "slow":
-            time.sleep(0.1)
-        if self.mode == "kill" or (self.mode == "kill_once" and _first_time()):
+        if _must_die():
             os.kill(os.getpid(), signal.SIGKILL)
         total = -self._log_prob(batch.x).mean() + 0.0 * self.mix(batch.x).mean()
         return Losses(total * float("nan") if self.mode == "diverge" else total, {"mean": self.mean.mean()})
@@ -80,12 +77,16 @@ class Tiny(GenerativeModel):
         return torch.distributions.Normal(self.mean, self.log_deviation.exp()).log_prob(x).sum(1)
 
 
-def _first_time() -> bool:
-    marker = Path(os.environ["TINY_MARKER"])
-    if marker.exists():
+def _must_die() -> bool:
+    """Whether a worker of process TINY_DRIVER dies here: each time, or as long as file TINY_ONCE is not there."""
+    if os.environ.get("TINY_DRIVER", str(os.getpid())) == str(os.getpid()):
         return False
-    marker.touch()
-    return True
+    marker = os.environ.get("TINY_ONCE")
+    if marker is None:
+        return True
+    first = not Path(marker).exists()
+    Path(marker).touch()
+    return first
 
 
 gentune.register(Tiny, CARD)
