@@ -8,7 +8,7 @@ export OMP_NUM_THREADS ?= 1
 export MKL_NUM_THREADS ?= 1
 export OPENBLAS_NUM_THREADS ?= 1
 
-.PHONY: install demo test lint types unit format clean
+.PHONY: install demo test lint types unit bench-metrics format clean
 
 install: $(STAMP)
 
@@ -34,6 +34,10 @@ types: install
 
 unit: install
 	$(BIN)/pytest -q -n 2 -m 'not slow' --durations 10
+
+# docs/metrics.md: every metric, and which planted failures it catches.
+bench-metrics: install
+	$(BIN)/python tests/performance/planted_failures.py
 
 format: install
 	$(BIN)/ruff check --fix .

@@ -218,6 +218,52 @@ def export(run: Run, as_json: Json = False) -> None:
     _console().print(export_table(rows))
 
 
+@app.command()
+def evaluate(
+    paths: Annotated[list[str], typer.Argument(metavar="PATH...", help="Folders of images, .npy or .npz files.")],
+    data: Annotated[str, typer.Option("--data", help="Data set to score against; see `gentune list data`.")],
+    metrics: Annotated[
+        str | None, typer.Option(help="Metrics separated by commas. Default: all that samples alone allow.")
+    ] = None,
+    evaluator: Annotated[
+        str,
+        typer.Option(help="primary, second, raw, or a pretrained one: inception-v3-compat, clip-vit-b-32, …"),
+    ] = "primary",
+    weights: Annotated[Path | None, typer.Option(help="Local weights of a pretrained evaluator.")] = None,
+    split: Annotated[str, typer.Option(help="Split to score against: test or validation.")] = "test",
+    count: Annotated[int | None, typer.Option(help="Most examples of either side. Default: 2000.")] = None,
+    seed: Annotated[int, typer.Option(help="Seed by which the larger side is subsampled.")] = 0,
+    as_json: Json = False,
+) -> None:
+    """Score samples made anywhere against a data set; several paths give a leaderboard.
+
+    Arrays of integers are 8-bit images, floats are images in [-1, 1], or vectors in original units. Both sides
+    have equal counts: the larger one is subsampled.
+    """
+    from .evaluate import evaluate as scores_of
+
+    rows = scores_of(
+        paths,
+        data,
+        metrics=_split(metrics),
+        evaluator=evaluator,
+        weights=weights,
+        split=split,
+        count=count,
+        seed=seed,
+    )
+    for row in rows:
+        for note in row.notes:
+            print(f"gentune: note: {note}", file=sys.stderr)
+    if as_json:
+        _print_json([row.as_json() for row in rows])
+        return
+    from .display import scores_table
+
+    console = _console()
+    console.print(scores_table([row.as_json() for row in rows], console.width))
+
+
 @app.command("list")
 def list_(
     what: Annotated[str, typer.Argument(metavar="families|data|metrics", help="What to list.")],

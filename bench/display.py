@@ -7,6 +7,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
+from .registry import data_spec, default_objective, metric
 from .status import RunStatus, StudyStatus, read_status
 from .storage import RunFolder
 
@@ -125,6 +126,88 @@ def listing_table(what: str, rows: Sequence[dict[str, Any]]) -> Table:
             cells[-1] = f"[red]{row['error']}[/red]"
         table.add_row(*cells)
     return table
+
+
+_FLOOR = "floor: real examples of the other held-out split in place of samples"
+
+
+def scores_table(rows: Sequence[dict[str, Any]], width: int) -> Table:
+    """Scores of samples: one path with its metrics below one another, several as a leaderboard, best first.
+
+    rows: as `evaluate` gives them as JSON.
+    width: of the console. A leaderboard leaves out the metrics for which there is no room, and names them.
+    """
+    from rich.markup import escape
+
+    against = f"{rows[0]['data']}, {rows[0]['split']} split, through {rows[0]['evaluator']['name']}"
+    table = _leaderboard(rows, width) if len(rows) > 1 else _scores(rows[0])
+    table.title = escape(against if len(rows) > 1 else f"{rows[0]['path']}: {rows[0]['n']} samples against {against}")
+    table.title_justify = table.caption_justify = "left"
+    return table
+
+
+def _scores(row: dict[str, Any]) -> Table:
+    from rich.markup import escape
+    from rich.table import Table
+
+    table = Table(caption=_FLOOR)
+    table.add_column("metric", no_wrap=True)
+    for name in ("value", "95% interval", f"floor (n = {row['floor']['n']})"):
+        table.add_column(name, justify="right", no_wrap=True)
+    table.add_column("better", no_wrap=True)
+    table.add_column("unit")
+    for name, figure in row["metrics"].items():
+        card, floor = metric(name), _short(row["floor"]["metrics"][name])
+        if "undefined" in figure:
+            table.add_row(name, "–", "", floor, card.direction, f"[dim]{escape(figure['undefined'])}[/dim]")
+        else:
+            table.add_row(name, _short(figure), _interval(figure), floor, card.direction, card.unit)
+    return table
+
+
+def _leaderboard(rows: Sequence[dict[str, Any]], width: int) -> Table:
+    from rich.markup import escape
+    from rich.table import Table
+
+    names = [name for name in rows[0]["metrics"] if any("value" in row["metrics"][name] for row in rows)]
+    lacking = [name for name in rows[0]["metrics"] if name not in names]
+    leading = default_objective(data_spec(rows[0]["data"]))
+    if leading not in names:
+        leading = next((name for name in names if metric(name).direction != "none"), "")
+    names.sort(key=lambda name: name != leading)
+    room = width - min(max(len(row["path"]) for row in rows), width // 3) - 10
+    shown = [name for i, name in enumerate(names) if sum(max(len(n), 7) + 3 for n in names[: i + 1]) <= room]
+
+    table = Table()
+    table.add_column("path", overflow="fold")
+    for name in ("n", *shown):
+        table.add_column(name, justify="right", no_wrap=True)
+    sign = -1 if leading and metric(leading).direction == "higher" else 1
+    last = sign * float("inf")
+    for row in sorted(rows, key=lambda row: sign * row["metrics"].get(leading, {}).get("value", last)):
+        table.add_row(escape(row["path"]), str(row["n"]), *(_short(row["metrics"][name]) for name in shown))
+    table.add_section()
+    for floor in {row["floor"]["n"]: row["floor"] for row in rows}.values():
+        table.add_row("floor", str(floor["n"]), *(_short(floor["metrics"][name]) for name in shown), style="dim")
+
+    notes = [f"best {leading} first" if leading else "nothing to order by", _FLOOR]
+    fewest = min(row["n"] for row in rows)
+    if any(row["n"] != fewest for row in rows):
+        notes.append(f"counts differ, and many metrics depend on them: --count {fewest} makes them equal")
+    if len(shown) < len(names):
+        notes.append(f"no room for {', '.join(names[len(shown) :])}: --metrics or --json shows them")
+    if lacking:
+        notes.append(f"not defined here: {', '.join(lacking)}: --json says why")
+    table.caption = "\n".join(notes)
+    return table
+
+
+def _short(figure: dict[str, Any]) -> str:
+    return f"{figure['value']:.4g}" if "value" in figure else "–"
+
+
+def _interval(figure: dict[str, Any]) -> str:
+    return "" if figure["low"] is None or figure["high"] is None else f"[{figure['low']:.4g}, {figure['high']:.4g}]"
 
 
 def export_table(rows: dict[str, list[dict[str, Any]]]) -> Table:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, replace
 from functools import lru_cache
 from pathlib import Path
@@ -14,12 +14,27 @@ from torch import Tensor
 from ..models.base import Batch, GenerativeModel, Likelihood
 from .data import DataSet, Split
 from .data import load as load_data
-from .evaluators import Evaluator, Features, evaluators_for, load_or_train
-from .metrics import METRICS, CostReport, Measurement, measure
+from .evaluators import Evaluator, Features, describe_cached, evaluators_for, load_or_train
+from .lazy import Lazy, Once
+from .metrics import METRICS, CostReport, Measurement, MetricCard, measure
 from .seeds import derive
 
 SAMPLES = 2_000  # the most examples of each side that sample metrics see
 _LIKELIHOOD_EXAMPLES = 20_000  # the most examples whose likelihood is computed
+TRAIN_EXAMPLES = 20_000  # the most train examples among which copies are looked for
+_SLOW = frozenset({"fd_infinity", "c2st"})  # seconds each, so for finals alone
+_ONLY_FINALS = frozenset(  # inputs that cost a pass of their own, or look at the train split
+    (
+        "class_log_likelihoods",
+        "reconstruction_features",
+        "reconstructions",
+        "synthetic",
+        "train_codes",
+        "train_features",
+        "train_x",
+    )
+)
+_SEEN = frozenset({"generated_features", "generated_probabilities", "reconstruction_features"})  # by an evaluator
 _CHUNK = 500  # examples sampled or evaluated at a time; part of the protocol, since chunks have their own seeds
 
 
@@ -52,7 +67,8 @@ def reference_batch(data: DataSet, split: Split, count: int | None = None) -> Ba
 @lru_cache(maxsize=16)
 def _reference(data_name: str, cache: str, split: Split, second: bool, count: int) -> Reference:
     batch = reference_batch(load_data(data_name), split, count)
-    return Reference(batch, evaluator_pair(data_name, cache)[second].describe(batch.x))
+    evaluator = evaluator_pair(data_name, cache)[second]
+    return Reference(batch, describe_cached(evaluator, batch.x, cache=Path(cache)))
 
 
 def sample_like(
@@ -98,29 +114,112 @@ def score(
     *,
     cache: str,
     second: bool,
+    wanted: Collection[str] = (),
+    thorough: bool = False,
     likelihood: Likelihood | None = None,
     examples: Batch | None = None,
     cost: CostReport | None = None,
+    model: GenerativeModel | None = None,
+    conditional: bool = False,
 ) -> Measurement:
-    """Every metric in the catalogue that has what it needs, through one evaluator.
+    """Metrics of the catalogue through one evaluator: the quick ones, or all that the samples and the model allow.
 
     generated: samples, or real examples for the floor. The real side is subsampled to the same count.
+    wanted: metrics that are measured even if they are not quick, such as a study's objective.
+    thorough: whether slow metrics and those that look at the train split are measured too, as for finals.
     likelihood, examples: log-likelihoods and the examples they belong to.
+    model: for what is asked of the model itself, such as reconstructions; conditional: whether it takes labels.
+    Of the second evaluator only what goes through its features is measured.
     """
+    evaluator = evaluator_pair(data.spec.name, cache)[second]
     reference = _reference(data.spec.name, cache, split, second, len(generated))
-    seen = evaluator_pair(data.spec.name, cache)[second].describe(generated.x)
-    density: Tensor | None = None
-    if data.log_density is not None and examples is not None and likelihood is not None:
-        density = data.log_density(examples.x)
-    inputs = {
-        "generated_features": seen.features,
-        "real_features": reference.features.features,
-        "generated_probabilities": seen.probabilities,
-        "conditions": generated.condition,
-        "likelihood": likelihood,
-        "spec": data.spec,
-        "true_log_density": density,
-        "cost": cost,
-        "seed": derive(0, "metrics"),
+    labelled = data.spec.condition == "label"
+    train = data.splits["train"]
+    seen = Once(lambda: evaluator.describe(generated.x))
+    pairs = Once(lambda: _reconstructions(model, reference.batch))
+    codes = Once(lambda: _codes(model, train, reference.batch) if labelled else None)
+    inputs: dict[str, Callable[[], object]] = {
+        "generated_features": lambda: seen().features,
+        "generated_probabilities": lambda: seen().probabilities,
+        "real_features": lambda: reference.features.features,
+        "conditions": lambda: generated.condition,
+        "real_labels": lambda: reference.batch.condition if labelled else None,
+        "generated_x": lambda: generated.x,
+        "real_x": lambda: reference.batch.x,
+        "modes": lambda: data.modes,
+        "likelihood": lambda: likelihood,
+        "spec": lambda: data.spec,
+        "true_log_density": lambda: _true_log_density(data, likelihood, examples),
+        "cost": lambda: cost,
+        "seed": lambda: derive(0, "metrics"),
+        # The whole train split: among a part of it most copies would not be found.
+        "train_features": lambda: _reference(data.spec.name, cache, "train", second, _most(train)).features.features,
+        "train_x": lambda: reference_batch(data, "train", _most(train)).x,
+        "synthetic": lambda: generated if labelled and generated.condition is not None else None,
+        "real_train": lambda: train,
+        "real_test": lambda: reference.batch,
+        "originals": lambda: reference.batch.x if pairs() is not None else None,
+        "reconstructions": pairs,
+        "original_features": lambda: reference.features.features if pairs() is not None else None,
+        "reconstruction_features": lambda: None if pairs() is None else evaluator.describe(pairs()).features,
+        "train_codes": lambda: None if codes() is None else codes()[0],
+        "train_labels": lambda: train.condition,
+        "test_codes": lambda: None if codes() is None else codes()[1],
+        "test_labels": lambda: reference.batch.condition,
+        "class_log_likelihoods": lambda: _class_log_likelihoods(data, model, reference.batch) if conditional else None,
     }
-    return measure(METRICS, inputs)
+
+    def is_measured(card: MetricCard) -> bool:
+        needs = set(card.needs)
+        if card.name in wanted:
+            return True
+        if not needs <= inputs.keys() or (second and not needs & _SEEN):
+            return False
+        return thorough or (card.name not in _SLOW and not needs & _ONLY_FINALS)
+
+    return measure([name for name, card in METRICS.items() if is_measured(card)], Lazy(inputs))
+
+
+def _most(batch: Batch) -> int:
+    return min(TRAIN_EXAMPLES, len(batch))
+
+
+def _true_log_density(data: DataSet, likelihood: Likelihood | None, examples: Batch | None) -> Tensor | None:
+    if data.log_density is None or examples is None or likelihood is None:
+        return None
+    return data.log_density(examples.x)
+
+
+def _reconstructions(model: GenerativeModel | None, batch: Batch) -> Tensor | None:
+    """The model's reconstructions of a batch, on the CPU; None where it does not reconstruct."""
+    if model is None or not model.can("reconstruct"):
+        return None
+    reconstruct: Callable[[Tensor], Tensor] = model.reconstruct  # type: ignore[assignment]
+    return _in_chunks(reconstruct, model, batch.x)
+
+
+def _codes(model: GenerativeModel | None, train: Batch, test: Batch) -> tuple[Tensor, Tensor] | None:
+    """Codes (n, c) of the train split and of a held-out batch; None where the model does not encode."""
+    if model is None or not model.can("encode"):
+        return None
+    encode: Callable[[Tensor], Tensor] = model.encode  # type: ignore[assignment]
+    return _in_chunks(encode, model, train.x).flatten(1), _in_chunks(encode, model, test.x).flatten(1)
+
+
+def _class_log_likelihoods(data: DataSet, model: GenerativeModel | None, batch: Batch) -> Tensor | None:
+    """log p(x|y) (n, classes) for every class; None where the model has no likelihood."""
+    if model is None or not model.can("log_likelihood"):
+        return None
+    columns = []
+    for label in range(data.spec.classes):
+        # The same noise for every class, so that classes differ by what they say of x alone.
+        model.evaluation_seed = derive(0, "classes")
+        condition = torch.full((len(batch),), label, device=model.device)
+        with torch.no_grad():
+            columns.append(model.log_likelihood(batch.x.to(model.device), condition).log_prob.cpu())  # type: ignore[operator]
+    return torch.stack(columns, dim=1)
+
+
+def _in_chunks(function: Callable[[Tensor], Tensor], model: GenerativeModel, x: Tensor) -> Tensor:
+    with torch.no_grad():
+        return torch.cat([function(part.to(model.device)).cpu() for part in x.split(_CHUNK)])

@@ -157,6 +157,8 @@ def check_objective(objective: Iterable[str], names: Iterable[str], spec: DataSp
         card = metric(name)
         if card.direction == "none":
             raise UsageError(f"metric {name!r} has no better side and cannot be an objective")
+        if card.group == "stability":
+            raise UsageError(f"metric {name!r} is measured over a whole study and cannot be an objective")
         if card.group != "likelihood" and "likelihood" not in card.needs:
             continue
         for family_name in names:

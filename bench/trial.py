@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -21,11 +22,12 @@ from . import registry
 from .checkpoints import ModelCard, save_model
 from .data import DataSet, Split
 from .data import load as load_data
+from .energy import Meter
 from .evaluators import load_or_train
 from .files import write_atomically
 from .jobs import EvaluatorJob, FloorJob, Job, TrialJob
 from .measurement import evaluator_pair, likelihood_of, reference_batch, sample_like, score
-from .metrics import METRICS, CostReport, Measurement, MetricValue
+from .metrics import CostReport, Measurement, MetricValue
 from .pictures import write_samples
 from .provenance import provenance
 from .records import Figure, Record, State
@@ -130,8 +132,10 @@ def run_floor(job: FloorJob) -> Record:
     split, against = _split(job.split), _split(job.against)
     count = min(len(reference_batch(data, split)), len(reference_batch(data, against)))
     real = reference_batch(data, against, count)
-    first = score(data, split, real, cache=job.cache, second=False)
-    second = score(data, split, real, cache=job.cache, second=True)
+    thorough = split == "test"
+    first, second = (
+        score(data, split, real, cache=job.cache, second=number == 1, thorough=thorough) for number in range(2)
+    )
     record = Record(
         role="reference",
         family="floor",
@@ -162,7 +166,8 @@ def _carry_out(job: TrialJob, base: Record, folder: RunFolder, clock: _Clock, on
 
     if device.type == "cuda":
         torch.cuda.reset_peak_memory_stats(device)
-    with clock.timing("train"):
+    meter = Meter(device)
+    with meter.running(), clock.timing("train"):
         run = train(
             model,
             data.splits["train"].to(device),
@@ -178,7 +183,7 @@ def _carry_out(job: TrialJob, base: Record, folder: RunFolder, clock: _Clock, on
     split = _split(job.split)
     reference = reference_batch(data, split)
     conditional = card.conditional == "label" and data.spec.condition == "label"
-    with clock.timing("sample"):
+    with meter.running(), clock.timing("sample"):
         generated = sample_like(
             model, reference, conditional=conditional, settings=setting.sample, seed=derive(job.seed, "samples")
         )
@@ -187,7 +192,7 @@ def _carry_out(job: TrialJob, base: Record, folder: RunFolder, clock: _Clock, on
         operations = {**job.operations}
         if run.fit_operations:
             operations["train"] = operations.get("train", 0.0) + run.fit_operations
-        record = _measure(job, base, data, split, model, generated, operations, clock)
+        record = _measure(job, base, data, split, model, generated, operations, clock, meter)
         if job.keep_samples:
             write_samples(folder.artifact("samples"), base.name, generated, data.spec, maker=base.family)
         if job.keep_model:
@@ -209,6 +214,7 @@ def _measure(
     generated: Batch,
     operations: dict[str, float],
     clock: _Clock,
+    meter: Meter,
 ) -> Record:
     likelihood, examples = likelihood_of(model, data.splits[split], seed=derive(job.seed, "likelihood"))
     trained = sum(p.numel() for p in model.parameters()) or sum(b.numel() for b in model.buffers())
@@ -219,19 +225,22 @@ def _measure(
         parameters=trained,
         peak_memory=float(torch.cuda.max_memory_allocated(model.device)) if model.device.type == "cuda" else None,
         operations=sum(operations.values()),
+        energy=meter.joules,
     )
     record = replace(base, samples=len(generated), operations=operations)
-    first = score(
+    scoring = partial(
+        score,
         data,
         split,
         generated,
         cache=job.cache,
-        second=False,
-        likelihood=likelihood,
-        examples=examples,
-        cost=cost,
+        wanted=job.objective,
+        thorough=split == "test",
+        model=model,
+        conditional=generated.condition is not None,
     )
-    second = score(data, split, generated, cache=job.cache, second=True) if job.second_evaluator else None
+    first = scoring(second=False, likelihood=likelihood, examples=examples, cost=cost)
+    second = scoring(second=True) if job.second_evaluator else None
     record = _with_scores(record, first, second)
     if likelihood is not None:
         record = replace(record, likelihood={"kind": str(likelihood.kind), "samples": likelihood.samples})
@@ -245,14 +254,7 @@ def _with_scores(record: Record, first: Measurement, second: Measurement | None)
     record = replace(record, metrics=_figures(first.values), undefined=dict(first.undefined))
     if second is None:
         return record
-    # Of the second evaluator only what goes through its features is told again.
-    seen = {"generated_features", "generated_probabilities"}
-    mine = {name for name, card in METRICS.items() if seen & set(card.needs)}
-    return replace(
-        record,
-        second_metrics=_figures({n: v for n, v in second.values.items() if n in mine}),
-        second_undefined={n: r for n, r in second.undefined.items() if n in mine},
-    )
+    return replace(record, second_metrics=_figures(second.values), second_undefined=dict(second.undefined))
 
 
 def _figures(values: Mapping[str, MetricValue]) -> dict[str, Figure]:

@@ -177,12 +177,6 @@ def ranks(better: Mapping[str, frozenset[str]]) -> dict[str, Rank]:
     return {name: Rank(1 + len(over), 1 + len(over), len(better) - worse[name]) for name, over in better.items()}
 
 
-def rate_interval(count: int, total: int) -> tuple[float, float]:
-    """The exact (Clopper-Pearson) interval for a rate at `LEVEL`."""
-    interval = stats.binomtest(count, total).proportion_ci(confidence_level=LEVEL)
-    return float(interval.low), float(interval.high)
-
-
 def spread_estimate(groups: Iterable[Sequence[float]]) -> Estimate | None:
     """Standard deviation within groups with its chi-squared interval; None without two values in any group."""
     usable = [g for g in groups if len(g) > 1]

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 
 import numpy as np
 
-from ..bench.metrics.base import MetricCard
+from ..bench.metrics.base import MetricCard, MetricValue, UndefinedError
 from ..bench.metrics.catalogue import METRICS
+from ..bench.metrics.stability import failure_rate, setting_sensitivity
 from ..bench.records import Record
-from .inference import Comparison, Estimate, Rank, compare, ranks, rate_interval, spread_estimate
+from .inference import Comparison, Estimate, Rank, compare, ranks, spread_estimate
 
 GROUPS = (
     "quality",
@@ -20,6 +22,7 @@ GROUPS = (
     "utility",
     "latent control",
     "memorisation",
+    "fairness",
     "other",
     "stability",
     "cost",
@@ -70,26 +73,9 @@ class Standings:
     second_comparisons: Mapping[str, Comparison]
 
 
-# What is computed here, over records, and not by a function on samples.
-_STABILITY = {
-    "failure_rate": MetricCard(
-        "failure_rate", "stability", "lower", "share", (), "Share of the family's trials that failed.", ""
-    ),
-    "seed_spread": MetricCard(
-        "seed_spread",
-        "stability",
-        "lower",
-        "of the objective",
-        (),
-        "Standard deviation of the objective over re-trainings of one setting with fresh seeds.",
-        "",
-    ),
-}
-
-
 def card(name: str) -> MetricCard:
     """The metric's card; one without direction for a metric that no catalogue knows."""
-    return METRICS.get(name) or _STABILITY.get(name) or MetricCard(name, "other", "none", "", (), "", "")
+    return METRICS.get(name) or MetricCard(name, "other", "none", "", (), "", "")
 
 
 def lower_is_better(name: str) -> bool:
@@ -260,17 +246,25 @@ def _alone(records: Sequence[Record], *, second: bool) -> Scores:
 
 
 def _stability(trials: Sequence[Record], finals: Sequence[Record], objective: str) -> dict[str, Estimate]:
+    """Failures of all trials, the spread over seeds within repeats, and over the settings that were tried."""
     found = {}
-    if trials:
-        failed = sum(r.state == "failed" for r in trials)
-        found["failure_rate"] = Estimate(failed / len(trials), *rate_interval(failed, len(trials)), n=len(trials))
+    states = [r.state for r in trials]
+    if set(states) & {"complete", "failed"}:
+        found["failure_rate"] = _estimate(failure_rate(states), len(states))
     spread = spread_estimate(
         repetitions([r for r in finals if r.repeat == repeat], objective, second=False, by_repeat=False)
         for repeat in sorted({r.repeat for r in finals})
     )
     if spread:
         found["seed_spread"] = spread
+    values = [float(v) for r in trials if (v := r.metrics.get(objective, {}).get("value")) is not None]
+    with suppress(UndefinedError):  # fewer than four trials were scored
+        found["setting_sensitivity"] = _estimate(setting_sensitivity(values), len(values))
     return found
+
+
+def _estimate(value: MetricValue, n: int) -> Estimate:
+    return Estimate(value.value, value.low, value.high, n)
 
 
 def _against_default(

@@ -8,6 +8,7 @@ import re
 import subprocess
 import sys
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 import torch
@@ -19,37 +20,60 @@ from gentune.bench.metrics.likelihood import bits_per_dim, kl_to_truth, nll
 from gentune.models.base import Likelihood, LikelihoodKind
 from gentune.models.data_spec import DataSpec
 
-GROUPS = {"quality", "diversity", "likelihood", "alignment", "cost"}
-NAMES = [
-    "fid",
-    "kid",
-    "inception_score",
-    "precision",
-    "recall",
-    "density",
-    "coverage",
-    "mmd",
-    "condition_accuracy",
-    "nll",
-    "bits_per_dim",
-    "kl_to_truth",
-    "train_seconds",
-    "sample_seconds",
-    "samples_per_second",
-    "parameters",
-    "peak_memory",
-    "flops",
-]
-INPUTS = {
-    "generated_features",
-    "real_features",
-    "generated_probabilities",
-    "conditions",
+GROUPS = {
+    "quality",
+    "diversity",
     "likelihood",
-    "spec",
-    "true_log_density",
+    "alignment",
+    "utility",
+    "latent control",
+    "memorisation",
+    "fairness",
+    "stability",
     "cost",
+}
+LATER = {"human", "text_accuracy"}  # contracts that are not kept yet
+INPUTS = {
+    "class_log_likelihoods",
+    "codes",
+    "conditions",
+    "corrupted_probabilities",
+    "cost",
+    "epsilon",
+    "factors",
+    "final_values",
+    "generated_features",
+    "generated_probabilities",
+    "generated_x",
+    "image_embeddings",
+    "inlier_scores",
+    "likelihood",
+    "modes",
+    "original_features",
+    "originals",
+    "outlier_scores",
+    "path_features_a",
+    "path_features_b",
+    "real_features",
+    "real_labels",
+    "real_test",
+    "real_train",
+    "real_x",
+    "reconstruction_features",
+    "reconstructions",
     "seed",
+    "spec",
+    "states",
+    "synthetic",
+    "test_codes",
+    "test_labels",
+    "text_embeddings",
+    "tokens",
+    "train_codes",
+    "train_features",
+    "train_labels",
+    "trial_values",
+    "true_log_density",
 }
 IMAGES = DataSpec("pictures", "image", (1, 4, 4), levels=17, classes=3, condition="label")
 VECTORS = DataSpec("points", "vector", (2,), mean=(1.0, -1.0), deviation=(0.5, 4.0))
@@ -66,7 +90,11 @@ def exact(log_prob: torch.Tensor) -> Likelihood:
 
 
 def test_the_catalogue_holds_what_the_contract_names() -> None:
-    assert sorted(METRICS) == sorted(NAMES)
+    text = (Path(__file__).parent.parent / "docs" / "contracts.md").read_text(encoding="utf-8")
+    (paragraph,) = re.findall(r"\*\*Metrics\*\*:(.*?)\n\n", text, re.DOTALL)
+    named = {name for names in re.findall(r"`([a-z0-9_ ]+)`", paragraph) for name in names.split()}
+    assert {"fid", "flops", "mig", "authenticity"} <= named
+    assert named - set(METRICS) == LATER
 
 
 @pytest.mark.parametrize("card", METRICS.values(), ids=lambda card: card.name)

@@ -12,11 +12,14 @@ from prdc import compute_prdc
 from torch import Tensor
 
 from gentune.bench._torchvision import make_importable
+from gentune.bench.data import load
 from gentune.bench.metrics import METRICS, MetricValue, UndefinedError, measure
 from gentune.bench.metrics.features import equal_counts, subset
-from gentune.bench.metrics.fidelity import _precision_and_recall, fid, inception_score, kid, precision, recall
+from gentune.bench.metrics.fidelity import fid, inception_score, kid, precision, recall
+from gentune.bench.metrics.frechet import frechet
 from gentune.bench.metrics.manifold import coverage, density, density_and_coverage
 from gentune.bench.metrics.mmd import median_distance, mmd, squared_mmd
+from gentune.bench.metrics.support import support
 
 ON_FEATURES = ("fid", "kid", "mmd", "precision", "recall", "density", "coverage")
 
@@ -150,6 +153,29 @@ def test_agreement_with_torch_fidelity() -> None:
     assert inception_score(logits.softmax(1), 4).value == pytest.approx(expected["inception_score_mean"], rel=1e-12)
 
 
+def test_agreement_on_real_features(capsys: pytest.CaptureFixture[str]) -> None:
+    """The digits' pixels: on a lattice, so that distances tie, and of deficient rank."""
+    make_importable()
+    from torch_fidelity import metric_fid, metric_kid, metric_prc
+
+    digits = load("digits")
+    x, y = (digits.splits[split].x.flatten(1).double() for split in ("validation", "test"))
+    x, y = equal_counts(x, y, seed=0)
+    statistics = [metric_fid.fid_features_to_statistics(z) for z in (x, y)]
+    expected = metric_fid.fid_statistics_to_metric(*statistics, verbose=False)
+    assert fid(x, y).value == pytest.approx(expected["frechet_inception_distance"], rel=1e-9)
+    assert frechet(x, y).value == pytest.approx(expected["frechet_inception_distance"], rel=1e-6)
+    expected = metric_kid.kid_features_to_metric(x, y, kid_subset_size=len(x), kid_subsets=1, verbose=False)
+    assert kid(x, y, 0).value == pytest.approx(expected["kernel_inception_distance_mean"], rel=1e-9)
+    expected = metric_prc.prc_features_to_metric(x, y, verbose=False)
+    assert precision(x, y).value == pytest.approx(expected["precision"], abs=1e-6)
+    assert recall(x, y).value == pytest.approx(expected["recall"], abs=1e-6)
+    expected = compute_prdc(y.numpy(), x.numpy(), nearest_k=5)
+    capsys.readouterr()
+    assert density(x, y).value == pytest.approx(expected["density"], abs=1e-6)
+    assert coverage(x, y).value == pytest.approx(expected["coverage"], abs=1e-6)
+
+
 # KID
 
 
@@ -181,8 +207,8 @@ def test_agreement_with_prdc(k: int, capsys: pytest.CaptureFixture[str]) -> None
     expected = compute_prdc(y.numpy(), x.numpy(), nearest_k=k)
     capsys.readouterr()
     result = density_and_coverage(x, y, k=k)
-    assert result.density == pytest.approx(expected["density"], abs=1e-6)
-    assert result.coverage == pytest.approx(expected["coverage"], abs=1e-6)
+    assert result.density.value == pytest.approx(expected["density"], abs=1e-6)
+    assert result.coverage.value == pytest.approx(expected["coverage"], abs=1e-6)
     if k == 3:
         assert precision(x, y).value == pytest.approx(expected["precision"], abs=1e-6)
         assert recall(x, y).value == pytest.approx(expected["recall"], abs=1e-6)
@@ -206,8 +232,8 @@ def test_repeated_examples_count_where_they_are_hit() -> None:
 
 def test_expectations_between_equal_laws() -> None:
     results = [density_and_coverage(normal(300, 3, 2 * i), normal(300, 3, 2 * i + 1)) for i in range(20)]
-    assert np.mean([r.density for r in results]) == pytest.approx(1.0, abs=0.02)
-    assert np.mean([r.coverage for r in results]) == pytest.approx(1 - 0.5**5, abs=0.01)
+    assert np.mean([r.density.value for r in results]) == pytest.approx(1.0, abs=0.02)
+    assert np.mean([r.coverage.value for r in results]) == pytest.approx(1 - 0.5**5, abs=0.01)
 
 
 def test_unequal_counts_are_refused() -> None:
@@ -218,9 +244,16 @@ def test_unequal_counts_are_refused() -> None:
 
 def test_results_do_not_depend_on_the_chunks() -> None:
     x, y = clusters(101, 9), clusters(101, 10)
-    assert density_and_coverage(x, y, chunk=7) == density_and_coverage(x, y, chunk=1_000)
-    assert _precision_and_recall(x, y, chunk=30) == _precision_and_recall(x, y, chunk=1_000)
-    assert squared_mmd(x, y, chunk=7) == pytest.approx(squared_mmd(x, y, chunk=1_000), abs=1e-12)
+    small, large = (density_and_coverage(x, y, chunk=chunk) for chunk in (7, 1_000))
+    for a, b in ((small.density, large.density), (small.coverage, large.coverage)):
+        assert a.value == b.value
+        assert torch.equal(a.without_generated, b.without_generated)
+        assert torch.equal(a.without_real, b.without_real)
+    cut, whole = (support(x, y, 3, chunk=chunk) for chunk in (30, 1_000))
+    assert cut.share == whole.share
+    assert torch.equal(cut.without_ball, whole.without_ball)
+    assert torch.equal(cut.without_point, whole.without_point)
+    assert squared_mmd(x, y, chunk=7).value == pytest.approx(squared_mmd(x, y, chunk=1_000).value, abs=1e-12)
 
 
 # MMD
@@ -240,7 +273,7 @@ def test_mmd_by_its_definition() -> None:
 
 
 def test_mmd_is_unbiased_up_to_its_bandwidth() -> None:
-    scores = [squared_mmd(normal(60, 2, 2 * i), normal(60, 2, 2 * i + 1)) for i in range(200)]
+    scores = [mmd(normal(60, 2, 2 * i), normal(60, 2, 2 * i + 1)).value for i in range(200)]
     assert abs(np.mean(scores)) < 3 * np.std(scores) / math.sqrt(200)
     assert min(scores) < 0
 
@@ -258,15 +291,15 @@ def test_mmd_sees_detail_finer_than_the_cloud() -> None:
         return circle(torch.randint(8, (n,), generator=generator) / 8)
 
     real = eight()
-    between_equal_laws = [squared_mmd(eight(), real) for _ in range(20)]
-    assert squared_mmd(circle(torch.rand(n, generator=generator)), real) > 3 * max(between_equal_laws)
+    between_equal_laws = [mmd(eight(), real).value for _ in range(20)]
+    assert mmd(circle(torch.rand(n, generator=generator)), real).value > 3 * max(between_equal_laws)
 
 
 def test_mmd_bandwidth_comes_from_the_real_side_alone() -> None:
     """Two far-off sets score the same, however far: all their kernels across are zero."""
     y = normal(50, 2, 1)
     tight = torch.zeros(50, 2, dtype=torch.float64)
-    assert squared_mmd(tight + 1e4, y) == pytest.approx(squared_mmd(tight + 1e6, y), rel=1e-12)
+    assert mmd(tight + 1e4, y).value == pytest.approx(mmd(tight + 1e6, y).value, rel=1e-12)
 
 
 # What all of them share

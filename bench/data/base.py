@@ -19,17 +19,27 @@ if TYPE_CHECKING:
 Split = Literal["train", "validation", "test"]
 
 
+@dataclass(frozen=True, eq=False)
+class Modes:
+    """Equal modes of a law, in standardised units: centres (k, D), and the deviation (D,) around each."""
+
+    centres: Tensor
+    deviation: Tensor
+
+
 @dataclass(frozen=True)
 class DataSet:
     """`train` for fitting, `validation` for every choice, `test` for the final table alone.
 
     log_density: log of the true density (n,) in nats at standardised points (n, D), in original units; None
         where it is not known.
+    modes: the law's modes, where it is made of such.
     """
 
     spec: DataSpec
     splits: Mapping[Split, Batch]
     log_density: Callable[[Tensor], Tensor] | None = field(default=None, compare=False)
+    modes: Modes | None = field(default=None, compare=False)
 
     @cached_property
     def fingerprint(self) -> str:

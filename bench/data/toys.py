@@ -7,11 +7,13 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from dataclasses import replace
 
 import numpy as np
+import torch
 
 from ...models.data_spec import DataSpec
-from .base import DataSet, Split, standardised
+from .base import DataSet, Modes, Split, standardised
 
 SIZES: dict[Split, int] = {"train": 10_000, "validation": 5_000, "test": 20_000}
 DEVIATION = 0.1  # of the Gaussians, and of the noise around the moons
@@ -21,7 +23,10 @@ _ARC_NODES = 200  # quadrature nodes along a moon; the arc is 3.14 long, so they
 
 def eight_gaussians(spec: DataSpec) -> DataSet:
     """Eight equal Gaussians of deviation 0.1 on a circle of radius 2."""
-    return _toy(spec, sample_eight_gaussians, log_density_eight_gaussians)
+    data = _toy(spec, sample_eight_gaussians, log_density_eight_gaussians)
+    mean, deviation = (np.array(v) for v in (data.spec.mean, data.spec.deviation))
+    centres = torch.from_numpy((_ring() - mean) / deviation)
+    return replace(data, modes=Modes(centres, torch.from_numpy(DEVIATION / deviation)))
 
 
 def two_moons(spec: DataSpec) -> DataSet:

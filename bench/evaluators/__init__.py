@@ -1,6 +1,19 @@
 """The feature networks that metrics look through."""
 
 from .evaluator import Evaluator, Features
-from .library import default_cache, evaluators_for, load_or_train
+from .feature_cache import describe_cached
+from .library import NAMES, default_cache, evaluators_for, load_or_train
+from .pretrained import PRETRAINED, load_pretrained, registered
 
-__all__ = ["Evaluator", "Features", "default_cache", "evaluators_for", "load_or_train"]
+__all__ = [
+    "NAMES",
+    "PRETRAINED",
+    "Evaluator",
+    "Features",
+    "default_cache",
+    "describe_cached",
+    "evaluators_for",
+    "load_or_train",
+    "load_pretrained",
+    "registered",
+]

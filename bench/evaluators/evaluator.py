@@ -35,7 +35,10 @@ class Evaluator:
     name: as in `evaluators_for`.
     fingerprint: changes with the data, the code, the settings and the weights.
     accuracy: on the validation split; None where it does not classify.
+    knows_classes: whether its probabilities are of the data set's classes, rather than of classes of its own.
     """
+
+    chunk = _CHUNK
 
     def __init__(
         self,
@@ -57,7 +60,14 @@ class Evaluator:
 
     def to(self, device: torch.device | str) -> Evaluator:
         """The same evaluator, computing on another device."""
-        return Evaluator(self.name, self.fingerprint, self._module, accuracy=self.accuracy, device=device)
+        moved = copy.copy(self)
+        moved.device = torch.device(device)
+        moved._module = copy.deepcopy(self._module).to(moved.device)
+        return moved
+
+    @property
+    def knows_classes(self) -> bool:
+        return isinstance(self._module, FeatureNetwork) and self._module.classifies
 
     def features(self, x: Tensor) -> Tensor:
         """Features (n, d) of examples (n, *spec.shape) that lie on any device."""
@@ -68,13 +78,19 @@ class Evaluator:
         return self.describe(x).probabilities
 
     @torch.no_grad()
-    def describe(self, x: Tensor, *, chunk: int = _CHUNK) -> Features:
+    def describe(self, x: Tensor, *, chunk: int | None = None) -> Features:
         """Both in one pass, `chunk` examples at a time."""
-        classifier = self._module if isinstance(self._module, FeatureNetwork) and self._module.classifies else None
         features, probabilities = [], []
-        for part in x.split(chunk):
-            seen = cast(_Network, self._module).features(part.to(self.device, torch.float64))  # (c, d)
-            features.append(seen.cpu())
-            if classifier is not None:
-                probabilities.append(classifier.logits_from_features(seen).softmax(dim=1).cpu())
-        return Features(torch.cat(features), torch.cat(probabilities) if classifier is not None else None)
+        for part in x.split(chunk or self.chunk):
+            seen, logits = self._see(part)
+            features.append(seen.cpu().double())
+            if logits is not None:
+                probabilities.append(logits.cpu().double().softmax(dim=1))
+        return Features(torch.cat(features), torch.cat(probabilities) if probabilities else None)
+
+    def _see(self, x: Tensor) -> tuple[Tensor, Tensor | None]:
+        """Features (c, d) and logits (c, classes) of some examples."""
+        features = cast(_Network, self._module).features(x.to(self.device, torch.float64))
+        if not self.knows_classes:
+            return features, None
+        return features, cast(FeatureNetwork, self._module).logits_from_features(features)

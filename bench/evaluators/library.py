@@ -33,6 +33,7 @@ from .networks import Convolutional, FeatureNetwork, Mixer, RandomProjection, Ra
 
 _TRAINED: dict[str, Callable[[DataSpec], FeatureNetwork]] = {"convolutional": Convolutional, "mixer": Mixer}
 _FIXED: dict[str, Callable[[DataSpec], nn.Module]] = {"raw": Raw, "random_projection": RandomProjection}
+NAMES = (*_TRAINED, *_FIXED)
 
 _SETTINGS = training.LoopSettings(batch_size=64)
 _SEED = 1_701
@@ -78,7 +79,7 @@ def load_or_train(data: DataSet, name: str, *, cache: Path) -> Evaluator:
         identity = {"name": name, "shape": data.spec.shape, "code": _code_hash(networks)}
         return Evaluator(name, _hash(identity), _FIXED[name](data.spec))
     if name not in _TRAINED:
-        raise KeyError(f"unknown evaluator {name!r}; known are {', '.join([*_TRAINED, *_FIXED])}")
+        raise KeyError(f"unknown evaluator {name!r}; known are {', '.join(NAMES)}")
     steps = _steps(len(data.splits["train"]))
     key = f"{name}-{_hash(_identity(data, name, steps))}"
     folder = cache / key

@@ -8,6 +8,9 @@ import torch
 from torch import Tensor
 
 from .base import NORMAL_95, MetricValue, UndefinedError
+from .means import mean_interval
+
+CLIP_SCORE_WEIGHT = 2.5  # w of Hessel et al.
 
 
 def condition_accuracy(generated_probabilities: Tensor, conditions: Tensor) -> MetricValue:
@@ -38,7 +41,33 @@ def condition_accuracy(generated_probabilities: Tensor, conditions: Tensor) -> M
     return MetricValue(hits / n, low, high)
 
 
-def wilson_interval(hits: int, n: int, z: float = NORMAL_95) -> tuple[float, float]:
+def clip_score(image_embeddings: Tensor, text_embeddings: Tensor) -> MetricValue:
+    """The mean over pairs of w·max(cos(image, text), 0), w = 2.5, from 0 to 2.5; higher is better.
+
+    Embeddings (n, e) of images and of the texts that they were asked for, from one CLIP model; row i belongs to row i.
+    The paper embeds "A photo depicts" and then the text. Figures of different CLIP models do not compare. (Some tools
+    report 100·max(cos, 0): 40 times this figure.) The 95% interval is normal, from the standard error over pairs.
+
+    References: Hessel et al., arXiv:2104.08718, section 3.
+    """
+    if image_embeddings.ndim != 2 or image_embeddings.shape != text_embeddings.shape:
+        raise ValueError(
+            f"embeddings of shapes {tuple(image_embeddings.shape)} and {tuple(text_embeddings.shape)}; "
+            "wanted (n, e) of both"
+        )
+    if not len(image_embeddings):
+        raise UndefinedError("needs at least 1 pair, got 0")
+    image, text = (x.detach().to("cpu", torch.float64) for x in (image_embeddings, text_embeddings))
+    if not (image.isfinite().all() and text.isfinite().all()):
+        raise UndefinedError("embeddings are not finite")
+    lengths = image.norm(dim=1), text.norm(dim=1)
+    if not (lengths[0].all() and lengths[1].all()):
+        raise UndefinedError("an embedding is zero, so it has no direction")
+    cosine = (image * text).sum(dim=1) / (lengths[0] * lengths[1])  # (n,)
+    return mean_interval(CLIP_SCORE_WEIGHT * cosine.clamp_min(0.0))
+
+
+def wilson_interval(hits: float, n: float, z: float = NORMAL_95) -> tuple[float, float]:
     """Where |p̂ - p| = z √(p(1-p)/n): the score interval of a share of `hits` in `n`.
 
     References: Wilson, doi:10.1080/01621459.1927.10502953.

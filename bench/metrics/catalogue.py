@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 from .base import Direction, MetricCard
+from .cards_quality import CARDS as QUALITY
+from .cards_trust import CARDS as TRUST
+from .cards_utility import CARDS as UTILITY
 
 _FEATURES = ("generated_features", "real_features")
 
@@ -144,4 +147,8 @@ _CARDS = (
     ),
 )
 
-METRICS: dict[str, MetricCard] = {card.name: card for card in _CARDS}
+METRICS: dict[str, MetricCard] = {}
+for _found in (*_CARDS, *QUALITY, *UTILITY, *TRUST):
+    if _found.name in METRICS:
+        raise ValueError(f"metric {_found.name!r} stands twice in the catalogue")
+    METRICS[_found.name] = _found

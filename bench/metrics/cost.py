@@ -19,6 +19,7 @@ class CostReport:
     parameters: numbers in the model's trained tensors.
     peak_memory: bytes; None where it was not measured.
     operations: floating-point operations of training and sampling, counted.
+    energy: joules that the device drew for training and sampling; None where it does not tell.
     """
 
     train_seconds: float
@@ -27,6 +28,7 @@ class CostReport:
     parameters: int
     peak_memory: float | None
     operations: float
+    energy: float | None = None
 
 
 def train_seconds(cost: CostReport) -> MetricValue:
@@ -61,3 +63,10 @@ def peak_memory(cost: CostReport) -> MetricValue:
 def flops(cost: CostReport) -> MetricValue:
     """Floating-point operations of training and sampling, machine-independent (arXiv:2110.12894); lower is better."""
     return MetricValue(float(cost.operations))
+
+
+def energy(cost: CostReport) -> MetricValue:
+    """Joules that the device drew for training and sampling (arXiv:2110.12894); lower is better."""
+    if cost.energy is None:
+        raise UndefinedError("the device does not tell its energy")
+    return MetricValue(float(cost.energy))

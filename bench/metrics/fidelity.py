@@ -1,24 +1,38 @@
-"""FID, KID, the inception score, precision and recall, by torch-fidelity's own functions on features.
+"""FID, KID, the inception score, precision and recall.
+
+Values of FID and the inception score, and KID's from subsets, come from torch-fidelity's own functions on features.
+KID from all samples, precision and recall are computed here: their intervals need what each example adds.
 
 Glossary: X generated features (n, d); Y real features (m, d).
 """
 
 from __future__ import annotations
 
+import math
 from types import ModuleType
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from .base import MetricValue, UndefinedError
+from .base import NORMAL_95, MetricValue, UndefinedError
 from .features import checked_pair
+from .frechet import frechet
+from .intervals import (
+    LEAST,
+    LeftOut,
+    jackknife,
+    jackknife_share,
+    normal_interval,
+    two_sample_u_statistic,
+    variance_of_influence,
+)
+from .support import support
 
 NEIGHBOURS = 3  # of precision and recall, as in Kynkäänniemi et al.
 _KID_SUBSETS, _KID_SUBSET_SIZE = 100, 1_000  # as in torch-fidelity
 _KID_FROM_ALL = 2_500  # up to here one estimate from all samples: less noisy than subsets, and quicker
 _SPLIT_SIZE, _MOST_SPLITS = 500, 10
-_CHUNK = 2_048  # rows at a time, so that distance matrices stay small
 
 
 def fid(generated_features: Tensor, real_features: Tensor) -> MetricValue:
@@ -28,6 +42,10 @@ def fid(generated_features: Tensor, real_features: Tensor) -> MetricValue:
     only figures at equal n compare. Covariances of lower rank are fine (the square root's trace is
     that of the product's eigenvalues); round-off below zero is set to zero.
 
+    The interval is the infinitesimal jackknife's: it holds FID's expectation at these counts, bias included. None
+    where either side has fewer than 20 samples, or no more than twice as many as dimensions: the covariances
+    are then too far from the laws' own for a linear expansion.
+
     References: Heusel et al., arXiv:1706.08500, equation 6.
     """
     x, y = checked_pair(generated_features, real_features, at_least=2)
@@ -36,36 +54,58 @@ def fid(generated_features: Tensor, real_features: Tensor) -> MetricValue:
     library = _torch_fidelity("metric_fid")
     statistics = [library.fid_features_to_statistics(features) for features in (x, y)]
     result = library.fid_statistics_to_metric(*statistics, verbose=False)
-    return MetricValue(max(0.0, result[library.KEY_METRIC_FID]))
+    value = max(0.0, result[library.KEY_METRIC_FID])
+    if min(len(x), len(y)) < max(LEAST, 2 * x.shape[1] + 1):
+        return MetricValue(value)
+    influence = frechet(x, y)
+    variance = variance_of_influence(influence.of_generated, influence.of_real)
+    return normal_interval(value, variance, lowest=0.0)
 
 
 def kid(generated_features: Tensor, real_features: Tensor, seed: int) -> MetricValue:
     """Unbiased squared MMD with the kernel (x·y/d + 1)³; lower is better, and it may be negative.
 
-    At equal counts up to 2,500 it is one estimate from all samples; otherwise the mean over 100 pairs of random
-    subsets of 1,000, or of the smaller count.
+    At equal counts up to 2,500 it is one estimate from all samples, with the delete-one jackknife's interval;
+    otherwise the mean over 100 pairs of random subsets of 1,000, or of the smaller count, and no interval: the
+    subsets overlap, so that their spread says nothing about other samples.
 
     References: Bińkowski et al., arXiv:1801.01401, section 4.
     """
     x, y = checked_pair(generated_features, real_features, at_least=2)
+    if len(x) == len(y) <= _KID_FROM_ALL:
+        return jackknife(squared_kernel_distance(x, y))
     library = _torch_fidelity("metric_kid")
-    fewest = min(len(x), len(y))
-    from_all = len(x) == len(y) <= _KID_FROM_ALL
     result = library.kid_features_to_metric(
         x,
         y,
-        kid_subset_size=fewest if from_all else min(fewest, _KID_SUBSET_SIZE),
-        kid_subsets=1 if from_all else _KID_SUBSETS,
+        kid_subset_size=min(len(x), len(y), _KID_SUBSET_SIZE),
+        kid_subsets=_KID_SUBSETS,
         rng_seed=_numpy_seed(seed),
         verbose=False,
     )
     return MetricValue(result[library.KEY_METRIC_KID_MEAN])
 
 
+def squared_kernel_distance(x: Tensor, y: Tensor) -> LeftOut:
+    """KID from all pairs of x (n, d) and y (m, d), and without each example."""
+    rows = []
+    for z in (x, y):
+        kernel = _cubic_kernel(z, z)
+        rows.append(kernel.sum(1) - kernel.diagonal())
+    across = _cubic_kernel(x, y)  # (n, m)
+    return two_sample_u_statistic(rows[0], rows[1], across.sum(1), across.sum(0))
+
+
+def _cubic_kernel(a: Tensor, b: Tensor) -> Tensor:
+    base = (a @ b.T).div_(a.shape[1]).add_(1)  # (n, m)
+    return base * base * base
+
+
 def inception_score(generated_probabilities: Tensor, seed: int) -> MetricValue:
     """exp E_x KL(p(y|x) || p(y)), between 1 and the number of classes; higher is better.
 
-    The mean over splits of at least 500 samples, at most ten splits; below 1,000 samples one split.
+    The mean over splits of at least 500 samples, at most ten splits; below 1,000 samples one split. The interval is
+    the infinitesimal jackknife's, of the score's logarithm; biased like the score itself.
 
     References: Salimans et al., arXiv:1606.03498, section 4.
     """
@@ -83,7 +123,13 @@ def inception_score(generated_probabilities: Tensor, seed: int) -> MetricValue:
     log_p = p.clamp_min(torch.finfo(torch.float64).tiny).log()  # the library takes logits; softmax(log p) = p
     splits = min(_MOST_SPLITS, max(1, n // _SPLIT_SIZE))
     result = library.isc_features_to_metric(log_p, splits=splits, shuffle=True, rng_seed=_numpy_seed(seed))
-    return MetricValue(result[library.KEY_METRIC_ISC_MEAN])
+    value = result[library.KEY_METRIC_ISC_MEAN]
+    if n < LEAST:
+        return MetricValue(value)
+    mean = p.mean(0).clamp_min(torch.finfo(torch.float64).tiny)
+    divergence = (p * (log_p - mean.log())).sum(1)  # (n,) KL(p(y|x) || p(y)), also the derivative by a sample's weight
+    ratio = math.exp(NORMAL_95 * math.sqrt(variance_of_influence(divergence)))
+    return MetricValue(value, max(1.0, value / ratio), min(float(classes), value * ratio))
 
 
 def precision(generated_features: Tensor, real_features: Tensor) -> MetricValue:
@@ -91,7 +137,8 @@ def precision(generated_features: Tensor, real_features: Tensor) -> MetricValue:
 
     References: Kynkäänniemi et al., arXiv:1904.06991, equations 1 and 2.
     """
-    return MetricValue(_precision_and_recall(generated_features, real_features)[0])
+    figure = precision_left_out(generated_features, real_features)
+    return jackknife_share(figure, len(figure.without_generated))
 
 
 def recall(generated_features: Tensor, real_features: Tensor) -> MetricValue:
@@ -99,16 +146,22 @@ def recall(generated_features: Tensor, real_features: Tensor) -> MetricValue:
 
     References: Kynkäänniemi et al., arXiv:1904.06991, equations 1 and 2.
     """
-    return MetricValue(_precision_and_recall(generated_features, real_features)[1])
+    figure = recall_left_out(generated_features, real_features)
+    return jackknife_share(figure, len(figure.without_real))
 
 
-def _precision_and_recall(generated: Tensor, real: Tensor, chunk: int = _CHUNK) -> tuple[float, float]:
-    x, y = checked_pair(generated, real, at_least=NEIGHBOURS + 1)
-    library = _torch_fidelity("metric_prc")
-    result = library.prc_features_to_metric(
-        x, y, prc_neighborhood=NEIGHBOURS, prc_batch_size=chunk, save_cpu_ram=True, verbose=False
-    )
-    return result[library.KEY_METRIC_PRECISION], result[library.KEY_METRIC_RECALL]
+def precision_left_out(generated_features: Tensor, real_features: Tensor) -> LeftOut:
+    """Precision, and what it is without each example. Results do not depend on how the work is cut into chunks."""
+    x, y = checked_pair(generated_features, real_features, at_least=NEIGHBOURS + 1)
+    found = support(x, y, NEIGHBOURS)
+    return LeftOut(found.share, found.without_point, found.without_ball)
+
+
+def recall_left_out(generated_features: Tensor, real_features: Tensor) -> LeftOut:
+    """Recall, and what it is without each example."""
+    x, y = checked_pair(generated_features, real_features, at_least=NEIGHBOURS + 1)
+    found = support(y, x, NEIGHBOURS)
+    return LeftOut(found.share, found.without_ball, found.without_point)
 
 
 def _torch_fidelity(module: str) -> ModuleType:

@@ -8,13 +8,12 @@ Glossary:
 
 from __future__ import annotations
 
-import math
-
 import torch
 from torch import Tensor
 
 from .base import MetricValue, UndefinedError
 from .features import checked_pair, distances
+from .intervals import LeftOut, jackknife, two_sample_u_statistic
 
 _BANDWIDTHS = 6  # halving from 2σ₀: the median alone is blind to structure finer than the whole cloud
 _LARGEST = 2.0
@@ -25,21 +24,29 @@ _CHUNK = 128  # rows: the block stays in the processor's cache
 def mmd(generated_features: Tensor, real_features: Tensor) -> MetricValue:
     """The unbiased estimate of the *squared* MMD; lower is better, and it may be negative.
 
-    Bandwidths come from the real features alone, so that scores against one reference compare.
+    Bandwidths come from the real features alone, so that scores against one reference compare. The interval is the
+    delete-one jackknife's, at these bandwidths.
 
     References: Gretton et al., JMLR 13 (2012), 723-773, equation 3; sums of kernels as in Li et al.,
         arXiv:1705.08584.
     """
-    return MetricValue(squared_mmd(generated_features, real_features))
+    return jackknife(squared_mmd(generated_features, real_features))
 
 
-def squared_mmd(generated: Tensor, real: Tensor, *, chunk: int = _CHUNK) -> float:
-    """`chunk` rows of the kernel matrices are held at a time; but for round-off the result does not depend on it."""
+def squared_mmd(generated: Tensor, real: Tensor, *, chunk: int = _CHUNK) -> LeftOut:
+    """The estimate, and what it is without each example.
+
+    `chunk` rows of the kernel matrices are held at a time; but for round-off the result does not depend on it.
+    """
     x, y = checked_pair(generated, real, at_least=2)
     scale = median_distance(y)
-    across = math.fsum(_kernel_sum(rows, y, scale) for rows in x.split(chunk))
-    within_x, within_y = (_mean_of_pairs(z, scale, chunk) for z in (x, y))
-    return within_x + within_y - 2 * across / (len(x) * len(y))
+    across_x, across_y = torch.zeros(len(x), dtype=x.dtype), torch.zeros(len(y), dtype=y.dtype)
+    for start in range(0, len(x), chunk):
+        kernel = _kernel(x[start : start + chunk], y, scale)
+        across_x[start : start + chunk] = kernel.sum(1)
+        across_y += kernel.sum(0)
+    within_x, within_y = (_sums_of_pairs(z, scale, chunk) for z in (x, y))
+    return two_sample_u_statistic(within_x, within_y, across_x, across_y)
 
 
 def median_distance(y: Tensor) -> float:
@@ -52,21 +59,23 @@ def median_distance(y: Tensor) -> float:
     return float(gaps.median())
 
 
-def _mean_of_pairs(z: Tensor, scale: float, chunk: int) -> float:
-    """Mean of k(z_i, z_j) over i ≠ j; each pair is computed once but within the blocks on the diagonal."""
-    n = len(z)
-    sums = []
-    for start in range(0, n, chunk):
-        rows = z[start : start + chunk]
-        sums += [_kernel_sum(rows, rows, scale) - len(rows), 2 * _kernel_sum(rows, z[start + chunk :], scale)]
-    return math.fsum(sums) / (n * (n - 1))
+def _sums_of_pairs(z: Tensor, scale: float, chunk: int) -> Tensor:
+    """Σ_{j≠i} k(z_i, z_j), (n,); each pair is computed once but within the blocks on the diagonal."""
+    sums = torch.zeros(len(z), dtype=z.dtype)
+    for start in range(0, len(z), chunk):
+        rows, rest = z[start : start + chunk], z[start + chunk :]
+        sums[start : start + chunk] += _kernel(rows, rows, scale).sum(1) - 1  # k(z_i, z_i) = 1
+        if len(rest):
+            kernel = _kernel(rows, rest, scale)
+            sums[start : start + chunk] += kernel.sum(1)
+            sums[start + chunk :] += kernel.sum(0)
+    return sums
 
 
-def _kernel_sum(a: Tensor, b: Tensor, scale: float) -> float:
-    """Σ k(a_i, b_j) over all i, j."""
-    kernel = torch.exp(distances(a, b).square_().div_(-2 * (_LARGEST * scale) ** 2))  # (n, m)
-    total = float(kernel.sum())
+def _kernel(a: Tensor, b: Tensor, scale: float) -> Tensor:
+    """k(a_i, b_j), (n, m)."""
+    power = torch.exp(distances(a, b).square_().div_(-2 * (_LARGEST * scale) ** 2))
+    total = power.clone()
     for _ in range(_BANDWIDTHS - 1):
-        kernel = kernel.square_().square_()  # half the bandwidth: the fourth power
-        total += float(kernel.sum())
-    return total / _BANDWIDTHS
+        total += power.square_().square_()  # half the bandwidth: the fourth power
+    return total.div_(_BANDWIDTHS)
