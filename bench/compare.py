@@ -281,22 +281,8 @@ class Comparison:
         if not isinstance(job, TrialJob):
             # No setting can be blamed for this.
             raise WorkError(f"{type(job).__name__} failed {_ATTEMPTS} times: {reason}")
-        record = Record(
-            role=job.role,
-            family=job.label or job.family,
-            number=job.number,
-            seed=job.seed,
-            split=job.split,
-            state="failed",
-            params=job.params,
-            repeat=job.repeat,
-            incumbent=job.incumbent,
-            trial=job.trial,
+        record = job.record(
             reason=f"{reason}, {_ATTEMPTS} times (out of memory?)",
-            origin=job.origin,
-            cost=job.cost,
-            operations=job.operations,
-            attempts=job.attempts,
             data={"name": self.data.spec.name, "fingerprint": self.data.fingerprint},
         )
         self.folder.write_record(record)

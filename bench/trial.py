@@ -78,24 +78,7 @@ def run_trial(job: TrialJob, on_progress: Progress | None = None) -> Record:
     """Carries a trial out. Whatever the setting does wrong becomes a failed record, never an exception."""
     for plugin in job.plugins:
         registry.load_plugin(plugin)
-    started = _now()
-    base = Record(
-        role=job.role,
-        family=job.label or job.family,
-        number=job.number,
-        seed=job.seed,
-        split=job.split,
-        state="failed",
-        params=job.params,
-        repeat=job.repeat,
-        incumbent=job.incumbent,
-        trial=job.trial,
-        origin=job.origin,
-        cost=job.cost,
-        operations=job.operations,
-        attempts=job.attempts,
-        started=started,
-    )
+    base = job.record(started=_now())
     folder = RunFolder(job.folder)
     clock = _Clock(torch.device(job.device))
     try:
