@@ -90,6 +90,8 @@ def run_trial(job: TrialJob, on_progress: Progress | None = None) -> Record:
     except Exception as error:  # noqa: BLE001 - a family may fail in any way; the study goes on and the log tells
         _log_failure(folder, base.name)
         reason = "out of memory" if _is_out_of_memory(error) else f"{type(error).__name__}: {error}"
+        if job.device.startswith("cuda"):
+            torch.cuda.empty_cache()  # what the failed model held is the next trial's
         record = replace(base, reason=" ".join(reason.split())[:500])
     if job.budget == "seconds":
         record = replace(record, cost=clock.seconds.get("train", 0.0) + clock.seconds.get("sample", 0.0))
