@@ -287,9 +287,9 @@ def _drive(folder: RunFolder, changes: dict[str, Any], *, quiet: bool, as_json: 
     except KeyboardInterrupt:
         _complain(f"interrupted; `gentune resume {folder.path}` goes on from here", 130)
         raise
-    from ..reports import text_table, write_report
+    from ..reports import current_report, text_table, write_report
 
-    page = write_report(folder)
+    page = current_report(folder) or write_report(folder)
     leaderboard = json.loads((folder.report_path / "leaderboard.json").read_text(encoding="utf-8"))
     if as_json:
         _print_json(leaderboard)

@@ -237,6 +237,15 @@ def test_other_budgets_are_kept_too(tmp_path: Path, tiny: Path, budget: dict[str
     assert read_status(folder).state == "finished"
 
 
+def test_a_study_ends_after_a_number_of_trials(tmp_path: Path, tiny: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("gentune.bench.study.MOST_TRIALS", 3)
+    folder = begin(tmp_path / "run", tiny, families=["gaussian_mixture"], flops=1e15, seeds=1)
+    Run(folder).run()
+    trials = folder.records("trial")
+    assert len(trials) == 3
+    assert all(r.cost == sum(r.operations.values()) > 0 for r in trials if r.state == "complete")
+
+
 def test_fit_families_pay_one_for_each_training(tmp_path: Path, tiny: Path) -> None:
     folder = begin(tmp_path / "run", tiny, families=["gaussian_mixture"], trainings=2, seeds=1)
     Run(folder).run()
