@@ -17,6 +17,7 @@ import pytest
 
 from gentune.bench import measurement, registry
 from gentune.bench.compare import Comparison
+from gentune.bench.errors import UsageError
 from gentune.bench.export import export
 from gentune.bench.records import Record
 from gentune.bench.run_setup import describe
@@ -170,6 +171,19 @@ def test_an_interrupted_run_goes_on_as_if_unbroken(
     for name, text in kept.items():
         assert (folder.records_path / name).read_text() == text
     assert comparable(folder) == comparable(finished)
+
+
+def test_scores_through_other_evaluators_are_not_mixed(tmp_path: Path, tiny: Path) -> None:
+    folder = begin(tmp_path / "run", tiny, trainings=2)
+    run = Run(folder)
+    run.stop_after = 1
+    with pytest.raises(KeyboardInterrupt):
+        run.run()
+    described = folder.read_json("evaluators.json")
+    described[0]["fingerprint"] = "another"
+    folder.write_json("evaluators.json", described)
+    with pytest.raises(UsageError, match="was scored through evaluators another"):
+        Run(folder).run()
 
 
 def test_a_lost_store_is_made_again_from_the_records(tmp_path: Path, tiny: Path) -> None:
