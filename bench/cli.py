@@ -43,7 +43,10 @@ Workers = Annotated[
     int | None, typer.Option(help="Worker processes. Default: one a CUDA device, or else one a CPU core.")
 ]
 Devices = Annotated[str | None, typer.Option(help="auto, cpu, or devices such as cuda:0,cuda:1. Default: auto.")]
-Sampler = Annotated[str | None, typer.Option(help="bayesian, or random as a control arm. Default: bayesian.")]
+Sampler = Annotated[
+    str | None,
+    typer.Option(help="bayesian, or random (a scrambled Sobol sequence) as a control arm. Default: bayesian."),
+]
 Seed = Annotated[int | None, typer.Option(help="Seed of everything that is drawn. Default: 0.")]
 Out = Annotated[Path | None, typer.Option(help="Run folder. Default: runs/DATA, or runs/DATA-FAMILY for tune.")]
 Plugin = Annotated[list[Path] | None, typer.Option(help="Python file that registers families; may be repeated.")]
@@ -330,9 +333,9 @@ def _drive(folder: RunFolder, changes: dict[str, Any], *, quiet: bool, as_json: 
     except KeyboardInterrupt:
         _complain(f"interrupted; `gentune resume {folder.path}` goes on from here", 130)
         raise
-    from ..reports import text_table, write_report
+    from ..reports import current_report, text_table, write_report
 
-    page = write_report(folder)
+    page = current_report(folder) or write_report(folder)
     leaderboard = json.loads((folder.report_path / "leaderboard.json").read_text(encoding="utf-8"))
     if as_json:
         _print_json(leaderboard)

@@ -18,7 +18,7 @@ import torch
 from . import registry
 from .data import DataSet
 from .data import load as load_data
-from .errors import WorkError
+from .errors import UsageError, WorkError
 from .evaluators import default_cache, evaluators_for
 from .jobs import EvaluatorJob, Job, TrialJob
 from .lock import RunLock
@@ -136,6 +136,15 @@ class Comparison:
         """Evaluators, studies as their records stand, and the yardsticks' jobs."""
         names = evaluators_for(self.data)
         self._run_all(pool, [EvaluatorJob(self.data.spec.name, name, self.cache) for name in names])
+        self._describe_evaluators()
+        write_samples(
+            self.folder.artifact("samples"), "real", reference_batch(self.data, "test"), self.data.spec, maker=None
+        )
+        self._open_studies()
+        self._queue += self._work.references(self._there("reference"))
+
+    def _describe_evaluators(self) -> None:
+        """Tells of the evaluators; scores through different ones never share a table."""
         pair = evaluator_pair(self.data.spec.name, self.cache)
         described = []
         for role, evaluator in zip(("primary", "second"), pair, strict=True):
@@ -149,11 +158,16 @@ class Comparison:
                     "accuracy": evaluator.accuracy,
                 }
             )
+        before = self.folder.read_json("evaluators.json")
+        if before is not None and [e["fingerprint"] for e in before] != [e["fingerprint"] for e in described]:
+            raise UsageError(
+                f"{self.folder.path} was scored through evaluators {', '.join(e['fingerprint'] for e in before)}, "
+                f"which this version or machine would train otherwise; begin a new run"
+            )
         self.folder.write_json("evaluators.json", described)
-        write_samples(
-            self.folder.artifact("samples"), "real", reference_batch(self.data, "test"), self.data.spec, maker=None
-        )
 
+    def _open_studies(self) -> None:
+        """Studies and their store as the records stand."""
         store = self._store = OptunaStore(self.folder.store_url())
         trials = self.folder.records("trial")
         for repeat in range(self.config.repeats):
@@ -165,7 +179,6 @@ class Comparison:
                         study.tell(record)
                 store.catch_up(study.name, study.records, study.card.space)
                 self._studies.append(study)
-        self._queue += self._work.references(self._there("reference"))
 
     def _study(self, name: str, repeat: int) -> Study:
         card = registry.family(name).require_card()
@@ -281,22 +294,8 @@ class Comparison:
         if not isinstance(job, TrialJob):
             # No setting can be blamed for this.
             raise WorkError(f"{type(job).__name__} failed {_ATTEMPTS} times: {reason}")
-        record = Record(
-            role=job.role,
-            family=job.label or job.family,
-            number=job.number,
-            seed=job.seed,
-            split=job.split,
-            state="failed",
-            params=job.params,
-            repeat=job.repeat,
-            incumbent=job.incumbent,
-            trial=job.trial,
+        record = job.record(
             reason=f"{reason}, {_ATTEMPTS} times (out of memory?)",
-            origin=job.origin,
-            cost=job.cost,
-            operations=job.operations,
-            attempts=job.attempts,
             data={"name": self.data.spec.name, "fingerprint": self.data.fingerprint},
         )
         self.folder.write_record(record)

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from typing import Any
 
 from ..search_spaces.space import Value
-from .records import Role
+from .records import Record, Role
 
 
 @dataclass(frozen=True)
@@ -46,6 +47,26 @@ class TrialJob:
     cache: str = ""
     attempts: int = 1
     device: str = "cpu"  # set by the scheduler
+
+    def record(self, **outcome: Any) -> Record:
+        """The record of this job, failed unless `outcome` says otherwise."""
+        known = {
+            "role": self.role,
+            "family": self.label or self.family,
+            "number": self.number,
+            "seed": self.seed,
+            "split": self.split,
+            "state": "failed",
+            "params": self.params,
+            "repeat": self.repeat,
+            "incumbent": self.incumbent,
+            "trial": self.trial,
+            "origin": self.origin,
+            "cost": self.cost,
+            "operations": self.operations,
+            "attempts": self.attempts,
+        }
+        return Record(**{**known, **outcome})
 
 
 @dataclass(frozen=True)

@@ -19,6 +19,7 @@ from .seeds import derive
 from .study_file import BudgetKind
 
 _COUNTS = 12  # proposals that may be counted and found too dear before a study ends
+MOST_TRIALS = 500  # of a study; see `ask`
 _PROOF = 0.95  # probability of being better that a setting must have to take the default's place
 _LARGEST_SHARE = 0.5  # of what is left that one trial may take, where that is more than a default training
 _NEGLIGIBLE = 1e-9  # share of a budget below which nothing is left of it
@@ -99,10 +100,17 @@ class Study:
         return 0.0 if self._ended else left * max(self.unit, 1.0)
 
     def ask(self) -> Asked | None:
-        """The next trial, or None when there is none now (see `finished`)."""
+        """The next trial, or None when there is none now (see `finished`).
+
+        A study ends after MOST_TRIALS whatever is left of its budget: under `--flops` or `--seconds` a family that
+        trains in an instant could otherwise ask for many thousands, each with its overhead.
+        """
         if self._ended:
             return None
         number = next(n for n in range(len(self.records) + len(self.running) + 1) if n not in self._known)
+        if number >= MOST_TRIALS:
+            self._ended = True
+            return None
         seen = [self.records.get(n) for n in range(max(0, number - self.lag))]
         if any(record is None for record in seen):
             return None

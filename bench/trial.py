@@ -80,24 +80,7 @@ def run_trial(job: TrialJob, on_progress: Progress | None = None) -> Record:
     """Carries a trial out. Whatever the setting does wrong becomes a failed record, never an exception."""
     for plugin in job.plugins:
         registry.load_plugin(plugin)
-    started = _now()
-    base = Record(
-        role=job.role,
-        family=job.label or job.family,
-        number=job.number,
-        seed=job.seed,
-        split=job.split,
-        state="failed",
-        params=job.params,
-        repeat=job.repeat,
-        incumbent=job.incumbent,
-        trial=job.trial,
-        origin=job.origin,
-        cost=job.cost,
-        operations=job.operations,
-        attempts=job.attempts,
-        started=started,
-    )
+    base = job.record(started=_now())
     folder = RunFolder(job.folder)
     clock = _Clock(torch.device(job.device))
     try:
@@ -109,6 +92,8 @@ def run_trial(job: TrialJob, on_progress: Progress | None = None) -> Record:
     except Exception as error:  # noqa: BLE001 - a family may fail in any way; the study goes on and the log tells
         _log_failure(folder, base.name)
         reason = "out of memory" if _is_out_of_memory(error) else f"{type(error).__name__}: {error}"
+        if job.device.startswith("cuda"):
+            torch.cuda.empty_cache()  # what the failed model held is the next trial's
         record = replace(base, reason=" ".join(reason.split())[:500])
     if job.budget == "seconds":
         record = replace(record, cost=clock.seconds.get("train", 0.0) + clock.seconds.get("sample", 0.0))

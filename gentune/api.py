@@ -104,9 +104,10 @@ def compare(
     config = describe(None, options)
     folder = RunFolder.create_or_match(out, config)
     drive(folder, {"workers": config.workers, "devices": config.devices}, _Silent())
-    from .reports import write_report
+    from .reports import current_report, write_report
 
-    write_report(folder)
+    if current_report(folder) is None:
+        write_report(folder)
     return Run(folder)
 
 

@@ -2,6 +2,6 @@
 
 from .formats import text_table
 from .leaderboard import Leaderboard, write_leaderboard
-from .page import FORMATS, write_report
+from .page import FORMATS, current_report, write_report
 
-__all__ = ["FORMATS", "Leaderboard", "text_table", "write_leaderboard", "write_report"]
+__all__ = ["FORMATS", "Leaderboard", "current_report", "text_table", "write_leaderboard", "write_report"]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import json
 from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import Any
@@ -48,6 +49,14 @@ def write_report(folder: RunFolder, formats: Collection[str] | None = None) -> P
         written = folder.report_path / "index.html"
         write_atomically(written, render_page(folder, board, records))
     return written
+
+
+def current_report(folder: RunFolder) -> Path | None:
+    """The page of a finished run, where it and the leaderboard were written after the run's end; else None."""
+    page, board = folder.report_path / "index.html", folder.report_path / "leaderboard.json"
+    if not page.is_file() or not board.is_file():
+        return None
+    return page if json.loads(board.read_text(encoding="utf-8"))["state"] == "finished" else None
 
 
 def render_page(folder: RunFolder, board: Leaderboard, records: list[Record]) -> str:

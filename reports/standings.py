@@ -144,17 +144,18 @@ def compute_standings(
     places = ranks(first.better) if first else {}
     defaults_of = {f: [r for r in defaults if r.family == f] for f, _ in rows}
     verdicts = _against_default({names[k][0]: of[k] for k in ranked}, defaults_of, objective[0], by_repeat)
-    for family in defaults_of:
-        stood = [r for r in finals if r.family == family and r.repeat == 0 and r.trial == 0]
-        if stood and not defaults_of[family]:  # the default won the tuning, so its finals are the default's too
-            defaults_of[family] = stood
-            verdicts[family] = "the default"
+    # Where the default won the tuning, its finals are the default's too; where it always did, so are the figures.
+    stood = {f for f in defaults_of if not defaults_of[f] and all(r.trial == 0 for r in of[f"{f}/0"]) and of[f"{f}/0"]}
+    verdicts |= dict.fromkeys(stood, "the default")
+    for family, found in defaults_of.items():
+        found += [r for r in of[f"{family}/0"] if not found and r.trial == 0 and r.repeat == 0]
 
     built = []
     for key, (family, incumbent) in names.items():
         mine, mine_second = (primary, secondary) if incumbent == 0 else (extra, extra_second)
         trials = [r for r in records if r.role == "trial" and r.family == family]
         scores, second = _estimates(mine, key), _estimates(mine_second, key)
+        default = Scores(dict(scores), {}) if family in stood else _alone(defaults_of[family], second=False)
         scores.update(_stability(trials, of[key], objective[0]))
         level = (
             tuple(names[k][0] for k in first.estimates if k != key and not first.separable(k, key))
@@ -169,7 +170,7 @@ def compute_standings(
                 not_separable_from=level,
                 primary=Scores(scores, _reasons(of[key], scores, second=False)),
                 second=Scores(second, _reasons(of[key], second, second=True)),
-                default=_alone(defaults_of[family], second=False),
+                default=default,
                 leading=frozenset(m for m, c in mine.items() if incumbent == 0 and _leads(c, key)),
                 against_default=verdicts.get(family) if incumbent == 0 else None,
                 finals=sum(r.state == "complete" for r in of[key]),

@@ -153,12 +153,12 @@ def test_a_run_from_beginning_to_end(capsys: pytest.CaptureFixture[str], tmp_pat
     assert {"trials", "finalists"} == rows.keys()
     assert len(rows["finalists"]) == 2
 
-    records = {p.name: p.read_text() for p in (out / "records").iterdir()}
+    before = {p: (p.stat().st_mtime_ns, p.read_bytes()) for p in out.rglob("*") if p.is_file()}
     for again in (command, ("resume", str(out), "--json")):
         code, text, _ = run(capsys, *again)
         assert code == 0
         assert json.loads(text) == board
-    assert records == {p.name: p.read_text() for p in (out / "records").iterdir()}
+    assert before == {p: (p.stat().st_mtime_ns, p.read_bytes()) for p in out.rglob("*") if p.is_file()}
 
     code, text, _ = run(capsys, "report", str(out), "--format", "md,csv")
     assert code == 0

@@ -17,6 +17,7 @@ import pytest
 
 from gentune.bench import measurement, registry
 from gentune.bench.compare import Comparison
+from gentune.bench.errors import UsageError
 from gentune.bench.export import export
 from gentune.bench.records import Record
 from gentune.bench.run_setup import describe
@@ -172,6 +173,19 @@ def test_an_interrupted_run_goes_on_as_if_unbroken(
     assert comparable(folder) == comparable(finished)
 
 
+def test_scores_through_other_evaluators_are_not_mixed(tmp_path: Path, tiny: Path) -> None:
+    folder = begin(tmp_path / "run", tiny, trainings=2)
+    run = Run(folder)
+    run.stop_after = 1
+    with pytest.raises(KeyboardInterrupt):
+        run.run()
+    described = folder.read_json("evaluators.json")
+    described[0]["fingerprint"] = "another"
+    folder.write_json("evaluators.json", described)
+    with pytest.raises(UsageError, match="was scored through evaluators another"):
+        Run(folder).run()
+
+
 def test_a_lost_store_is_made_again_from_the_records(tmp_path: Path, tiny: Path) -> None:
     folder = begin(tmp_path / "run", tiny, trainings=2)
     run = Run(folder)
@@ -235,6 +249,15 @@ def test_other_budgets_are_kept_too(tmp_path: Path, tiny: Path, budget: dict[str
         assert sum(r.cost for r in trials) <= 1.5 * amount  # sampling is not cut short
         assert trials[0].cost == pytest.approx(trials[0].seconds["train"] + trials[0].seconds["sample"])
     assert read_status(folder).state == "finished"
+
+
+def test_a_study_ends_after_a_number_of_trials(tmp_path: Path, tiny: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("gentune.bench.study.MOST_TRIALS", 3)
+    folder = begin(tmp_path / "run", tiny, families=["gaussian_mixture"], flops=1e15, seeds=1)
+    Run(folder).run()
+    trials = folder.records("trial")
+    assert len(trials) == 3
+    assert all(r.cost == sum(r.operations.values()) > 0 for r in trials if r.state == "complete")
 
 
 def test_fit_families_pay_one_for_each_training(tmp_path: Path, tiny: Path) -> None:

@@ -186,3 +186,22 @@ def test_tuned_is_tested_against_default() -> None:
     assert rows["a"].against_default == "better"
     assert rows["b"].against_default == "not separable"
     assert rows["c"].against_default is None and rows["c"].rank is None
+
+
+def test_where_the_default_won_its_finals_are_shown_on_both_sides() -> None:
+    records = [_final("a", n, v, trial=0) for n, v in enumerate((10.0, 11.0, 10.5))]
+    records += [_final("b", n, v, trial=4) for n, v in enumerate((20.0, 21.0, 20.5))]
+    rows = {r.family: r for r in compute_standings(records, ["a", "b"], ["fid"], repeats=1).rows}
+    assert rows["a"].against_default == "the default"
+    assert rows["a"].default.metrics["fid"] == rows["a"].primary.metrics["fid"]
+    assert "seed_spread" not in rows["a"].default.metrics
+    assert rows["b"].against_default is None
+    assert not rows["b"].default.metrics
+
+
+def test_a_default_that_won_one_repeat_of_two_is_told_by_that_one() -> None:
+    records = [_final("a", n, v, trial=0) for n, v in enumerate((10.0, 12.0))]
+    records += [_final("a", n, v, trial=3, repeat=1) for n, v in enumerate((30.0, 32.0))]
+    (row,) = compute_standings(records, ["a"], ["fid"], repeats=2).rows
+    assert row.primary.metrics["fid"].value == pytest.approx(21.0)
+    assert row.default.metrics["fid"].value == pytest.approx(11.0)
