@@ -240,8 +240,7 @@ def evaluate(
 ) -> None:
     """Score samples made anywhere against a data set; several paths give a leaderboard.
 
-    Arrays of integers are 8-bit images, floats are images in [-1, 1], or vectors in original units. Both sides
-    have equal counts: the larger one is subsampled.
+    Integers are 8-bit images; floats are images in [-1, 1], or vectors in original units. Both sides have equal counts.
     """
     from .evaluate import evaluate as scores_of
 

@@ -65,7 +65,8 @@ def reference_batch(data: DataSet, split: Split, count: int | None = None) -> Ba
 
 
 @lru_cache(maxsize=16)
-def _reference(data_name: str, cache: str, split: Split, second: bool, count: int) -> Reference:
+def reference_for(data_name: str, cache: str, split: Split, second: bool, count: int) -> Reference:
+    """`count` examples of a split as an evaluator sees them; kept in memory, and on the disk for other processes."""
     batch = reference_batch(load_data(data_name), split, count)
     evaluator = evaluator_pair(data_name, cache)[second]
     return Reference(batch, describe_cached(evaluator, batch.x, cache=Path(cache)))
@@ -132,9 +133,11 @@ def score(
     Of the second evaluator only what goes through its features is measured.
     """
     evaluator = evaluator_pair(data.spec.name, cache)[second]
-    reference = _reference(data.spec.name, cache, split, second, len(generated))
+    reference = reference_for(data.spec.name, cache, split, second, len(generated))
     labelled = data.spec.condition == "label"
     train = data.splits["train"]
+    # The whole of it: among a part most copies would not be found.
+    whole = Once(lambda: reference_for(data.spec.name, cache, "train", second, whole_train(data)))
     seen = Once(lambda: evaluator.describe(generated.x))
     pairs = Once(lambda: _reconstructions(model, reference.batch))
     codes = Once(lambda: _codes(model, train, reference.batch) if labelled else None)
@@ -152,9 +155,8 @@ def score(
         "true_log_density": lambda: _true_log_density(data, likelihood, examples),
         "cost": lambda: cost,
         "seed": lambda: derive(0, "metrics"),
-        # The whole train split: among a part of it most copies would not be found.
-        "train_features": lambda: _reference(data.spec.name, cache, "train", second, _most(train)).features.features,
-        "train_x": lambda: reference_batch(data, "train", _most(train)).x,
+        "train_features": lambda: whole().features.features,
+        "train_x": lambda: whole().batch.x,
         "synthetic": lambda: generated if labelled and generated.condition is not None else None,
         "real_train": lambda: train,
         "real_test": lambda: reference.batch,
@@ -180,8 +182,9 @@ def score(
     return measure([name for name, card in METRICS.items() if is_measured(card)], Lazy(inputs))
 
 
-def _most(batch: Batch) -> int:
-    return min(TRAIN_EXAMPLES, len(batch))
+def whole_train(data: DataSet) -> int:
+    """How many train examples copies are looked for among: all, but for very large sets."""
+    return min(TRAIN_EXAMPLES, len(data.splits["train"]))
 
 
 def _true_log_density(data: DataSet, likelihood: Likelihood | None, examples: Batch | None) -> Tensor | None:

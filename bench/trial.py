@@ -25,6 +25,7 @@ from .data import load as load_data
 from .energy import Meter
 from .evaluators import load_or_train
 from .files import write_atomically
+from .finals import write_extras
 from .jobs import EvaluatorJob, FloorJob, Job, TrialJob
 from .measurement import evaluator_pair, likelihood_of, reference_batch, sample_like, score
 from .metrics import CostReport, Measurement, MetricValue
@@ -183,6 +184,18 @@ def _carry_out(job: TrialJob, base: Record, folder: RunFolder, clock: _Clock, on
         if job.keep_model:
             card_of_model = ModelCard(job.family, job.data, data.fingerprint, dict(job.params), job.seed)
             save_model(folder.artifact("models", base.name), model, card_of_model)
+        if job.role == "final" and job.number == 0:
+            write_extras(
+                folder,
+                base.name,
+                card,
+                data,
+                model,
+                generated,
+                setting.sample,
+                cache=job.cache,
+                seed=derive(job.seed, "guidance"),
+            )
     if job.budget == "flops" and not job.cost:  # trained by `fit`: known only now
         if not run.fit_operations:
             raise TrialError(f"{job.family} does not count the operations of its fit; use --trainings or --seconds")

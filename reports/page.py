@@ -17,6 +17,7 @@ from ..bench.records import Record
 from ..bench.storage import RunFolder
 from . import text
 from .budget_plots import budget_plots
+from .extras import first_finals, guidance, neighbours
 from .formats import row_name, to_csv
 from .leaderboard import FILES, Leaderboard, build_leaderboard
 from .pictures import common_limits, load_png, load_points, scatter
@@ -76,6 +77,10 @@ def render_page(folder: RunFolder, board: Leaderboard, records: list[Record]) ->
     for place, (family, drawn) in enumerate(budget_plots(content, records, styles)):
         figures[f"study-{place}"] = drawn
         studies.append({"family": family, "figure": f"study-{place}"})
+    finals = first_finals(records, content)
+    over_guidance, guidance_plot = guidance(folder, finals, styles)
+    if guidance_plot:
+        figures["guidance"] = guidance_plot
     environment = Environment(
         loader=FileSystemLoader(TEMPLATES),
         autoescape=True,
@@ -97,6 +102,8 @@ def render_page(folder: RunFolder, board: Leaderboard, records: list[Record]) ->
         references=[_table_row(row, content, styles) for row in content["references"]],
         colours={f: c for f, (c, _) in styles.items()},
         samples=_samples(folder, records, content, styles),
+        guidance=over_guidance,
+        neighbours=neighbours(folder, finals, styles),
         studies=studies,
         settings=_settings(content),
         failures=_failures(records),

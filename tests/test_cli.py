@@ -77,7 +77,7 @@ def test_a_folder_with_another_study_is_refused(capsys: pytest.CaptureFixture[st
     assert "holds another study: its trainings is 3.0, here it is 2.0" in err
 
 
-@pytest.mark.parametrize("command", ["", "compare", "tune", "resume", "status", "report", "export", "list"])
+@pytest.mark.parametrize("command", ["", "compare", "tune", "resume", "status", "report", "export", "evaluate", "list"])
 def test_every_command_and_option_has_help(capsys: pytest.CaptureFixture[str], command: str) -> None:
     code, out, _ = run(capsys, *([command] if command else []), "--help")
     assert code == 0

@@ -127,8 +127,8 @@ def test_labels_say_what_was_asked_for(tmp_path: Path, capsys: pytest.CaptureFix
     accuracies = [row["metrics"]["condition_accuracy"] for row in found]
     assert accuracies[0]["value"] > 0.6 > 0.2 > accuracies[1]["value"]
     assert accuracies[0]["low"] < accuracies[0]["value"] < accuracies[0]["high"]
-    assert accuracies[2] == {"undefined": "needs conditions"}
-    assert found[0]["metrics"]["nll"] == {"undefined": "needs likelihood"}
+    assert accuracies[2] == {"undefined": "needs class conditions"}
+    assert found[0]["metrics"]["nll"] == {"undefined": "needs a likelihood"}
 
 
 def test_an_evaluator_without_classes_says_so(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -177,7 +177,7 @@ def test_one_path_is_shown_with_its_intervals(tmp_path: Path, capsys: pytest.Cap
     code, out, err = run(capsys, path, "--data", "digits", "--metrics", "condition_accuracy,nll")
     assert code == 0 and err == ""
     assert "359 samples against digits, test split" in " ".join(out.split())
-    for word in ("condition_accuracy", "95% interval", "floor (n = 359)", "needs likelihood", "[bold]"):
+    for word in ("condition_accuracy", "95% interval", "floor (n = 359)", "needs a likelihood", "[bold]"):
         assert word in out
 
 

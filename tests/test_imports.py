@@ -54,6 +54,7 @@ ORDER = (
     ("study", "optuna_store"),
     ("proposal", "scheduling"),
     ("trial",),
+    ("finals",),
     ("neighbours",),
     ("measurement", "checkpoints", "pictures", "sample_files"),
     ("lazy", "energy"),

@@ -130,8 +130,8 @@ def test_missing_inputs_make_a_metric_undefined_and_say_which() -> None:
     result = measure(["condition_accuracy", "kl_to_truth", "parameters"], inputs)
     assert result.values == {"parameters": MetricValue(1_000.0)}
     assert result.undefined == {
-        "condition_accuracy": "needs conditions",
-        "kl_to_truth": "needs likelihood, spec, true log density",
+        "condition_accuracy": "needs class conditions",
+        "kl_to_truth": "needs a likelihood and the data's description and data with a known density",
     }
 
 

@@ -155,7 +155,7 @@ def test_lpips_from_a_weights_file(tmp_path: Path, monkeypatch: pytest.MonkeyPat
 def test_lpips_without_weights_says_so(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     a = images(2, 1, 8, 6)
     monkeypatch.setenv(WEIGHTS_VARIABLE, str(tmp_path / "none.pth"))
-    with pytest.raises(UndefinedError, match=f"none.pth; {WEIGHTS_VARIABLE} can name another"):
+    with pytest.raises(UndefinedError, match=r"no file .*none\.pth"):
         lpips(a, a)
     torch.save({"other": torch.zeros(1)}, tmp_path / "wrong.pth")
     monkeypatch.setenv(WEIGHTS_VARIABLE, str(tmp_path / "wrong.pth"))

@@ -382,3 +382,20 @@ def test_reports_import_no_torch() -> None:
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"
+
+
+def test_what_first_finalists_leave_is_shown(tmp_path: Path) -> None:
+    folder = _run(tmp_path / "run")
+    record = next(r for r in folder.records("final") if r.number == 0 and r.state == "complete")
+    before = write_report(folder).read_text(encoding="utf-8")
+    assert "Over the guidance scale" not in before
+    assert "Nearest training examples" not in before
+    figure = {"value": 0.875, "low": None, "high": None}
+    rows = [{"guidance_scale": s, "condition_accuracy": figure, "recall": figure, "fid": figure} for s in (0.0, 1.0)]
+    folder.write_json(f"guidance/{record.name}.json", rows)
+    picture = folder.artifact("neighbours", f"{record.name}.png")
+    picture.parent.mkdir(parents=True)
+    Image.new("L", (8, 8)).save(picture)
+    page = write_report(folder).read_text(encoding="utf-8")
+    assert page.count("0.875") >= 6
+    assert f"Top row: synthetic samples of digits by {record.family}" in page

@@ -71,6 +71,23 @@ class Measurement:
     undefined: Mapping[str, str]
 
 
+# What a missing input is called where its own name says too little.
+_WORDS = {
+    "class_log_likelihoods": "a likelihood for each class",
+    "conditions": "class conditions",
+    "likelihood": "a likelihood",
+    "spec": "the data's description",
+    "modes": "data with known modes",
+    "original_features": "reconstructions",
+    "originals": "reconstructions",
+    "reconstruction_features": "reconstructions",
+    "synthetic": "samples drawn for given classes",
+    "test_codes": "codes",
+    "train_codes": "codes",
+    "true_log_density": "data with a known density",
+}
+
+
 def measure(names: Iterable[str], inputs: Mapping[str, object]) -> Measurement:
     """Computes the named metrics from what `inputs` holds.
 
@@ -87,7 +104,9 @@ def measure(names: Iterable[str], inputs: Mapping[str, object]) -> Measurement:
         card = METRICS[name]
         missing = [need for need in card.needs if inputs.get(need) is None]
         if missing:
-            undefined[name] = "needs " + ", ".join(need.replace("_", " ") for need in missing)
+            undefined[name] = "needs " + " and ".join(
+                dict.fromkeys(_WORDS.get(n, n.replace("_", " ")) for n in missing)
+            )
             continue
         try:
             values[name] = _finite(card.load()(**{need: inputs[need] for need in card.needs}))

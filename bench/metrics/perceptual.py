@@ -117,7 +117,10 @@ def _backbone_file() -> Path:
     named = os.environ.get(WEIGHTS_VARIABLE)
     path = Path(named) if named else Path(torch.hub.get_dir()) / "checkpoints" / _HUB_FILE
     if not path.is_file():
-        raise UndefinedError(f"needs AlexNet's ImageNet weights: no file {path}; {WEIGHTS_VARIABLE} can name another")
+        there = (
+            f"no file {named}" if named else f"no {_HUB_FILE} in torch's hub cache; {WEIGHTS_VARIABLE} can name a file"
+        )
+        raise UndefinedError(f"needs AlexNet's ImageNet weights: {there}")
     return path
 
 

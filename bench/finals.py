@@ -1,0 +1,95 @@
+"""What a first finalist leaves beside its scores: nearest train examples, scores by class and over guidance."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import asdict
+from typing import Any
+
+from ..models.base import Batch, GenerativeModel
+from ..search_spaces import FamilyCard
+from .data import DataSet
+from .measurement import Reference, evaluator_pair, reference_for, sample_like, whole_train
+from .metrics import METRICS, MetricValue, measure
+from .metrics.per_class import per_class
+from .neighbours import nearest_neighbours, write_neighbours
+from .seeds import derive
+from .storage import RunFolder
+
+GUIDANCE_SCALES = (0.0, 1.0, 1.5, 2.0, 3.0, 5.0)
+_BY_CLASS = ("precision", "recall", "coverage")
+_OVER_GUIDANCE = ("condition_accuracy", "recall", "fid")
+
+
+def write_extras(
+    folder: RunFolder,
+    name: str,
+    card: FamilyCard,
+    data: DataSet,
+    model: GenerativeModel,
+    generated: Batch,
+    sampling: Mapping[str, Any],
+    *,
+    cache: str,
+    seed: int,
+) -> None:
+    """Writes artifacts for the record `name`, through the primary evaluator, against the test split.
+
+    neighbours/NAME.json, .png: the samples nearest to the train set above their nearest train examples.
+    classes/NAME.json: precision, recall and coverage of each class, for samples drawn with labels.
+    guidance/NAME.json: condition accuracy, recall and FID over the guidance scale, for families that have one.
+    """
+    evaluator = evaluator_pair(data.spec.name, cache)[0]
+    features = evaluator.describe(generated.x).features
+    train = reference_for(data.spec.name, cache, "train", False, whole_train(data))
+    found = nearest_neighbours(features, train.features.features)
+    write_neighbours(folder.artifact("neighbours"), name, generated, train.batch, found, data.spec, maker=card.name)
+    if generated.condition is None:
+        return
+    real = reference_for(data.spec.name, cache, "test", False, len(generated))
+    assert real.batch.condition is not None
+    by_class = {}
+    for metric in _BY_CLASS:
+        scored = per_class(
+            METRICS[metric].load(),
+            features,
+            real.features.features,
+            generated.condition,
+            real.batch.condition,
+            derive(0, "classes"),
+        )
+        by_class[metric] = {
+            **{label: _figure(value) for label, value in scored.values.items()},
+            **{label: {"undefined": reason} for label, reason in scored.undefined.items()},
+        }
+    folder.write_json(f"classes/{name}.json", by_class)
+    if "guidance_scale" in card.space:
+        folder.write_json(f"guidance/{name}.json", _over_guidance(data, real, model, sampling, cache=cache, seed=seed))
+
+
+def _over_guidance(
+    data: DataSet, real: Reference, model: GenerativeModel, sampling: Mapping[str, Any], *, cache: str, seed: int
+) -> list[dict[str, Any]]:
+    """Scores at each scale, the other sampling hyperparameters and the seed as they are.
+
+    Accuracy rises with guidance and diversity falls: one scale alone shows only one side (arXiv:2207.12598).
+    """
+    evaluator = evaluator_pair(data.spec.name, cache)[0]
+    rows = []
+    for scale in GUIDANCE_SCALES:
+        settings = {**sampling, "guidance_scale": scale}
+        drawn = sample_like(model, real.batch, conditional=True, settings=settings, seed=seed)
+        seen = evaluator.describe(drawn.x)
+        inputs = {
+            "generated_features": seen.features,
+            "real_features": real.features.features,
+            "generated_probabilities": seen.probabilities,
+            "conditions": drawn.condition,
+        }
+        values = measure(_OVER_GUIDANCE, inputs).values
+        rows.append({"guidance_scale": scale, **{metric: _figure(value) for metric, value in values.items()}})
+    return rows
+
+
+def _figure(value: MetricValue) -> dict[str, Any]:
+    return asdict(value)

@@ -1,0 +1,71 @@
+"""What first finalists leave beside their scores: nearest train examples, and scores over the guidance scale."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import plotly.graph_objects as go
+
+from ..bench.records import Record
+from ..bench.storage import RunFolder
+from .formats import row_name
+from .pictures import load_png
+from .plots import as_json
+
+_OVER_GUIDANCE = (("condition_accuracy", "solid", "circle"), ("recall", "dash", "circle-open"))
+
+
+def first_finals(records: Sequence[Record], content: Mapping[str, Any]) -> list[tuple[Mapping[str, Any], Record]]:
+    """Each row of the leaderboard with its first finalist, where it has one."""
+    finals = [r for r in records if r.role == "final" and r.number == 0 and r.repeat == 0 and r.state == "complete"]
+    return [
+        (row, record)
+        for row in content["rows"]
+        for record in finals
+        if (record.family, record.incumbent) == (row["family"], row["incumbent"])
+    ]
+
+
+def neighbours(
+    folder: RunFolder, finals: Sequence[tuple[Mapping[str, Any], Record]], styles: Mapping[str, tuple[str, str]]
+) -> list[dict[str, Any]]:
+    """Pictures of the samples nearest to the train set, above their nearest train examples."""
+    found = []
+    for row, record in finals:
+        image = load_png(folder.artifact("neighbours", f"{record.name}.png"))
+        if image is not None:
+            found.append({"title": row_name(row), "colour": styles[row["family"]][0], "image": image})
+    return found
+
+
+def guidance(
+    folder: RunFolder, finals: Sequence[tuple[Mapping[str, Any], Record]], styles: Mapping[str, tuple[str, str]]
+) -> tuple[list[dict[str, Any]], dict[str, Any] | None]:
+    """Rows of scores over the guidance scale, and a plot of accuracy (solid) and recall (dashed); None without any."""
+    rows = []
+    drawn = go.Figure()
+    for row, record in finals:
+        sweep = folder.read_json(f"guidance/{record.name}.json") or []
+        colour = styles[row["family"]][0]
+        rows += [{"title": row_name(row), "colour": colour, **point} for point in sweep]
+        for metric, dash, symbol in _OVER_GUIDANCE:
+            there = [point for point in sweep if metric in point]
+            drawn.add_scatter(
+                x=[point["guidance_scale"] for point in there],
+                y=[point[metric]["value"] for point in there],
+                mode="lines+markers",
+                name=f"{row_name(row)}: {metric}",
+                line={"color": colour, "dash": dash, "width": 2},
+                marker={"size": 9, "symbol": symbol},
+                hovertemplate=f"%{{y:.3f}} at scale %{{x}}<extra>{metric.replace('_', ' ')}</extra>",
+            )
+    if not rows:
+        return [], None
+    drawn.update_layout(
+        xaxis={"title": {"text": "guidance scale"}},
+        yaxis={"title": {"text": "share"}},
+        height=320,
+        margin={"l": 60, "r": 10, "t": 10, "b": 50},
+    )
+    return rows, as_json(drawn)
