@@ -1,7 +1,6 @@
-"""FID, KID, the inception score, precision and recall.
+"""FID, KID, the inception score, precision and recall, by torch-fidelity's own functions on features.
 
-Values of FID and the inception score, and KID's from subsets, come from torch-fidelity's own functions on features.
-KID from all samples, precision and recall are computed here: their intervals need what each example adds.
+The intervals are computed here: they need what the score is without each example.
 
 Glossary: X generated features (n, d); Y real features (m, d).
 """
@@ -9,6 +8,7 @@ Glossary: X generated features (n, d); Y real features (m, d).
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 from types import ModuleType
 
 import torch
@@ -33,6 +33,7 @@ NEIGHBOURS = 3  # of precision and recall, as in Kynkäänniemi et al.
 _KID_SUBSETS, _KID_SUBSET_SIZE = 100, 1_000  # as in torch-fidelity
 _KID_FROM_ALL = 2_500  # up to here one estimate from all samples: less noisy than subsets, and quicker
 _SPLIT_SIZE, _MOST_SPLITS = 500, 10
+_CHUNK = 2_048  # rows at a time, so that distance matrices stay small
 
 
 def fid(generated_features: Tensor, real_features: Tensor) -> MetricValue:
@@ -72,18 +73,19 @@ def kid(generated_features: Tensor, real_features: Tensor, seed: int) -> MetricV
     References: Bińkowski et al., arXiv:1801.01401, section 4.
     """
     x, y = checked_pair(generated_features, real_features, at_least=2)
-    if len(x) == len(y) <= _KID_FROM_ALL:
-        return jackknife(squared_kernel_distance(x, y))
     library = _torch_fidelity("metric_kid")
+    fewest = min(len(x), len(y))
+    from_all = len(x) == len(y) <= _KID_FROM_ALL
     result = library.kid_features_to_metric(
         x,
         y,
-        kid_subset_size=min(len(x), len(y), _KID_SUBSET_SIZE),
-        kid_subsets=_KID_SUBSETS,
+        kid_subset_size=fewest if from_all else min(fewest, _KID_SUBSET_SIZE),
+        kid_subsets=1 if from_all else _KID_SUBSETS,
         rng_seed=_numpy_seed(seed),
         verbose=False,
     )
-    return MetricValue(result[library.KEY_METRIC_KID_MEAN])
+    value = result[library.KEY_METRIC_KID_MEAN]
+    return replace(jackknife(squared_kernel_distance(x, y)), value=value) if from_all else MetricValue(value)
 
 
 def squared_kernel_distance(x: Tensor, y: Tensor) -> LeftOut:
@@ -138,7 +140,8 @@ def precision(generated_features: Tensor, real_features: Tensor) -> MetricValue:
     References: Kynkäänniemi et al., arXiv:1904.06991, equations 1 and 2.
     """
     figure = precision_left_out(generated_features, real_features)
-    return jackknife_share(figure, len(figure.without_generated))
+    value = _precision_and_recall(generated_features, real_features)[0]
+    return replace(jackknife_share(figure, len(figure.without_generated)), value=value)
 
 
 def recall(generated_features: Tensor, real_features: Tensor) -> MetricValue:
@@ -147,7 +150,17 @@ def recall(generated_features: Tensor, real_features: Tensor) -> MetricValue:
     References: Kynkäänniemi et al., arXiv:1904.06991, equations 1 and 2.
     """
     figure = recall_left_out(generated_features, real_features)
-    return jackknife_share(figure, len(figure.without_real))
+    value = _precision_and_recall(generated_features, real_features)[1]
+    return replace(jackknife_share(figure, len(figure.without_real)), value=value)
+
+
+def _precision_and_recall(generated: Tensor, real: Tensor, chunk: int = _CHUNK) -> tuple[float, float]:
+    x, y = checked_pair(generated, real, at_least=NEIGHBOURS + 1)
+    library = _torch_fidelity("metric_prc")
+    result = library.prc_features_to_metric(
+        x, y, prc_neighborhood=NEIGHBOURS, prc_batch_size=chunk, save_cpu_ram=True, verbose=False
+    )
+    return result[library.KEY_METRIC_PRECISION], result[library.KEY_METRIC_RECALL]
 
 
 def precision_left_out(generated_features: Tensor, real_features: Tensor) -> LeftOut:
