@@ -63,6 +63,19 @@ class MetricCard:
         return loaded
 
 
+def card_of(
+    name: str,
+    group: str,
+    direction: Direction,
+    unit: str,
+    needs: tuple[str, ...],
+    module: str,
+    summary: str,
+) -> MetricCard:
+    """The card of a metric whose function has its name."""
+    return MetricCard(name, group, direction, unit, needs, summary, f"{module}:{name}")
+
+
 @dataclass(frozen=True)
 class Measurement:
     """Metrics that have a value, and for the others the reason why they have none."""

@@ -2,25 +2,13 @@
 
 from __future__ import annotations
 
-from .base import Direction, MetricCard
+from .base import MetricCard, card_of
 
 _MEMORISATION, _FAIRNESS, _STABILITY = "memorisation", "fairness", "stability"
 
 
-def _card(
-    name: str,
-    group: str,
-    direction: Direction,
-    unit: str,
-    needs: tuple[str, ...],
-    module: str,
-    summary: str,
-) -> MetricCard:
-    return MetricCard(name, group, direction, unit, needs, summary, f"{module}:{name}")
-
-
 CARDS: tuple[MetricCard, ...] = (
-    _card(
+    card_of(
         "authenticity",
         _MEMORISATION,
         "higher",
@@ -29,7 +17,7 @@ CARDS: tuple[MetricCard, ...] = (
         "memorisation",
         "Share of samples that lie farther from their nearest train example than that one's own nearest neighbour.",
     ),
-    _card(
+    card_of(
         "nearest_train_distance",
         _MEMORISATION,
         "higher",
@@ -38,7 +26,7 @@ CARDS: tuple[MetricCard, ...] = (
         "memorisation",
         "Mean distance of samples to the train set over that of held-out examples: 1 is like new data, 0 copied.",
     ),
-    _card(
+    card_of(
         "fid_gap",
         _MEMORISATION,
         "lower",
@@ -47,7 +35,7 @@ CARDS: tuple[MetricCard, ...] = (
         "memorisation",
         "FID to held-out examples less FID to as many train examples: the larger, the more is memorised.",
     ),
-    _card(
+    card_of(
         "data_copying",
         _MEMORISATION,
         "higher",
@@ -56,7 +44,7 @@ CARDS: tuple[MetricCard, ...] = (
         "memorisation",
         "Rank test C_T of distances to the train set, samples against held-out: far below 0 is copying.",
     ),
-    _card(
+    card_of(
         "class_frequency_gap",
         _FAIRNESS,
         "lower",
@@ -65,7 +53,7 @@ CARDS: tuple[MetricCard, ...] = (
         "fairness",
         "Share of the samples that would have to change class for the classes to be as frequent as in real data.",
     ),
-    _card(
+    card_of(
         "class_recall_gap",
         _FAIRNESS,
         "lower",
@@ -74,7 +62,7 @@ CARDS: tuple[MetricCard, ...] = (
         "fairness",
         "Share of real examples with a sample nearby: of the best covered class less that of the worst.",
     ),
-    _card(
+    card_of(
         "failure_rate",
         _STABILITY,
         "lower",
@@ -83,7 +71,7 @@ CARDS: tuple[MetricCard, ...] = (
         "stability",
         "Share of trials that failed: diverged, ran out of memory or broke.",
     ),
-    _card(
+    card_of(
         "seed_spread",
         _STABILITY,
         "lower",
@@ -92,7 +80,7 @@ CARDS: tuple[MetricCard, ...] = (
         "stability",
         "Standard deviation of the score over re-trainings of one setting with other seeds.",
     ),
-    _card(
+    card_of(
         "setting_sensitivity",
         _STABILITY,
         "lower",
@@ -101,5 +89,5 @@ CARDS: tuple[MetricCard, ...] = (
         "stability",
         "Interquartile range of the score over the settings that a study tried.",
     ),
-    _card("energy", "cost", "lower", "J", ("cost",), "cost", "Energy that the device drew during the trial."),
+    card_of("energy", "cost", "lower", "J", ("cost",), "cost", "Energy that the device drew during the trial."),
 )

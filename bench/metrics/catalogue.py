@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from .base import Direction, MetricCard
+from .base import MetricCard, card_of
 from .cards_quality import CARDS as QUALITY
 from .cards_trust import CARDS as TRUST
 from .cards_utility import CARDS as UTILITY
@@ -10,20 +10,8 @@ from .cards_utility import CARDS as UTILITY
 _FEATURES = ("generated_features", "real_features")
 
 
-def _card(
-    name: str,
-    group: str,
-    direction: Direction,
-    unit: str,
-    needs: tuple[str, ...],
-    implementation: str,
-    summary: str,
-) -> MetricCard:
-    return MetricCard(name, group, direction, unit, needs, summary, f"{implementation}:{name}")
-
-
 _CARDS = (
-    _card(
+    card_of(
         "fid",
         "quality",
         "lower",
@@ -32,7 +20,7 @@ _CARDS = (
         "fidelity",
         "Fréchet distance between Gaussians fitted to generated and real features; biased upwards at small n.",
     ),
-    _card(
+    card_of(
         "kid",
         "quality",
         "lower",
@@ -41,7 +29,7 @@ _CARDS = (
         "fidelity",
         "Kernel distance between generated and real features; unbiased, so it may be slightly negative.",
     ),
-    _card(
+    card_of(
         "inception_score",
         "quality",
         "higher",
@@ -50,7 +38,7 @@ _CARDS = (
         "fidelity",
         "Whether single samples look like one class and all together like many; blind to the real data.",
     ),
-    _card(
+    card_of(
         "mmd",
         "quality",
         "lower",
@@ -59,7 +47,7 @@ _CARDS = (
         "mmd",
         "Kernel distance with bandwidths set by the real features; unbiased, so it may be slightly negative.",
     ),
-    _card(
+    card_of(
         "kl_to_truth",
         "quality",
         "lower",
@@ -68,7 +56,7 @@ _CARDS = (
         "likelihood",
         "Divergence from the true density to the model, where the truth is known.",
     ),
-    _card(
+    card_of(
         "precision",
         "diversity",
         "higher",
@@ -77,7 +65,7 @@ _CARDS = (
         "fidelity",
         "Share of generated samples that lie within the real ones' neighbourhoods.",
     ),
-    _card(
+    card_of(
         "recall",
         "diversity",
         "higher",
@@ -86,7 +74,7 @@ _CARDS = (
         "fidelity",
         "Share of real examples that lie within the generated ones' neighbourhoods.",
     ),
-    _card(
+    card_of(
         "density",
         "diversity",
         "higher",
@@ -95,7 +83,7 @@ _CARDS = (
         "manifold",
         "How many real neighbourhoods a generated sample falls into, against what is expected; may exceed 1.",
     ),
-    _card(
+    card_of(
         "coverage",
         "diversity",
         "higher",
@@ -104,7 +92,7 @@ _CARDS = (
         "manifold",
         "Share of real examples with a generated sample in their neighbourhood.",
     ),
-    _card(
+    card_of(
         "nll",
         "likelihood",
         "lower",
@@ -113,7 +101,7 @@ _CARDS = (
         "likelihood",
         "Mean negative log-likelihood of held-out examples, in original units.",
     ),
-    _card(
+    card_of(
         "bits_per_dim",
         "likelihood",
         "lower",
@@ -122,7 +110,7 @@ _CARDS = (
         "likelihood",
         "Negative log-likelihood of an image's levels, in bits for each number of it.",
     ),
-    _card(
+    card_of(
         "condition_accuracy",
         "alignment",
         "higher",
@@ -131,12 +119,12 @@ _CARDS = (
         "alignment",
         "Share of generated samples that the evaluator takes for the class that was asked for.",
     ),
-    _card("train_seconds", "cost", "lower", "s", ("cost",), "cost", "Measured time of the training."),
-    _card("sample_seconds", "cost", "lower", "s", ("cost",), "cost", "Measured time of drawing the samples."),
-    _card("samples_per_second", "cost", "higher", "samples/s", ("cost",), "cost", "Samples drawn in each second."),
-    _card("parameters", "cost", "lower", "parameters", ("cost",), "cost", "Trained numbers in the model."),
-    _card("peak_memory", "cost", "lower", "bytes", ("cost",), "cost", "Largest memory held during the trial."),
-    _card(
+    card_of("train_seconds", "cost", "lower", "s", ("cost",), "cost", "Measured time of the training."),
+    card_of("sample_seconds", "cost", "lower", "s", ("cost",), "cost", "Measured time of drawing the samples."),
+    card_of("samples_per_second", "cost", "higher", "samples/s", ("cost",), "cost", "Samples drawn in each second."),
+    card_of("parameters", "cost", "lower", "parameters", ("cost",), "cost", "Trained numbers in the model."),
+    card_of("peak_memory", "cost", "lower", "bytes", ("cost",), "cost", "Largest memory held during the trial."),
+    card_of(
         "flops",
         "cost",
         "lower",
