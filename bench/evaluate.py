@@ -7,8 +7,6 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
 
-import torch
-
 from ..models.base import Batch
 from ..search_spaces.space import suggest
 from . import registry
@@ -27,7 +25,7 @@ from .evaluators import (
     registered,
 )
 from .lazy import Lazy, Once
-from .measurement import SAMPLES, TRAIN_EXAMPLES
+from .measurement import SAMPLES, reference_batch, whole_train
 from .metrics import METRICS, Measurement, measure
 from .sample_files import Samples, read_samples
 from .seeds import derive
@@ -182,7 +180,7 @@ class _Bench:
         n = len(generated)
         reference = self._real(self._split, n)
         # The whole train split: among a part of it most copies would not be found.
-        train = self._real("train", min(TRAIN_EXAMPLES, len(self._data.splits["train"])))
+        train = self._real("train", whole_train(self._data))
         labelled = self._data.spec.condition == "label"
         seen = Once(lambda: self._describe_real(generated) if real else self._evaluator.describe(generated.x))
         return Lazy(
@@ -210,11 +208,7 @@ class _Bench:
 
     def _real(self, split: Split, count: int) -> Batch:
         """Examples of a split; at seed 0 the same as runs are scored against."""
-        batch = self._data.splits[split]
-        if count == len(batch):
-            return batch
-        generator = torch.Generator().manual_seed(derive(self._seed, "subsample", split, count))
-        return batch[torch.randperm(len(batch), generator=generator)[:count].sort().values]
+        return reference_batch(self._data, split, count, seed=self._seed)
 
 
 def _figures(measured: Measurement) -> dict[str, dict[str, Any]]:

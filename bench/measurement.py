@@ -54,13 +54,13 @@ def evaluator_pair(data_name: str, cache: str) -> tuple[Evaluator, Evaluator]:
     return first, second
 
 
-def reference_batch(data: DataSet, split: Split, count: int | None = None) -> Batch:
-    """Up to SAMPLES examples of a split (or `count`), chosen by a fixed seed where there are more."""
+def reference_batch(data: DataSet, split: Split, count: int | None = None, *, seed: int = 0) -> Batch:
+    """Up to SAMPLES examples of a split (or `count`), chosen by `seed` where there are more; runs use seed 0."""
     batch = data.splits[split]
     count = min(SAMPLES, len(batch)) if count is None else count
     if count == len(batch):
         return batch
-    generator = torch.Generator().manual_seed(derive(0, "subsample", split, count))
+    generator = torch.Generator().manual_seed(derive(seed, "subsample", split, count))
     return batch[torch.randperm(len(batch), generator=generator)[:count].sort().values]
 
 

@@ -81,18 +81,7 @@ def objective_plot(content: Mapping[str, Any], styles: Mapping[str, tuple[str, s
                 line={"color": NEUTRAL, "dash": dash, "width": 1.5},
                 hovertemplate=f"{name}: {figure(cell)}<extra></extra>",
             )
-    drawn.update_layout(
-        xaxis={"title": {"text": _axis(content, metric)}, **_score_axis(values)},
-        yaxis={
-            "tickvals": list(range(len(names))),
-            "ticktext": names,
-            "range": [len(names) - 0.4, -0.6],
-            "automargin": True,
-            "showgrid": False,
-        },
-        margin={"l": 10, "r": 16, "t": 10, "b": 50},
-        height=80 + 38 * len(names),
-    )
+    _lay_out_rows(drawn, names, _axis(content, metric), values, row_height=38)
     return as_json(drawn)
 
 
@@ -135,19 +124,26 @@ def default_plot(content: Mapping[str, Any], styles: Mapping[str, tuple[str, str
                 "line": {"width": 2 if suffix else 0},
             },
         )
+    _lay_out_rows(drawn, names, _axis(content, metric), values, row_height=34)
+    return as_json(drawn)
+
+
+def _lay_out_rows(
+    drawn: go.Figure, names: Sequence[str], title: str, values: Sequence[float], *, row_height: int
+) -> None:
+    """A row for each name, the first on top, over an axis of scores."""
     drawn.update_layout(
-        xaxis={"title": {"text": _axis(content, metric)}, **_score_axis(values)},
+        xaxis={"title": {"text": title}, **_score_axis(values)},
         yaxis={
             "tickvals": list(range(len(names))),
-            "ticktext": names,
+            "ticktext": list(names),
             "range": [len(names) - 0.4, -0.6],
             "automargin": True,
             "showgrid": False,
         },
         margin={"l": 10, "r": 16, "t": 10, "b": 50},
-        height=80 + 34 * len(names),
+        height=80 + row_height * len(names),
     )
-    return as_json(drawn)
 
 
 def axis_kind(values: Sequence[float], spread: float) -> str:
