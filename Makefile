@@ -8,7 +8,7 @@ export OMP_NUM_THREADS ?= 1
 export MKL_NUM_THREADS ?= 1
 export OPENBLAS_NUM_THREADS ?= 1
 
-.PHONY: install demo test lint types unit bench-metrics format clean
+.PHONY: install demo test lint types unit bench-metrics bench-proposals format clean
 
 install: $(STAMP)
 
@@ -38,6 +38,15 @@ unit: install
 # docs/metrics.md: every metric, and which planted failures it catches.
 bench-metrics: install
 	$(BIN)/python tests/performance/planted_failures.py
+
+# docs/benchmarks.md, the proposal engine beside its rivals: hours at first, then only what is not done yet.
+bench-proposals: install
+	PYTHONWARNINGS=ignore $(BIN)/pip install --quiet --constraint constraints.txt --editable '.[dev,rivals]'
+	$(BIN)/python tests/performance/proposals/run.py --workers 2
+	$(BIN)/python tests/performance/proposals/two_objectives.py --workers 2
+	$(BIN)/python tests/performance/proposals/two_objectives.py --report
+	$(BIN)/python tests/performance/proposals/ask_time.py
+	$(BIN)/python tests/performance/proposals/run.py --report --page
 
 format: install
 	$(BIN)/ruff check --fix .

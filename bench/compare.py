@@ -20,6 +20,7 @@ from .data import DataSet
 from .data import load as load_data
 from .errors import UsageError, WorkError
 from .evaluators import default_cache, evaluators_for
+from .explanations import write_explanation
 from .jobs import EvaluatorJob, Job, TrialJob
 from .lock import RunLock
 from .measurement import evaluator_pair, reference_batch
@@ -187,6 +188,7 @@ class Comparison:
             repeat=repeat,
             budget=self.config.budget,
             directions=self._directions,
+            objectives=self.config.objective,
             count=partial(self._count, name),
             samples=len(reference_batch(self.data, "validation")),
             seed=self.config.seed,
@@ -235,6 +237,7 @@ class Comparison:
                 if study.finished and study.name not in self._prepared:
                     chosen = study.incumbents()
                     self._write_incumbents(study, chosen)
+                    self._write_explanation(study, chosen)
                     self._queue += self._work.finals(study, chosen, self._there("final", "default"))
                     self._prepared.add(study.name)
             if not self._queue:
@@ -320,6 +323,12 @@ class Comparison:
         ]
         content[study.card.name] = sorted(others + mine, key=lambda e: (e["repeat"], e["incumbent"]))
         self.folder.write_json("incumbents.json", dict(sorted(content.items())))
+
+    def _write_explanation(self, study: Study, chosen: list[Record]) -> None:
+        objectives = self.config.objective
+        write_explanation(
+            self.folder, study.name, study.card.space, study.records, objectives, self._directions, chosen
+        )
 
     def _write_state(self, state: str, seconds: float) -> None:
         before = self.folder.read_json("comparison.json") or {"started": _now(), "seconds": 0.0}

@@ -14,7 +14,7 @@ from typing import Any
 from ..search_spaces import FamilyCard
 from .operations import Operations
 from .proposal import Costs, Key, Observation, Proposal, incumbents, probability_of_better, propose
-from .records import Record
+from .records import Figure, Record
 from .seeds import derive
 from .study_file import BudgetKind
 
@@ -43,7 +43,8 @@ class Study:
     count: counts the operations of a setting; asked once for each. None: the setting cannot take a step, so its
         trial will fail and say why. It is charged like a default one; where the default itself cannot take a
         step the family is broken, and its first trial takes the whole budget.
-    directions: "lower" or "higher" for each objective.
+    directions: "lower" or "higher" for each objective; objectives: their metrics, whose intervals tell the engine how
+        well a trial was measured.
     samples: how many samples a trial draws.
     start: length of the space-filling start; None: the engine's rule.
     """
@@ -60,6 +61,7 @@ class Study:
         seed: int,
         lag: int,
         start: int | None = None,
+        objectives: Sequence[str] = (),
     ) -> None:
         self.card = card
         self.repeat = repeat
@@ -68,6 +70,7 @@ class Study:
         self.lag = lag
         self.records: dict[int, Record] = {}
         self.running: dict[int, Asked] = {}
+        self._objectives = objectives
         self._signs = [1.0 if direction == "lower" else -1.0 for direction in directions]
         self._count = count
         self._samples = samples
@@ -162,14 +165,15 @@ class Study:
         # One dear setting early on would leave nothing to learn from it with.
         limit = min(remaining, max(self._cost_of_default(observations), _LARGEST_SHARE * remaining))
         if self.budget_kind == "seconds":
-            costs = Costs(limit, tuple((o.setting, o.cost) for o in observations))
+            counted = tuple((o.setting, o.cost) for o in observations)
+            costs = Costs(limit, counted, self.budget)
             proposal = self._call_engine(number, observations, pending, costs)
             return None if proposal is None else self._asked(number, proposal, 0.0, remaining)
         # The engine learns costs from the trials before this one alone, so that a resumed study learns the same.
         tried = [self.card.space.default(), *(o.setting for o in observations), *pending]
         for _ in range(_COUNTS):
             counted = tuple((setting, self.cost_of(setting)) for setting in tried)
-            proposal = self._call_engine(number, observations, pending, Costs(limit, counted))
+            proposal = self._call_engine(number, observations, pending, Costs(limit, counted, self.budget))
             if proposal is None:
                 return None
             cost = self.cost_of(proposal.setting)
@@ -221,10 +225,11 @@ class Study:
         return self._counted[key]
 
     def _observation(self, record: Record) -> Observation:
-        values = None
+        values = errors = None
         if record.state == "complete" and record.objectives is not None:
             values = tuple(sign * value for sign, value in zip(self._signs, record.objectives, strict=True))
-        return Observation(dict(record.params), values, cost=record.cost)
+            errors = tuple(_standard_error(record.metrics.get(name, {})) for name in self._objectives) or None
+        return Observation(dict(record.params), values, cost=record.cost, errors=errors)
 
     def _later(self, number: int) -> tuple[Mapping[str, Any], float]:
         """Setting and cost of a trial that the next proposal may not look at."""
@@ -233,3 +238,9 @@ class Study:
             return asked.proposal.setting, asked.cost
         record = self.records[number]
         return record.params, record.cost
+
+
+def _standard_error(figure: Figure) -> float:
+    """The standard error behind a metric's 95% interval; 0 where it has none."""
+    low, high = figure.get("low"), figure.get("high")
+    return 0.0 if low is None or high is None else (high - low) / (2 * 1.96)

@@ -17,6 +17,7 @@ from ..bench.records import Record
 from ..bench.storage import RunFolder
 from . import text
 from .budget_plots import budget_plots
+from .explanations import explanations
 from .extras import first_finals, guidance, neighbours
 from .formats import row_name, to_csv
 from .leaderboard import FILES, Leaderboard, build_leaderboard
@@ -77,6 +78,8 @@ def render_page(folder: RunFolder, board: Leaderboard, records: list[Record]) ->
     for place, (family, drawn) in enumerate(budget_plots(content, records, styles)):
         figures[f"study-{place}"] = drawn
         studies.append({"family": family, "figure": f"study-{place}"})
+    explained, drawn_slices = explanations(folder, list(styles), styles)
+    figures |= drawn_slices
     finals = first_finals(records, content)
     over_guidance, guidance_plot = guidance(folder, finals, styles)
     if guidance_plot:
@@ -105,6 +108,7 @@ def render_page(folder: RunFolder, board: Leaderboard, records: list[Record]) ->
         guidance=over_guidance,
         neighbours=neighbours(folder, finals, styles),
         studies=studies,
+        explanations=explained,
         settings=_settings(content),
         failures=_failures(records),
         provenance=_provenance(records),

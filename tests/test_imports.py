@@ -51,7 +51,7 @@ ORDER = (
     ("run_setup", "display", "listing"),
     ("compare", "status", "export", "evaluate"),
     ("work",),
-    ("study", "optuna_store"),
+    ("study", "optuna_store", "explanations"),
     ("proposal", "scheduling"),
     ("trial",),
     ("finals",),

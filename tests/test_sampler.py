@@ -63,14 +63,15 @@ def test_a_study_taken_up_again_goes_on_as_an_unbroken_one() -> None:
 def test_without_a_seed_studies_differ() -> None:
     studies = [optuna.create_study(sampler=BayesianSampler()) for _ in range(2)]
     for study in studies:
-        study.optimize(mixed, n_trials=1)
-    assert params(studies[0]) != params(studies[1])
+        study.optimize(mixed, n_trials=2)
+    assert params(studies[0])[1] != params(studies[1])[1]
 
 
 def test_parameters_of_one_trial_are_drawn_apart() -> None:
     study = optuna.create_study(sampler=BayesianSampler(seed=0))
-    trial = study.ask({name: FloatDistribution(0.0, 1.0) for name in "abc"})
-    assert len(set(trial.params.values())) == 3
+    first, second = (study.ask({name: FloatDistribution(0.0, 1.0) for name in "abc"}) for _ in range(2))
+    assert set(first.params.values()) == {0.5}, "the first trial stands in the middle"
+    assert len(set(second.params.values())) == 3
 
 
 def test_workers_do_not_draw_the_same_point() -> None:

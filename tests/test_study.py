@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import random
 from collections.abc import Mapping
 from typing import Any
@@ -169,3 +170,13 @@ def test_the_default_stands_until_something_is_clearly_better() -> None:
     assert [r.number for r in level.incumbents()] == [0]
     better = finished_with([9.0, 2.0, 12.0, 30.0, 15.0, 11.0, 340.0, 18.0])
     assert [r.number for r in better.incumbents()] == [1]
+
+
+def test_the_engine_is_told_how_well_a_trial_was_measured() -> None:
+    toy = study(objectives=("fid",))
+    asked = toy.ask()
+    assert asked is not None
+    record = dataclasses.replace(carry_out(asked), metrics={"fid": {"value": 3.0, "low": 2.0, "high": 3.96}})
+    assert toy._observation(record).errors == pytest.approx((0.5,))
+    bare = dataclasses.replace(record, metrics={"fid": {"value": 3.0, "low": None, "high": None}})
+    assert toy._observation(bare).errors == (0.0,)

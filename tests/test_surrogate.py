@@ -7,9 +7,14 @@ import math
 import numpy as np
 import torch
 
-from gentune.bench.proposal.feasibility import Feasibility
+from gentune.bench.proposal.acquisition import Acquisition, LogImprovement, log_h
+from gentune.bench.proposal.beliefs import Belief, Beliefs
+from gentune.bench.proposal.encoding import Encoding
+from gentune.bench.proposal.feasibility import of_constraint, of_success
+from gentune.bench.proposal.learning import Data, fit, loss
 from gentune.bench.proposal.outputs import standardise
-from gentune.bench.proposal.surrogate import Hyperparameters, Surrogate, _loss, fit
+from gentune.bench.proposal.surrogate import Hyperparameters, Surrogate, together
+from gentune.search_spaces.space import Parameter, SearchSpace
 
 
 def test_one_exploded_value_leaves_the_others_apart_and_the_order_as_it_was() -> None:
@@ -32,9 +37,29 @@ def test_gradient_of_the_posterior_mode() -> None:
     rng = np.random.default_rng(0)
     columns, y = rng.random((12, 3)), rng.standard_normal(12)
     squared = np.stack([np.square(c[:, None] - c[None, :]) for c in columns.T])
-    at = rng.standard_normal(5)
-    numeric = [(_loss(at + h, squared, y)[0] - _loss(at - h, squared, y)[0]) / 2e-6 for h in np.eye(5) * 1e-6]
-    np.testing.assert_allclose(_loss(at, squared, y)[1], numeric, rtol=1e-5, atol=1e-6)
+    data = Data(squared, y, rng.random(12), together(np.array([0, 0, 0, 1, 1, 2, 3, 4, 5, 6, 6, 7])))
+    at = rng.standard_normal(7)
+    numeric = [(loss(at + h, data)[0] - loss(at - h, data)[0]) / 2e-6 for h in np.eye(7) * 1e-6]
+    np.testing.assert_allclose(loss(at, data)[1], numeric, rtol=1e-5, atol=1e-6)
+
+
+def test_a_lucky_training_does_not_win_by_being_sampled_often() -> None:
+    # Ten samplings of one training that came out .8 lower than its setting deserves, beside one each of others.
+    rng = np.random.default_rng(0)
+    columns = np.r_[np.full((10, 1), 0.5), rng.random((20, 1))]
+    trainings = np.r_[np.zeros(10, dtype=int), np.arange(1, 21)]
+    luck = np.r_[np.full(10, -0.8), 0.4 * rng.standard_normal(20)]
+    y = luck + 0.02 * rng.standard_normal(30)
+    apart, known = fit(columns, np.arange(1), y), fit(columns, np.arange(1), y, trainings=trainings)
+    assert apart.standing()[0] < -0.5
+    assert known.standing()[0] > -0.3
+    assert known.hyperparameters.luck > 5 * known.hyperparameters.noise
+
+
+def test_noisy_figures_count_for_less() -> None:
+    columns, y = np.array([[0.5], [0.5]]), np.array([1.0, -1.0])
+    surrogate = fit(columns, np.arange(1), y, noise=np.array([0.0, 10.0]))
+    assert surrogate.predict(columns)[0][0] > 0.2
 
 
 def test_posterior_agrees_with_gpytorch() -> None:
@@ -58,11 +83,13 @@ def test_posterior_agrees_with_gpytorch() -> None:
     exact.covar_module.outputscale, exact.likelihood.noise = scale, noise
     with torch.no_grad():
         wanted = exact(torch.from_numpy(new))
-        ours = Surrogate(columns, np.arange(2), y, Hyperparameters(theta, scale, noise)).posterior(
-            torch.from_numpy(new)
-        )
+        surrogate = Surrogate(columns, np.arange(2), y, Hyperparameters(theta, scale, noise))
+        ours = surrogate.posterior(torch.from_numpy(new))
     np.testing.assert_allclose(ours.mean[:, 0], wanted.mean, atol=1e-6)
     np.testing.assert_allclose(ours.distribution.covariance_matrix, wanted.covariance_matrix, atol=1e-6)
+    mean, variance = surrogate.predict(new)
+    np.testing.assert_allclose(mean, wanted.mean, atol=1e-6)
+    np.testing.assert_allclose(variance, wanted.variance, atol=1e-6)
 
 
 def test_the_fit_finds_what_matters_and_how_noisy_it_is() -> None:
@@ -73,7 +100,21 @@ def test_the_fit_finds_what_matters_and_how_noisy_it_is() -> None:
     found = fit(columns, np.arange(3), y).hyperparameters
     assert found.relevance[0] > 5 * found.relevance[1:].max()
     share = 0.25 / (clean.var() + 0.25)
-    assert share / 2 < found.noise < share * 2
+    assert share / 2 < found.noise + found.character < share * 2
+
+
+def test_repeats_tell_noise_from_a_setting_s_own_character() -> None:
+    rng = np.random.default_rng(0)
+    places = np.repeat(rng.random((20, 2)), 2, axis=0)
+    own = np.repeat(rng.standard_normal(20), 2)
+    rough = fit(places, np.arange(2), standardise(own + 0.01 * rng.standard_normal(40))).hyperparameters
+    noisy = fit(places, np.arange(2), standardise(rng.standard_normal(40))).hyperparameters
+    assert rough.noise < 0.1 * (rough.character + rough.scale)
+    assert noisy.noise > 0.5 * (noisy.noise + noisy.character)
+    # Where a repeat agrees to the last digit there is no noise, and the best seen is the best.
+    exact = fit(places, np.arange(2), standardise(own))
+    assert exact.hyperparameters.noise < 1e-5
+    np.testing.assert_allclose(exact.standing(), standardise(own), atol=1e-3)
 
 
 def test_a_believed_point_keeps_the_mean_and_loses_its_variance() -> None:
@@ -89,9 +130,8 @@ def test_a_believed_point_keeps_the_mean_and_loses_its_variance() -> None:
 
 def test_feasibility_learns_the_failing_half() -> None:
     columns = np.random.default_rng(0).random((40, 3))
-    feasibility = Feasibility(columns, np.arange(3), columns[:, 0] > 0.5)
-    at = torch.tensor([[[0.1, 0.5, 0.5]], [[0.9, 0.5, 0.5]]], dtype=torch.float64)
-    works, fails = feasibility.log_probability(at).exp().tolist()
+    chance = of_success(columns, np.arange(3), columns[:, 0] > 0.5)
+    works, fails = np.exp(chance.log_probability(np.array([[0.1, 0.5, 0.5], [0.9, 0.5, 0.5]])))
     assert works > 0.9
     assert fails < 0.1
 
@@ -106,3 +146,56 @@ def test_small_distances_from_zero_are_not_blown_up() -> None:
     values[3] = 1e-12
     standardised = standardise(values)
     assert standardised.min() > -3.0
+
+
+def test_a_constraint_is_kept_where_its_figure_is_below_zero() -> None:
+    columns = np.random.default_rng(0).random((30, 2))
+    chance = of_constraint(columns, np.arange(2), columns[:, 1] - 0.4)
+    kept, broken = np.exp(chance.log_probability(np.array([[0.5, 0.1], [0.5, 0.9]])))
+    assert kept > 0.99
+    assert broken < 0.01
+    one = of_constraint(columns[:1], np.arange(2), np.array([0.3]))
+    assert 0.001 < np.exp(one.log_probability(1.0 - columns[:1]))[0] < 0.5
+
+
+def test_slopes_are_the_gradients_of_what_is_evaluated() -> None:
+    rng = np.random.default_rng(0)
+    columns = rng.random((25, 3))
+    surrogate = fit(columns, np.arange(3), standardise(columns[:, 1] + 0.3 * rng.standard_normal(25)))
+    encoding = Encoding(
+        SearchSpace(tuple(Parameter(name, "float", 0.5, low=0.0, high=1.0) for name in ("a", "b", "c")))
+    )
+    acquisition = Acquisition(
+        [
+            LogImprovement(surrogate, -1.0),
+            of_success(columns, np.arange(3), columns[:, 2] > 0.7),
+            of_constraint(columns, np.arange(3), columns[:, 1] - 0.5 + 0.3 * rng.standard_normal(25)),
+            Beliefs(encoding, {"a": Belief(0.3), "c": Belief(0.9, spread=0.4)}, 25),
+        ]
+    )
+    at = rng.random((6, 3))
+    values, gradients = acquisition.slope(at)
+    np.testing.assert_allclose(values, acquisition.evaluate(at), rtol=1e-12)
+    numeric = [(acquisition.evaluate(at + h) - acquisition.evaluate(at - h)) / 2e-6 for h in np.eye(3) * 1e-6]
+    np.testing.assert_allclose(gradients, np.stack(numeric, axis=1), rtol=1e-4, atol=1e-4)
+
+
+def test_log_improvement_agrees_with_botorch() -> None:
+    from botorch.acquisition import LogExpectedImprovement
+
+    rng = np.random.default_rng(0)
+    columns = rng.random((20, 2))
+    surrogate = fit(columns, np.arange(2), standardise(columns.sum(1) + 0.3 * rng.standard_normal(20)))
+    at = rng.random((50, 2))
+    theirs = LogExpectedImprovement(surrogate, best_f=-1.5, maximize=False)
+    with torch.no_grad():
+        wanted = theirs(torch.from_numpy(at)[:, None, :])
+    np.testing.assert_allclose(LogImprovement(surrogate, -1.5).evaluate(at), wanted, rtol=1e-6)
+
+
+def test_log_h_far_out() -> None:
+    # h(u) ~ φ(u) / u² as u → −∞; the branches meet.
+    assert math.isclose(log_h(np.array([-1e6]))[0], -0.5e12 - 0.5 * math.log(2 * math.pi) - 2 * math.log(1e6))
+    for border in (-1.0, -1e4):
+        below, above = log_h(np.array([border * (1 + 1e-9), border * (1 - 1e-9)]))
+        assert math.isclose(below, above, rel_tol=1e-7)

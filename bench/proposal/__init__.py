@@ -9,30 +9,41 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from .engine import incumbents, probability_of_better, propose
+    from .answers import incumbents, probability_of_better
+    from .beliefs import Belief
+    from .engine import propose, propose_batch
+    from .explanation import Explanation, explain
     from .records import Costs, Key, Observation, Proposal
     from .sampler import BayesianSampler
 
 _HOMES = {
+    "Belief": "beliefs",
     "BayesianSampler": "sampler",
     "Costs": "records",
+    "Explanation": "explanation",
     "Key": "records",
     "Observation": "records",
     "Proposal": "records",
-    "incumbents": "engine",
-    "probability_of_better": "engine",
+    "explain": "explanation",
+    "incumbents": "answers",
+    "probability_of_better": "answers",
     "propose": "engine",
+    "propose_batch": "engine",
 }
 
 __all__ = [
     "BayesianSampler",
+    "Belief",
     "Costs",
+    "Explanation",
     "Key",
     "Observation",
     "Proposal",
+    "explain",
     "incumbents",
     "probability_of_better",
     "propose",
+    "propose_batch",
 ]
 
 

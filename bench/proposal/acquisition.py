@@ -2,39 +2,84 @@
 
 from __future__ import annotations
 
+import math
+from collections.abc import Sequence
+from typing import Protocol
+
 import numpy as np
 import scipy.optimize
-import torch
-from botorch.acquisition import LogExpectedImprovement
-from torch import Tensor
+from scipy.special import erfcx, log_ndtr
 
 from .candidates import Admission
-from .encoding import Encoding, Floats
-from .feasibility import Feasibility
+from .encoding import Encoding, Floats, Ints
 from .surrogate import Surrogate
+
+_LOG_2PI = math.log(2.0 * math.pi)
+
+
+class Term(Protocol):
+    """A function of settings, at columns (n, c)."""
+
+    def evaluate(self, columns: Floats) -> Floats:
+        """Its values (n,)."""
+
+    def slope(self, columns: Floats) -> tuple[Floats, Floats]:
+        """Its values (n,) and gradients (n, c)."""
 
 
 class Acquisition:
-    """log EI(x) + log P(success | x), with EI over the incumbent's posterior mean (lower is better).
+    """The logarithm of what a trial is worth: the sum of terms, which are logarithms of factors."""
 
-    Log expected improvement: S. Ament et al. (2023), arXiv 2310.20708.
-    """
-
-    def __init__(self, surrogate: Surrogate, incumbent: float, feasibility: Feasibility | None) -> None:
-        self._improvement = LogExpectedImprovement(
-            surrogate, best_f=torch.tensor(incumbent, dtype=torch.float64), maximize=False
-        )
-        self._feasibility = feasibility
-
-    def __call__(self, x: Tensor) -> Tensor:
-        """The acquisition (b,) at columns x (b, 1, c)."""
-        value = self._improvement(x)
-        return value if self._feasibility is None else value + self._feasibility.log_probability(x)
+    def __init__(self, terms: Sequence[Term]) -> None:
+        self._terms = terms
 
     def evaluate(self, columns: Floats) -> Floats:
         """The acquisition (n,) at columns (n, c)."""
-        with torch.no_grad():
-            return self(torch.from_numpy(columns)[:, None, :]).numpy()
+        return np.sum([term.evaluate(columns) for term in self._terms], axis=0)
+
+    def slope(self, columns: Floats) -> tuple[Floats, Floats]:
+        """The acquisition (n,) at columns (n, c), and its gradient (n, c)."""
+        parts = [term.slope(columns) for term in self._terms]
+        return np.sum([value for value, _ in parts], axis=0), np.sum([slope for _, slope in parts], axis=0)
+
+
+class LogImprovement:
+    """log EI(x) over the incumbent's posterior mean (lower is better).
+
+    Log expected improvement: S. Ament et al. (2023), arXiv 2310.20708, eq. 9.
+    """
+
+    def __init__(self, surrogate: Surrogate, incumbent: float) -> None:
+        self._surrogate, self._incumbent = surrogate, incumbent
+
+    def evaluate(self, columns: Floats) -> Floats:
+        mean, variance = self._surrogate.predict(columns)
+        deviation = np.sqrt(variance)
+        return np.log(deviation) + log_h((self._incumbent - mean) / deviation)
+
+    def slope(self, columns: Floats) -> tuple[Floats, Floats]:
+        mean, variance, mean_slope, variance_slope = self._surrogate.slopes(columns)
+        deviation = np.sqrt(variance)
+        u = (self._incumbent - mean) / deviation
+        log_of_h = log_h(u)
+        # EI = σ h(u), hence ∂ log EI/∂μ = −Φ(u) / (σ h(u)) and ∂ log EI/∂σ = φ(u) / (σ h(u)).
+        by_mean = -np.exp(log_ndtr(u) - log_of_h) / deviation
+        by_variance = np.exp(-0.5 * (u * u + _LOG_2PI) - log_of_h) / (2.0 * variance)
+        return np.log(deviation) + log_of_h, by_mean[:, None] * mean_slope + by_variance[:, None] * variance_slope
+
+
+def log_h(u: Floats) -> Floats:
+    """log h(u), h(u) = φ(u) + u Φ(u), the expected positive part of u + a standard normal, without cancellation."""
+    u = np.asarray(u, dtype=float)
+    out = np.empty_like(u)
+    high, low = u > -1.0, u < -1e4
+    out[high] = np.log(np.exp(-0.5 * (u[high] ** 2 + _LOG_2PI)) + u[high] * np.exp(log_ndtr(u[high])))
+    mid = ~high & ~low
+    a = -u[mid]
+    out[mid] = -0.5 * (a * a + _LOG_2PI) + np.log1p(-a * math.sqrt(math.pi / 2.0) * erfcx(a / math.sqrt(2.0)))
+    a = -u[low]
+    out[low] = -0.5 * (a * a + _LOG_2PI) - 2.0 * np.log(a)
+    return out
 
 
 def maximise(
@@ -42,12 +87,16 @@ def maximise(
 ) -> Floats:
     """The best position (1, p) found from admissible points (n, p): the best few of them are refined by gradients
     on their continuous part with the discrete part fixed, and snapped to valid settings."""
-    order = np.argsort(-acquisition.evaluate(encoding.columns(points)), kind="stable")
-    first = points[order[:starts]]
+    first = _best(points, acquisition.evaluate(encoding.columns(points)), starts)
     refined = admission.filter(_refine(acquisition, encoding, first))
     final = np.concatenate([first, refined])
-    values = acquisition.evaluate(encoding.columns(final))
-    return final[[int(np.argmax(values))]]
+    return _best(final, acquisition.evaluate(encoding.columns(final)), 1)
+
+
+def _best(points: Floats, values: Floats, n: int) -> Floats:
+    """The n of points (m, p) with the highest values (m,), the highest first."""
+    order: Ints = np.argsort(-values, kind="stable")[:n]
+    return points[order]
 
 
 def _refine(acquisition: Acquisition, encoding: Encoding, points: Floats) -> Floats:
@@ -58,13 +107,10 @@ def _refine(acquisition: Acquisition, encoding: Encoding, points: Floats) -> Flo
         return points
 
     def loss(moved: Floats) -> tuple[float, Floats]:
-        with torch.enable_grad():
-            at = torch.from_numpy(moved).requires_grad_(True)
-            X = torch.from_numpy(columns).clone()
-            X[torch.from_numpy(free)] = at
-            total = -acquisition(X.unsqueeze(1)).sum()
-            (gradient,) = torch.autograd.grad(total, at)
-        return total.item(), gradient.numpy()
+        at = columns.copy()
+        at[free] = moved
+        values, gradients = acquisition.slope(at)
+        return -float(values.sum()), -gradients[free]
 
     found = scipy.optimize.minimize(
         loss,

@@ -76,6 +76,10 @@ class Admission:
         positions = positions[kept]
         return positions[self.costs.affordable(positions)]
 
+    def repeatable(self, positions: Floats) -> Floats:
+        """The rows of tried positions (n, p), each once, that may be tried again: not pending, and affordable."""
+        return self.filter(positions, repeats=True)
+
     def first_left(self) -> Floats:
         """One row (1, p) of a finite space that may be proposed; if none is left, one that repeats an observed
         setting, then a pending one; no row (0, p) if none is affordable or the space is infinite."""

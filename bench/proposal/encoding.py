@@ -150,12 +150,17 @@ class Encoding:
 
     def positions(self, settings: Sequence[Setting]) -> Floats:
         """Settings as positions (n, p). Values out of range move to its end; unknown names are passed over."""
-        codes = np.full((len(settings), len(self)), np.nan)
-        for i, setting in enumerate(settings):
-            for j, (parameter, axis) in enumerate(zip(self.space, self._axes, strict=True)):
-                if parameter.name in setting:
-                    codes[i, j] = axis.code(setting[parameter.name])
-        return self._stack([axis.positions(codes[:, j]) for j, axis in enumerate(self._axes)], len(settings))
+        parts = []
+        for parameter, axis in zip(self.space, self._axes, strict=True):
+            name, code = parameter.name, axis.code
+            codes = [code(setting[name]) if name in setting else math.nan for setting in settings]
+            parts.append(axis.positions(np.array(codes, dtype=float)))
+        return self._stack(parts, len(settings))
+
+    def position(self, name: str, value: Value) -> float:
+        """Where a parameter's value stands in [0, 1]."""
+        axis = self._axes[self.space.names.index(name)]
+        return axis.positions(np.array([axis.code(value)])).item()
 
     def snap(self, positions: Floats) -> Floats:
         """The nearest valid settings of any points (n, p) of the unit cube; inactive parameters become NaN."""

@@ -2,18 +2,27 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 import numpy as np
 
 from ...search_spaces.space import SearchSpace, Setting
+from .acquisition import Acquisition, LogImprovement, Term, maximise
+from .beliefs import Belief, Beliefs
 from .candidates import Admission, candidates, sobol
-from .encoding import Encoding, Floats
+from .encoding import Bools, Encoding, Floats, Ints
+from .feasibility import of_constraint, of_success
+from .hypervolume import MOST_OBJECTIVES, HypervolumeImprovement, pareto, reference_point
 from .outputs import scalarise, standardise
 from .records import Costs, Key, Observation, Origin, Proposal
+from .repeats import may_repeat, worth_repeating
+from .seen import Seen
+from .surrogate import Surrogate
 
 START = 5  # trials before the surrogate is asked, the default setting among them
 _START_REACH = 256  # points of the start's sequence that are looked at for one that is affordable
+_AROUND = 5  # of the best settings, candidates are drawn near
 
 
 def propose(
@@ -26,144 +35,152 @@ def propose(
     *,
     start: int | None = None,
     default_first: bool = True,
+    beliefs: Mapping[str, Belief] | None = None,
 ) -> Proposal | None:
     """What to try next, or None where nothing affordable is left.
 
     Trial 0 is the default setting; trials below `start` (5 unless told) are points of a scrambled Sobol sequence, as
-    are all while no trial has succeeded; the others maximise log expected improvement under a Gaussian process.
-    Several objectives are scalarised anew for each trial (`outputs.scalarise`). Settings observed or pending are
-    proposed again only when the space holds no other.
+    are all while no trial has succeeded; the others maximise log expected improvement under a Gaussian process, times
+    the chance that the trial works and keeps its constraints, by the predicted cost. Of several objectives it is the
+    expected improvement of the hypervolume (`hypervolume`), or, where they are too many, of a scalarisation drawn anew
+    for each trial (`outputs.scalarise`). Settings pending are not proposed again; one observed is where
+    noise makes a second look worth more than anything new (`repeats`), or when the space holds no other.
 
     observations: finished trials, in any order; failed ones teach where failures lie and have no score.
     pending: settings under trial now.
     reusable: kept trainings that a proposal might start from; not used.
     costs: settings predicted dearer than `costs.remaining` are not proposed.
     key: the study's seed and the trial's number; everything random follows from it.
+    beliefs: where good values are expected, by parameter (`beliefs`).
 
-    Raises ValueError when observations differ in their number of objectives.
+    Raises ValueError when observations differ in their number of objectives, or a belief is about nothing.
     """
-    costs, key = costs or Costs(), key or Key(0, 0)
+    costs, key, beliefs = costs or Costs(), key or Key(0, 0), beliefs or {}
     encoding = Encoding(space)
     admission = Admission(encoding, [o.setting for o in observations], pending, costs)
     rng = np.random.default_rng([key.seed % 2**64, key.number % 2**64])
-    successes = [o for o in observations if not o.failed]
 
     if not len(encoding):
         return _proposal(encoding, admission.first_left(), "default")
     if default_first and key.number == 0 and len(admission.filter(encoding.positions([space.default()]))):
         return Proposal(space.default(), origin="default")
-    if key.number < (START if start is None else start) or not successes:
-        index = max(key.number - 1 if default_first else key.number, 0)
+    origin: Origin
+    if key.number < (START if start is None else start) or all(o.failed for o in observations):
+        points = sobol(
+            _START_REACH, len(encoding), key.seed % 2**32, skip=max(key.number - 1 if default_first else key.number, 0)
+        )
         # Where the point whose turn it is may not be proposed, the next one that may is.
-        row = admission.filter(encoding.snap(sobol(_START_REACH, len(encoding), key.seed % 2**32, skip=index)))
+        row = admission.filter(encoding.snap(Beliefs(encoding, beliefs, 0).shape(points)))
         if len(row):
             return _proposal(encoding, row, "sobol")
         anywhere = candidates(encoding, np.zeros((0, len(encoding))), admission.costs, rng)
-        rows = rng.permutation(admission.filter(anywhere))
-        origin: Origin = "random"
+        rows, origin = rng.permutation(admission.filter(anywhere)), "random"
     else:
-        rows = _by_surrogate(encoding, admission, observations, pending, rng)
-        origin = "surrogate"
+        rows, origin = _by_surrogate(Seen(encoding, observations), admission, pending, beliefs, rng), "surrogate"
     if not len(rows):
         rows, origin = admission.first_left(), "random"
     return _proposal(encoding, rows, origin)
 
 
-def incumbents(space: SearchSpace, observations: Sequence[Observation], *, at_most: int = 3) -> list[int]:
-    """Indices of the best observations by posterior mean, which one lucky measurement does not sway.
-
-    One objective: the single best. Several: at most `at_most` points of the Pareto front of posterior means, chosen
-    one after another for the largest hypervolume together. Empty when every trial failed. Of equal settings the
-    first is named.
-    """
-    from .surrogate import fit
-
-    tried = [i for i, o in enumerate(observations) if not o.failed]
-    if not tried:
-        return []
-    encoding = Encoding(space)
-    columns = encoding.columns(encoding.positions([observations[i].setting for i in tried]))
-    objectives = _objectives([observations[i] for i in tried])
-    means = np.stack(
-        [fit(columns, encoding.groups, standardise(y)).predict(columns)[0] for y in objectives.T], axis=1
-    )  # (n, m)
-    if means.shape[1] == 1:
-        return [tried[int(np.argmin(np.round(means[:, 0], 9)))]]
-    return [tried[i] for i in _spread_front(np.round(means, 9), at_most)]
-
-
-def probability_of_better(
-    space: SearchSpace, observations: Sequence[Observation], challenger: int, baseline: int
-) -> float:
-    """Posterior probability that one observation's setting has a lower objective than another's, noise apart.
-
-    challenger, baseline: indices of observations that succeeded. One objective.
-    """
-    from .surrogate import probability_of_lower
-
-    tried = [i for i, o in enumerate(observations) if not o.failed]
-    encoding = Encoding(space)
-    columns = encoding.columns(encoding.positions([observations[i].setting for i in tried]))
-    y = standardise(_objectives([observations[i] for i in tried])[:, 0])
-    return probability_of_lower(columns, encoding.groups, y, tried.index(challenger), tried.index(baseline))
+def propose_batch(
+    space: SearchSpace,
+    observations: Sequence[Observation],
+    size: int,
+    pending: Sequence[Setting] = (),
+    costs: Costs | None = None,
+    key: Key | None = None,
+    **options: Any,
+) -> list[Proposal]:
+    """Up to `size` proposals to be tried at the same time, each knowing of those before it; fewer where nothing more is
+    affordable. The first has the number `key.number`, and the others those after it; `options` as in `propose`."""
+    key, chosen = key or Key(0, 0), list[Proposal]()
+    for i in range(size):
+        under_trial = [*pending, *(p.setting for p in chosen)]
+        proposal = propose(space, observations, under_trial, (), costs, Key(key.seed, key.number + i), **options)
+        if proposal is None:
+            break
+        chosen.append(proposal)
+    return chosen
 
 
 def _by_surrogate(
-    encoding: Encoding,
+    seen: Seen,
     admission: Admission,
-    observations: Sequence[Observation],
     pending: Sequence[Setting],
+    beliefs: Mapping[str, Belief],
     rng: np.random.Generator,
 ) -> Floats:
     """The best position by the acquisition function (1, p), or none (0, p) where no candidate is admissible."""
-    from .acquisition import Acquisition, maximise
-    from .feasibility import Feasibility
-    from .surrogate import fit
-
-    positions = encoding.positions([o.setting for o in observations])
-    columns = encoding.columns(positions)
-    failed = np.array([o.failed for o in observations])
-    objectives = _objectives([o for o in observations if not o.failed])
-    y = standardise(objectives[:, 0] if objectives.shape[1] == 1 else scalarise(objectives, rng))
-
-    surrogate = fit(columns[~failed], encoding.groups, y)
-    mean, _ = surrogate.predict(columns[~failed])
-    best = positions[~failed][np.argsort(mean, kind="stable")[:5]]
-    points = admission.filter(candidates(encoding, best, admission.costs, rng))
+    encoding = seen.encoding
+    under_trial = encoding.columns(encoding.positions(pending))
+    several = 1 < seen.objectives.shape[1] <= MOST_OBJECTIVES
+    surrogate = None
+    if several:
+        improvement, order = _of_several(seen, under_trial, rng)
+        tried = seen.positions[seen.worked]
+    else:
+        single = seen.objectives.shape[1] == 1
+        raw = seen.objectives[:, 0] if single else scalarise(seen.objectives, rng)
+        surrogate = seen.surrogate(raw, standardise(raw), 0 if single else None)
+        tried = seen.positions[seen.worked[surrogate.kept]]
+        surrogate, improvement, order = _of_one(surrogate, seen.valid[surrogate.kept], under_trial)
+    points = admission.filter(candidates(encoding, tried[order[:_AROUND]], admission.costs, rng))
     if not len(points):
         return points
-    if len(pending):
-        surrogate = surrogate.believe(encoding.columns(encoding.positions(pending)))
-    feasibility = Feasibility(columns, encoding.groups, failed) if failed.any() else None
-    return maximise(Acquisition(surrogate, float(mean.min()), feasibility), encoding, points, admission)
+
+    terms: list[Term] = [] if improvement is None else [improvement]
+    if seen.failed.any():
+        terms.append(of_success(seen.columns, encoding.groups, seen.failed))
+    terms += [of_constraint(columns, encoding.groups, figures) for columns, figures in seen.constraints()]
+    if beliefs:
+        terms.append(Beliefs(encoding, beliefs, len(seen.observations)))
+    cheapness = admission.costs.cheapness(sum(o.cost for o in seen.observations))
+    if cheapness is not None:
+        terms.append(cheapness)
+    new = maximise(Acquisition(terms), encoding, points, admission)
+
+    if surrogate is None or improvement is None or seen.objectives.shape[1] > 1:
+        return new
+    if may_repeat(encoding.keys(seen.positions[seen.worked]), seen.objectives[:, 0]):
+        again = admission.repeatable(seen.positions[seen.worked[seen.valid]])
+        row = worth_repeating(surrogate, encoding.columns(again), encoding.columns(new)) if len(again) else None
+        if row is not None:
+            return again[[row]]
+    return new
+
+
+def _of_one(surrogate: Surrogate, valid: Bools, under_trial: Floats) -> tuple[Surrogate, Term | None, Ints]:
+    """One objective: the surrogate after what is under trial (k, c), the improvement's term, and the rows of the
+    surrogate from the best on; no term where none of them is valid (n,)."""
+    mean = surrogate.standing()
+    # Settings that break a constraint come last, however good they are.
+    order = np.lexsort((mean, ~valid))
+    best = float(mean[valid].min(initial=np.inf))
+    if len(under_trial):
+        # What is under trial turns out as expected: the next trial has to improve on that as well.
+        best = min(best, float(surrogate.predict(under_trial)[0].min()))
+        surrogate = surrogate.believe(under_trial)
+    return surrogate, LogImprovement(surrogate, best) if valid.any() else None, order
+
+
+def _of_several(seen: Seen, under_trial: Floats, rng: np.random.Generator) -> tuple[Term | None, Ints]:
+    """Several objectives: the improvement's term, given what is under trial (k, c), and the rows of those that worked
+    from the best on, the Pareto front first; no term where none of them is valid."""
+    surrogates = [seen.surrogate(raw, standardise(raw, logs=False), j) for j, raw in enumerate(seen.objectives.T)]
+    columns = seen.columns[seen.worked]
+    means = np.stack([s.joint(columns)[0] for s in surrogates], axis=1)  # (w, m)
+    front = np.zeros(len(means), dtype=bool)
+    rows = np.flatnonzero(seen.valid)
+    front[rows[pareto(means[rows])]] = True
+    order = np.lexsort((rng.random(len(means)), ~front, ~seen.valid))
+    if not len(rows):
+        return None, order
+    if len(under_trial):
+        surrogates = [s.believe(under_trial) for s in surrogates]
+    columns, counts = np.concatenate([columns, under_trial]), np.r_[seen.valid, np.ones(len(under_trial), dtype=bool)]
+    return HypervolumeImprovement(surrogates, columns, reference_point(means[rows], rng), rng, counts=counts), order
 
 
 def _proposal(encoding: Encoding, rows: Floats, origin: Origin) -> Proposal | None:
     """The first of positions (n, p) as a proposal, if there is one."""
     return Proposal(encoding.decode(rows[0]), origin=origin) if len(rows) else None
-
-
-def _objectives(successes: Sequence[Observation]) -> Floats:
-    """Objectives (n, m) of trials that succeeded."""
-    values = [o.values for o in successes if o.values is not None]
-    counts = sorted({len(v) for v in values})
-    if len(counts) != 1 or counts[0] == 0:
-        raise ValueError(f"observations have {counts} objectives; wanted the same number, at least 1, in all")
-    return np.array(values, dtype=float)
-
-
-def _spread_front(means: Floats, at_most: int) -> list[int]:
-    """Indices of at most `at_most` Pareto-optimal rows of means (n, m), greedily of the largest hypervolume."""
-    import torch
-    from botorch.utils.multi_objective.hypervolume import Hypervolume
-
-    unique = sorted(set(np.unique(means, axis=0, return_index=True)[1].tolist()))
-    front = [i for i in unique if not any((means[j] <= means[i]).all() and (means[j] < means[i]).any() for j in unique)]
-    span = np.ptp(means[front], axis=0)
-    reference = means[front].max(axis=0) + 0.1 * np.where(span > 0, span, 1.0)
-    volume = Hypervolume(torch.from_numpy(-reference))
-    chosen: list[int] = []
-    while front and len(chosen) < at_most:
-        gains = [volume.compute(torch.from_numpy(-means[[*chosen, i]])) for i in front]
-        chosen.append(front.pop(int(np.argmax(gains))))
-    return sorted(chosen)

@@ -13,7 +13,7 @@ _LOG_GAIN = 2.0  # nats by which values must look more normal on a log scale to 
 _FENCE, _REACH = 2.0, 3.0
 
 
-def standardise(values: Floats) -> Floats:
+def standardise(values: Floats, *, logs: bool = True) -> Floats:
     """Objectives (n,) to be minimised, with exploded ones drawn in, at mean 0 and deviation 1.
 
     Positive values that are closer to a normal distribution on a log scale, as Fréchet distances are, are put there:
@@ -21,12 +21,14 @@ def standardise(values: Floats) -> Floats:
     values beyond 2 are drawn in to between 2 and 5 by x ↦ 2 + (x − 2) / (1 + (x − 2)/3): the order stays, so that
     bad regions stay bad, but one value of 1e6 among values near 10 no longer decides the scale. Infinite values
     count as the worst (or best) finite one.
+
+    logs: whether values may be put on a log scale. Hypervolume, an area, is another one there.
     """
     finite = np.isfinite(values)
     if not finite.any():
         return np.zeros(len(values))
     values = np.clip(values, values[finite].min(), values[finite].max())
-    if values.min() > 0 and _gain_of_logs(values) > _LOG_GAIN:
+    if logs and values.min() > 0 and _gain_of_logs(values) > _LOG_GAIN:
         values = np.log(values)
     # Dividing first keeps the difference of two huge values finite.
     values = values / max(np.abs(values).max(), 1.0)
@@ -39,6 +41,29 @@ def standardise(values: Floats) -> Floats:
     if deviation <= 1e-12 * float(np.abs(values).max()):
         return np.zeros(len(values))
     return (values - values.mean()) / deviation
+
+
+def carry(values: Floats, y: Floats, errors: Floats) -> Floats:
+    """Standard errors (n,) of `values` (n,) as those of y (n,), which is a monotone function of them."""
+    values = np.clip(values, *_finite_range(values))
+    order = np.unique(values, return_index=True)[1]
+    if len(order) < 2:
+        return np.zeros(len(y))
+    known, images = values[order], y[order]
+    # Straight on beyond the ends, by the slope of the outer half.
+    half = max(len(order) // 2, 1)
+    reach = float(np.nanmax(errors)) + 1.0
+    first = (images[half] - images[0]) / (known[half] - known[0])
+    last = (images[-1] - images[-1 - half]) / (known[-1] - known[-1 - half])
+    known = np.r_[known[0] - reach, known, known[-1] + reach]
+    images = np.r_[images[0] - reach * first, images, images[-1] + reach * last]
+    return np.asarray(np.interp(values + errors, known, images) - np.interp(values - errors, known, images)) / 2.0
+
+
+def _finite_range(values: Floats) -> tuple[float, float]:
+    """The least and the greatest finite value."""
+    finite = values[np.isfinite(values)]
+    return (float(finite.min()), float(finite.max())) if len(finite) else (0.0, 0.0)
 
 
 def _gain_of_logs(values: Floats) -> float:

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from typing import Literal
 
 from ...search_spaces.space import Setting, Value
@@ -16,17 +17,28 @@ class Observation:
     """A setting that was tried.
 
     values: the objectives, all to be minimised; None when the trial failed.
+    errors: the standard error of each value, where the measurement gives one.
+    constraints: figures that must not exceed zero, by name.
+    training: what trials that sampled one and the same trained model have in common; None: a training of its own.
     cost: what the trial took, in the study's unit of budget.
     """
 
     setting: Setting
     values: tuple[float, ...] | None
     cost: float = 0.0
+    errors: tuple[float, ...] | None = None
+    constraints: Mapping[str, float] = field(default_factory=dict)
+    training: object = None
 
     @property
     def failed(self) -> bool:
         """Whether the trial gave no figure to learn from (NaN is none)."""
         return self.values is None or any(math.isnan(v) for v in self.values)
+
+    @property
+    def violates(self) -> bool:
+        """Whether a constraint is known to be broken."""
+        return any(v > 0 for v in self.constraints.values())
 
 
 @dataclass(frozen=True)
@@ -35,10 +47,12 @@ class Costs:
 
     remaining: a setting predicted dearer than this is not proposed.
     counted: settings with their counted costs; the others are predicted from them.
+    budget: what there was to spend at first.
     """
 
     remaining: float = math.inf
     counted: tuple[tuple[Setting, float], ...] = ()
+    budget: float = math.inf
 
 
 @dataclass(frozen=True)

@@ -7,22 +7,21 @@ import math
 import secrets
 import threading
 import zlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any
 
-from optuna.distributions import (
-    BaseDistribution,
-    CategoricalDistribution,
-    FloatDistribution,
-    IntDistribution,
-)
+import numpy as np
+from optuna.distributions import BaseDistribution, CategoricalDistribution
 from optuna.samplers import BaseSampler, RandomSampler
-from optuna.search_space import IntersectionSearchSpace
 from optuna.study import Study, StudyDirection
 from optuna.trial import FrozenTrial, TrialState
 
-from ...search_spaces.space import Parameter, SearchSpace, Value
-from .engine import incumbents, propose
+from ...search_spaces.space import SearchSpace, Setting
+from .answers import incumbents
+from .beliefs import Belief, Beliefs
+from .encoding import Encoding
+from .engine import propose
+from .optuna_space import OptunaSpace, read_space, to_parameter
 from .records import Key, Observation
 
 _PENDING = "gentune:pending"
@@ -33,34 +32,38 @@ class BayesianSampler(BaseSampler):
     """Bayesian optimisation for `optuna.create_study(sampler=...)`, by the engine that tunes Gentune's own studies.
 
     Every draw follows from (seed, trial number) and the trials in the study: a study that is loaded again goes on as
-    an unbroken one would, and workers that share a seed do not draw the same points. The parameters that all
-    completed trials share are proposed together; others (and the first trial's) are drawn at random.
+    an unbroken one would, and workers that share a seed do not draw the same points. All parameters that completed
+    trials show are proposed together, those that count only under some choices among them (`optuna_space.read_space`);
+    the first trial's are in the middle of their ranges, and ones never seen are drawn at random.
     Failed trials, and completed ones that violate a constraint (`trial.set_constraint`), teach where not to look;
     pruned ones are passed over. Settings of running trials are not proposed again.
 
     seed: None draws one, once. start: trials before the surrogate is asked; None leaves the choice to the engine.
+    beliefs: where good values are expected, by parameter: a value, or a `gentune.bench.proposal.Belief` that says how
+    surely. A belief that does not fit the parameter raises ValueError when the parameter is first met.
     """
 
-    def __init__(self, *, seed: int | None = None, start: int | None = None) -> None:
+    def __init__(
+        self, *, seed: int | None = None, start: int | None = None, beliefs: Mapping[str, Any] | None = None
+    ) -> None:
         self._seed = secrets.randbits(32) if seed is None else seed
         self._start = start
-        self._space = IntersectionSearchSpace()
-        self._lock = threading.Lock()
+        self._beliefs = {n: b if isinstance(b, Belief) else Belief(b) for n, b in (beliefs or {}).items()}
+        self._read: tuple[tuple[int, int], OptunaSpace] | None = None
+        self._lock = threading.RLock()
 
     def __getstate__(self) -> dict[str, Any]:
         return {name: value for name, value in self.__dict__.items() if name != "_lock"}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         self.__dict__.update(state)
-        self._lock = threading.Lock()
+        self._lock = threading.RLock()
 
     def reseed_rng(self) -> None:
         """Does nothing: draws differ by trial number already, and a seed that was asked for shall not be lost."""
 
     def infer_relative_search_space(self, study: Study, trial: FrozenTrial) -> dict[str, BaseDistribution]:
-        with self._lock:
-            shared = self._space.calculate(study)
-        return {name: distribution for name, distribution in shared.items() if not distribution.single()}
+        return dict(self._space(study).distributions)
 
     def sample_relative(
         self, study: Study, trial: FrozenTrial, search_space: dict[str, BaseDistribution]
@@ -69,31 +72,45 @@ class BayesianSampler(BaseSampler):
             return {}
         # Threads take turns, so that each sees what the others have just been given.
         with self._lock:
-            space = _to_space(search_space)
-            trials = study.get_trials(deepcopy=False)
-            observations = [_observe(study, t, search_space) for t in trials if _is_finished(t, search_space)]
-            running = [_params(t) for t in trials if t.state == TrialState.RUNNING and t.number != trial.number]
+            read = self._space(study)
+            observations, pending = [], []
+            for other in study.get_trials(deepcopy=False):
+                if other.state in (TrialState.COMPLETE, TrialState.FAIL):
+                    if (setting := read.setting(other.params, whole=other.state == TrialState.FAIL)) is not None:
+                        observations.append(_observe(study, other, setting))
+                elif (
+                    other.state == TrialState.RUNNING
+                    and other.number != trial.number
+                    and (setting := read.setting(_params(other), whole=True)) is not None
+                ):
+                    pending.append(setting)
             proposal = propose(
-                space,
+                read.space,
                 observations,
-                [_to_setting(params, search_space) for params in running if search_space.keys() <= params.keys()],
+                pending,
                 key=Key(self._seed, trial.number),
                 start=self._start,
                 default_first=False,
+                beliefs=read.beliefs(self._beliefs),
             )
             assert proposal is not None, "without a limit on costs something can always be proposed"
-            params = {
-                name: distribution.choices[_index(proposal.setting[name])]
-                if isinstance(distribution, CategoricalDistribution)
-                else proposal.setting[name]
-                for name, distribution in search_space.items()
-            }
+            params = {name: v for name, v in read.params(proposal.setting).items() if name in search_space}
             _announce(study, trial, params)
         return params
 
     def sample_independent(
         self, study: Study, trial: FrozenTrial, param_name: str, param_distribution: BaseDistribution
     ) -> Any:
+        # The first trial goes to where good values are expected, or to the middle of every range: nothing is known yet,
+        # and the middle says most about the rest. Choices have no middle.
+        if trial.number == 0 and param_name in self._beliefs:
+            one = {param_name: param_distribution}
+            read = OptunaSpace(SearchSpace((to_parameter(param_name, param_distribution),)), one)
+            Beliefs(Encoding(read.space), read.beliefs(self._beliefs), 0)  # says what is wrong with it, if anything is
+            return self._beliefs[param_name].value
+        if trial.number == 0 and not isinstance(param_distribution, CategoricalDistribution):
+            encoding = Encoding(SearchSpace((to_parameter(param_name, param_distribution),)))
+            return encoding.decode(np.array([0.5]))[param_name]
         seed = zlib.crc32(f"{self._seed}/{trial.number}/{param_name}".encode())
         return RandomSampler(seed=seed).sample_independent(study, trial, param_name, param_distribution)
 
@@ -104,76 +121,33 @@ class BayesianSampler(BaseSampler):
         The best observed value is often the luckiest one; the posterior mean weighs it against its neighbours.
         Trials that violate a constraint are not recommended. Raises ValueError when no other has completed.
         """
-        everything = _union([t for t in study.get_trials(deepcopy=False) if t.state.is_finished()])
         trials = [t for t in study.get_trials(deepcopy=True) if t.state == TrialState.COMPLETE]
-        observations = [_observe(study, t, everything) for t in trials]
-        chosen = [trials[i] for i in incumbents(_to_space(everything), observations)]
+        read = read_space(trials, widest=True)
+        settings = [read.setting(t.params) for t in trials]
+        known = [(t, setting) for t, setting in zip(trials, settings, strict=True) if setting is not None]
+        chosen = [known[i][0] for i in incumbents(read.space, [_observe(study, t, s) for t, s in known])]
         if not chosen:
             raise ValueError(f"study {study.study_name!r} has no completed trial to recommend")
         return chosen if len(study.directions) > 1 else chosen[0]
 
-
-def _to_space(distributions: Mapping[str, BaseDistribution]) -> SearchSpace:
-    """Optuna's distributions as a search space. Choices, which may be of any type, are known by their index."""
-    parameters = []
-    for name, d in sorted(distributions.items()):
-        if isinstance(d, CategoricalDistribution):
-            parameters.append(Parameter(name, "categorical", 0, choices=tuple(range(len(d.choices)))))
-        elif isinstance(d, IntDistribution):
-            step = None if d.step == 1 else d.step
-            parameters.append(Parameter(name, "int", d.low, low=d.low, high=d.high, log=d.log, step=step))
-        elif isinstance(d, FloatDistribution):
-            parameters.append(Parameter(name, "float", d.low, low=d.low, high=d.high, log=d.log, step=d.step))
-        else:
-            raise NotImplementedError(f"parameter {name!r} has a distribution of type {type(d).__name__}")
-    return SearchSpace(tuple(parameters))
+    def _space(self, study: Study) -> OptunaSpace:
+        """The space that the study's completed trials show, read once for each number of them."""
+        trials = study.get_trials(deepcopy=False, states=(TrialState.COMPLETE,))
+        with self._lock:
+            # Studies of several storages may share an identifier; the last trial's moment tells them apart.
+            version = (len(trials), hash((study.study_name, trials[-1].datetime_complete if trials else None)))
+            if self._read is None or self._read[0] != version:
+                self._read = version, read_space(trials)
+            return self._read[1]
 
 
-def _to_setting(params: Mapping[str, Any], distributions: Mapping[str, BaseDistribution]) -> dict[str, Value]:
-    """A trial's parameters as a setting of `_to_space(distributions)`; those not in it are left out."""
-    setting: dict[str, Value] = {}
-    for name, value in params.items():
-        d = distributions.get(name)
-        if isinstance(d, CategoricalDistribution):
-            if value in d.choices:
-                setting[name] = int(d.to_internal_repr(value))
-        elif d is not None:
-            setting[name] = value
-    return setting
-
-
-def _index(value: Value) -> int:
-    assert isinstance(value, int)
-    return value
-
-
-def _is_finished(trial: FrozenTrial, distributions: Mapping[str, BaseDistribution]) -> bool:
-    """Whether the engine can learn from this trial; a trial that failed before its last suggestion says nothing."""
-    return trial.state in (TrialState.COMPLETE, TrialState.FAIL) and distributions.keys() <= trial.params.keys()
-
-
-def _observe(study: Study, trial: FrozenTrial, distributions: Mapping[str, BaseDistribution]) -> Observation:
-    setting = _to_setting(trial.params, distributions)
-    feasible = all(v <= 0 for v in trial.constraints.values())
-    if trial.state != TrialState.COMPLETE or not feasible or any(math.isnan(v) for v in trial.values):
-        return Observation(setting, None)
+def _observe(study: Study, trial: FrozenTrial, setting: Setting) -> Observation:
+    """A finished trial as the engine has it: every objective to be minimised."""
+    if trial.state != TrialState.COMPLETE or any(math.isnan(v) for v in trial.values):
+        return Observation(setting, None, constraints=trial.constraints)
     signs = [-1.0 if direction == StudyDirection.MAXIMIZE else 1.0 for direction in study.directions]
-    return Observation(setting, tuple(s * v for s, v in zip(signs, trial.values, strict=True)))
-
-
-def _union(trials: Sequence[FrozenTrial]) -> dict[str, BaseDistribution]:
-    """Every parameter of the trials, over the widest range it has had."""
-    union: dict[str, BaseDistribution] = {}
-    for trial in trials:
-        for name, new in trial.distributions.items():
-            old = union.get(name)
-            if isinstance(new, FloatDistribution) and isinstance(old, FloatDistribution):
-                low, high = min(old.low, new.low), max(old.high, new.high)
-                new = FloatDistribution(low, high, log=new.log)
-            elif isinstance(new, IntDistribution) and isinstance(old, IntDistribution):
-                new = IntDistribution(min(old.low, new.low), max(old.high, new.high), log=new.log)
-            union[name] = new
-    return union
+    values = tuple(s * v for s, v in zip(signs, trial.values, strict=True))
+    return Observation(setting, values, constraints=trial.constraints)
 
 
 def _announce(study: Study, trial: FrozenTrial, params: Mapping[str, Any]) -> None:

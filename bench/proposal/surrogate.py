@@ -1,24 +1,26 @@
 """The Gaussian process behind the proposals.
 
 Symbols: x, X columns of settings; y standardised objectives (n,); θ (p,) relevances, the inverse squared
-lengthscales, one a parameter; s the kernel's scale (a variance); v the noise variance; K = k(X, X) + v I.
+lengthscales, one a parameter; s the kernel's scale (a variance); a its additive share; v the noise variance; t the
+variance of a training's luck, which all trials that sample the same trained model share (T their indicator matrix);
+u that of a setting's own character, the part of its true objective that its neighbours do not share (S the indicator
+matrix of equal settings); K = k(X, X) + u S + t T + v I + known noise variances.
 
-    k(x, x') = s M(Σ_j θ_j ‖x_j − x'_j‖²),   M(d²) = (1 + r + r²/3) exp(−r),  r = √5 d    (Matérn-5/2)
+    k(x, x') = s ((1 − a) M(Σ_j θ_j d_j²) + a/p Σ_j M(θ_j d_j²)),   M(d²) = (1 + r + r²/3) exp(−r),  r = √5 d
 
-where x_j are the columns of parameter j: one number for a numeric one, a scaled one-hot code for a choice, for which
-the squared distance is the Hamming distance. Dense algebra in float64: exact up to a few hundred observations.
+with d_j the distance in the columns of parameter j: one number for a numeric one, a scaled one-hot code for a choice,
+for which its square is the Hamming distance. M is the Matérn-5/2 kernel. The second part is a sum of functions of one
+parameter each (D. Duvenaud, H. Nickisch and C. E. Rasmussen (2011), "Additive Gaussian processes", arXiv 1112.4394):
+much of what hyperparameters do, they do one by one, and a sum is learned from far fewer observations than a product.
 """
 
 from __future__ import annotations
 
-import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-import scipy.linalg
-import scipy.optimize
-import scipy.stats
 import torch
 from botorch.models.model import Model
 from botorch.posteriors import GPyTorchPosterior
@@ -27,24 +29,28 @@ from torch import Tensor
 
 from .encoding import Floats, Ints
 
-_NOISE_FLOOR = 1e-6  # of the variance of y; keeps K well conditioned
-_BOUND = 12.0  # on the logarithms of the hyperparameters
-
 
 @dataclass(frozen=True)
 class Hyperparameters:
-    """relevance (p,), scale and noise, as the module's head has them."""
+    """relevance (p,), scale, noise, additive, luck and character: θ, s, v, a, t and u of the module's head."""
 
     relevance: Floats
     scale: float
     noise: float
+    additive: float = 0.0
+    luck: float = 0.0
+    character: float = 0.0
 
 
 class Surrogate(Model):
-    """An exact GP with zero mean, as a botorch model of one output.
+    """An exact GP with zero mean, as a botorch model of one output, and its closed forms.
 
-    columns (n, c) and groups (c,) as `Encoding` has them; y (n,) at mean 0 and deviation 1.
-    log_posterior: log p(y, θ, s, v) up to a constant, where `fit` has found the hyperparameters.
+    The closed forms take a fifth of the time of automatic differentiation, which matters because an acquisition
+    function is climbed with some hundred calls of a few points each; what needs `posterior` is botorch's own.
+
+    columns (n, c) and groups (c,) as `Encoding` has them; y (n,) at mean 0 and deviation 1; noise (n,) known noise
+    variances, which are added to v; trainings (n,) numbers that are equal where the same trained model was sampled;
+    kept (n,) the rows' places among all that it was learned from.
     """
 
     def __init__(
@@ -54,17 +60,27 @@ class Surrogate(Model):
         y: Floats,
         hyperparameters: Hyperparameters,
         *,
-        log_posterior: float = math.nan,
+        noise: Floats | None = None,
+        trainings: Ints | None = None,
+        kept: Ints | None = None,
     ) -> None:
         super().__init__()
-        self.log_posterior = log_posterior
         self.columns, self.groups, self.y, self.hyperparameters = columns, groups, y, hyperparameters
-        self._weights = torch.from_numpy(np.sqrt(hyperparameters.relevance)[groups])
-        self._X = torch.from_numpy(np.ascontiguousarray(columns)) * self._weights  # (n, c)
-        covariance = self._kernel(self._X, self._X)
-        covariance.diagonal().add_(hyperparameters.noise)
+        self.noise = np.zeros(len(y)) if noise is None else noise
+        self.trainings = trainings
+        self.kept = np.arange(len(y)) if kept is None else kept
+        self._blocks = [np.flatnonzero(groups == j) for j in range(int(groups.max(initial=-1)) + 1)]
+        self._weights = np.sqrt(hyperparameters.relevance)[groups]  # (c,)
+        self._rows = np.ascontiguousarray(columns) * self._weights  # (n, c)
+        covariance = self._kernel(torch.from_numpy(self._rows), torch.from_numpy(self._rows))
+        covariance = covariance + torch.from_numpy(self._character(columns))
+        if trainings is not None:
+            covariance = covariance + hyperparameters.luck * torch.from_numpy(together(trainings) + np.eye(len(y)))
+        covariance.diagonal().add_(torch.from_numpy(hyperparameters.noise + self.noise))
         self._factor = _cholesky(covariance)  # (n, n)
-        self._alpha = torch.cholesky_solve(torch.from_numpy(y)[:, None], self._factor)  # (n, 1)
+        self._solution = torch.cholesky_solve(torch.from_numpy(y)[:, None], self._factor)  # (n, 1)
+        self._inverse = torch.cholesky_inverse(self._factor).numpy()  # (n, n)
+        self._alpha = self._solution.numpy()[:, 0]
 
     @property
     def num_outputs(self) -> int:
@@ -76,41 +92,137 @@ class Surrogate(Model):
 
     def posterior(self, X: Tensor, *args: Any, **kwargs: Any) -> GPyTorchPosterior:  # noqa: N803 (botorch's name)
         """The posterior of the noise-free objective at columns X (..., q, c)."""
-        return GPyTorchPosterior(MultivariateNormal(*self._moments(X)))
-
-    def _moments(self, X: Tensor) -> tuple[Tensor, Tensor]:  # noqa: N803
-        """Posterior mean (..., q) and covariance (..., q, q) at columns X (..., q, c)."""
-        X = X * self._weights
-        cross = self._kernel(X, self._X)  # (..., q, n)
-        mean = (cross @ self._alpha).squeeze(-1)  # (..., q)
-        solved = torch.linalg.solve_triangular(self._factor, cross.reshape(-1, len(self._X)).T, upper=False)
+        weighted = X * torch.from_numpy(self._weights)
+        cross = self._kernel(weighted, torch.from_numpy(self._rows))  # (..., q, n)
+        mean = (cross @ self._solution).squeeze(-1)  # (..., q)
+        solved = torch.linalg.solve_triangular(self._factor, cross.reshape(-1, len(self._rows)).T, upper=False)
         solved = solved.T.reshape(cross.shape)
-        return mean, self._kernel(X, X) - solved @ solved.transpose(-1, -2)
+        covariance = self._kernel(weighted, weighted) - solved @ solved.transpose(-1, -2)
+        return GPyTorchPosterior(MultivariateNormal(mean, covariance))
 
     def predict(self, columns: Floats) -> tuple[Floats, Floats]:
-        """Posterior mean and variance (n,) at columns (n, c)."""
-        with torch.no_grad():
-            posterior = self.posterior(torch.from_numpy(columns)[:, None, :])
-            return posterior.mean[:, 0, 0].numpy(), posterior.variance[:, 0, 0].clamp_min(0.0).numpy()
+        """Posterior mean and variance (b,) at columns (b, c)."""
+        cross, solved, _ = self._weigh(columns)
+        return self._moments(cross, solved)
+
+    def standing(self) -> Floats:
+        """Posterior mean (n,) at its own rows, each setting's own character included."""
+        return (self._weigh(self.columns)[0] + self._character(self.columns)) @ self._alpha
+
+    def slopes(self, columns: Floats) -> tuple[Floats, Floats, Floats, Floats]:
+        """Posterior mean and variance (b,) at columns (b, c), and their gradients (b, c)."""
+        cross, solved, distances = self._weigh(columns)
+        mean_slope, variance_slope = self._pull(columns, distances, [self._alpha, -2.0 * solved])
+        return *self._moments(cross, solved), mean_slope, variance_slope
+
+    def _pull(self, columns: Floats, distances: list[Floats], weights: Sequence[Floats]) -> list[Floats]:
+        """Σ_n w_n ∂k(x, X_n)/∂x (b, c) at columns (b, c), for each of the weights w (n,) or (b, n)."""
+        h, p = self.hyperparameters, len(self._blocks)
+        joint = (1.0 - h.additive) * _fall(np.sum(distances, axis=0))
+        out = [np.empty_like(columns) for _ in weights]
+        for block, distance in zip(self._blocks, distances, strict=True):
+            # dk / d(squared distance of this parameter), (b, n)
+            slope = -5.0 / 6.0 * h.scale * (joint + h.additive / p * _fall(distance))
+            for gradient, w in zip(out, weights, strict=True):
+                pull = slope * w
+                moved = columns[:, block] * pull.sum(1, keepdims=True) - pull @ self.columns[:, block]
+                gradient[:, block] = 2.0 * self._weights[block] ** 2 * moved
+        return out
+
+    def joint(self, columns: Floats) -> tuple[Floats, Floats]:
+        """Posterior mean (k,) and covariance (k, k) at columns (k, c), each setting's own character included."""
+        cross = self._weigh(columns)[0] + self._character(columns)
+        weighted = torch.from_numpy(columns * self._weights)
+        prior = self._kernel(weighted, weighted).numpy() + self.hyperparameters.character * same_rows(columns, columns)
+        return cross @ self._alpha, prior - cross @ self._inverse @ cross.T
 
     def believe(self, columns: Floats) -> Surrogate:
-        """The surrogate after the outcomes at pending columns (n, c) have turned out as it expects.
+        """The surrogate after the outcomes at pending columns (m, c) have turned out as it expects.
 
         The kriging believer: the mean stays, the variance there shrinks. D. Ginsbourger et al. (2010), "Kriging is
         well-suited to parallelize optimization".
         """
         mean, _ = self.predict(columns)
+        trainings = self.trainings
+        if trainings is not None:
+            trainings = np.concatenate([trainings, int(trainings.max()) + 1 + np.arange(len(columns))])
         return Surrogate(
-            np.concatenate([self.columns, columns]), self.groups, np.concatenate([self.y, mean]), self.hyperparameters
+            np.concatenate([self.columns, columns]),
+            self.groups,
+            np.concatenate([self.y, mean]),
+            self.hyperparameters,
+            noise=np.concatenate([self.noise, np.zeros(len(columns))]),
+            trainings=trainings,
         )
+
+    def _character(self, columns: Floats) -> Floats:
+        """u S between columns (b, c) and its own rows (b, n)."""
+        if not self.hyperparameters.character:
+            return np.zeros((len(columns), len(self.columns)))
+        return self.hyperparameters.character * same_rows(columns, self.columns)
+
+    def _moments(self, cross: Floats, solved: Floats) -> tuple[Floats, Floats]:
+        variance = self.hyperparameters.scale - (solved * cross).sum(1)
+        return cross @ self._alpha, np.maximum(variance, 1e-12)
+
+    def _weigh(self, columns: Floats) -> tuple[Floats, Floats, list[Floats]]:
+        """k(x, X) and k(x, X) K⁻¹ (b, n), and the weighted squared distances (b, n) by parameter."""
+        at = columns * self._weights
+        distances = []
+        for block in self._blocks:
+            if len(block) == 1:
+                distances.append(np.square(at[:, block] - self._rows[:, block[0]]))
+            else:
+                a, b = at[:, block], self._rows[:, block]
+                squares = np.square(a).sum(1)[:, None] + np.square(b).sum(1)
+                distances.append(np.maximum(squares - 2.0 * a @ b.T, 0.0))
+        h = self.hyperparameters
+        cross = (1.0 - h.additive) * matern(np.sum(distances, axis=0))
+        cross += h.additive * np.mean([matern(distance) for distance in distances], axis=0)
+        cross *= h.scale
+        return cross, cross @ self._inverse, distances
 
     def _kernel(self, a: Tensor, b: Tensor) -> Tensor:
         """k between weighted columns (..., q, c) and (..., n, c)."""
-        squares = a.square().sum(-1, keepdim=True) + b.square().sum(-1).unsqueeze(-2)
-        # The floor keeps the root differentiable where two points coincide.
-        squared = (squares - 2.0 * a @ b.transpose(-1, -2)).clamp_min(1e-15)
-        r = (5.0 * squared).sqrt()
-        return self.hyperparameters.scale * (1.0 + r + r.square() / 3.0) * torch.exp(-r)
+        distances = []
+        for block in self._blocks:
+            x, z = a[..., block], b[..., block]
+            squares = x.square().sum(-1, keepdim=True) + z.square().sum(-1).unsqueeze(-2)
+            # The floor keeps the root differentiable where two points coincide.
+            distances.append((squares - 2.0 * x @ z.transpose(-1, -2)).clamp_min(1e-15))
+        h = self.hyperparameters
+        stacked = torch.stack(distances)
+        return h.scale * (
+            (1.0 - h.additive) * _torch_matern(stacked.sum(0)) + h.additive * _torch_matern(stacked).mean(0)
+        )
+
+
+def matern(squared: Floats) -> Floats:
+    """M of squared distances."""
+    r = np.sqrt(5.0 * squared)
+    return (1.0 + r + r * r / 3.0) * np.exp(-r)
+
+
+def same_rows(a: Floats, b: Floats) -> Floats:
+    """S between columns (k, c) and (n, c): 1 where the settings are equal, else 0."""
+    numbers = np.unique(np.concatenate([a, b]), axis=0, return_inverse=True)[1].reshape(-1)
+    return np.asarray(numbers[: len(a), None] == numbers[None, len(a) :], dtype=float)
+
+
+def together(trainings: Ints) -> Floats:
+    """T without its diagonal (n, n), of the numbers of n trials' trainings."""
+    return (trainings[:, None] == trainings[None, :]) - np.eye(len(trainings))
+
+
+def _fall(squared: Floats) -> Floats:
+    """(1 + r) exp(−r), which is −6/5 times the derivative of M by the squared distance."""
+    r = np.sqrt(5.0 * squared)
+    return (1.0 + r) * np.exp(-r)
+
+
+def _torch_matern(squared: Tensor) -> Tensor:
+    r = (5.0 * squared).sqrt()
+    return (1.0 + r + r.square() / 3.0) * torch.exp(-r)
 
 
 def _cholesky(matrix: Tensor) -> Tensor:
@@ -122,92 +234,3 @@ def _cholesky(matrix: Tensor) -> Tensor:
         if not failed:
             break
     return factor
-
-
-def fit(
-    columns: Floats,
-    groups: Ints,
-    y: Floats,
-    *,
-    most_relevant: float = math.exp(_BOUND),
-    fixed_noise: float | None = None,
-) -> Surrogate:
-    """The surrogate of columns (n, c) and standardised objectives y (n,), at the posterior mode of (θ, s, v).
-
-    Priors, after those of Optuna's GPSampler, which did best at 5 to 50 observations among the usual ones:
-    log p(θ_j) = −(1/θ_j + θ_j)/10 + const, s ~ Gamma(2, 1), v ~ Gamma(1.1, 30). The mode is sought by L-BFGS over
-    logarithms from a quiet and a noisy start, because the posterior often has one mode for each reading of the data.
-
-    most_relevant: an upper bound on θ, hence a lower one on lengthscales. fixed_noise: v, where it is given.
-    """
-    p = int(groups.max()) + 1 if len(groups) else 0
-    squared = np.empty((p, len(y), len(y)))
-    for j in range(p):
-        block = columns[:, groups == j]
-        squared[j] = np.square(block[:, None, :] - block[None, :, :]).sum(-1)
-    best: tuple[float, Floats] | None = None
-    for noise in (1e-2, 0.5) if fixed_noise is None else (fixed_noise,):
-        start = np.log(np.r_[np.ones(p), 1.0, noise])
-        of_noise = (-_BOUND, _BOUND) if fixed_noise is None else (start[-1], start[-1])
-        found = scipy.optimize.minimize(
-            _loss,
-            start,
-            args=(squared, y),
-            jac=True,
-            method="L-BFGS-B",
-            bounds=[*[(-_BOUND, math.log(most_relevant))] * p, (-_BOUND, _BOUND), of_noise],
-            options={"maxiter": 100, "gtol": 1e-3},
-        )
-        if best is None or found.fun < best[0] - 1e-6:
-            best = (float(found.fun), found.x)
-    assert best is not None
-    values = np.exp(best[1])
-    hyperparameters = Hyperparameters(values[:p], float(values[p]), float(values[p + 1]) + _NOISE_FLOOR)
-    return Surrogate(columns, groups, y, hyperparameters, log_posterior=-best[0])
-
-
-def probability_of_lower(columns: Floats, groups: Ints, y: Floats, first: int, second: int) -> float:
-    """Posterior probability that the noise-free objective is lower at row `first` of the columns than at `second`.
-
-    Averaged over the noise variance v, with the other hyperparameters at their mode for each: a few observations
-    leave v open, its own mode lies close to zero, and under that every difference would look certain.
-    """
-    log_weights, probabilities = [], []
-    for noise in np.geomspace(1e-3, 0.5, 12):
-        surrogate = fit(columns, groups, y, fixed_noise=float(noise))
-        # A grid even in log v asks for the prior's density of log v, which is v times that of v.
-        log_weights.append(surrogate.log_posterior + math.log(noise))
-        with torch.no_grad():
-            mean, covariance = surrogate._moments(torch.from_numpy(columns[[first, second]]))
-        variance = float(covariance[0, 0] + covariance[1, 1] - 2.0 * covariance[0, 1])
-        z = float(mean[1] - mean[0]) / math.sqrt(max(variance, 1e-12))
-        probabilities.append(float(scipy.stats.norm.cdf(z)))
-    weights = np.exp(np.array(log_weights) - max(log_weights))
-    return float(np.average(probabilities, weights=weights))
-
-
-def _loss(logs: Floats, squared: Floats, y: Floats) -> tuple[float, Floats]:
-    """−log p(y | θ, s, v) − log p(θ, s, v) and its gradient in (log θ, log s, log v); squared: (p, n, n)."""
-    p, n = len(squared), len(y)
-    theta, scale, noise = np.exp(logs[:p]), math.exp(logs[p]), math.exp(logs[p + 1])
-    r = np.sqrt(5.0 * np.tensordot(theta, squared, axes=1))  # (n, n)
-    decay = np.exp(-r)
-    K = scale * (1.0 + r + r * r / 3.0) * decay
-    signal = K.copy()
-    K[np.diag_indices(n)] += noise + _NOISE_FLOOR
-    try:
-        factor = scipy.linalg.cholesky(K, lower=True)
-    except scipy.linalg.LinAlgError:
-        return 1e25, np.zeros_like(logs)
-    inverse = scipy.linalg.cho_solve((factor, True), np.eye(n))
-    alpha = inverse @ y
-    loss = 0.5 * float(y @ alpha) + float(np.log(np.diag(factor)).sum())
-    loss += 0.1 * float((1.0 / theta + theta).sum())
-    loss += scale - math.log(scale) + 30.0 * noise - 0.1 * math.log(noise)
-    outer = 0.5 * (inverse - np.outer(alpha, alpha))  # d loss / d K
-    slope = outer * (-5.0 / 6.0 * scale * (1.0 + r) * decay)  # d loss / d (squared distance)
-    gradient = np.empty_like(logs)
-    gradient[:p] = theta * np.tensordot(squared, slope, axes=2) + 0.1 * (theta - 1.0 / theta)
-    gradient[p] = float((outer * signal).sum()) + scale - 1.0
-    gradient[p + 1] = noise * float(np.trace(outer)) + 30.0 * noise - 0.1
-    return loss, gradient

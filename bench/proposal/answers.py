@@ -1,0 +1,64 @@
+"""What finished trials say: which settings are best, and how sure that is."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from ...search_spaces.space import SearchSpace
+from .encoding import Encoding, Floats
+from .learning import probability_of_lower
+from .outputs import standardise
+from .records import Observation
+from .seen import Seen
+
+
+def incumbents(space: SearchSpace, observations: Sequence[Observation], *, at_most: int = 3) -> list[int]:
+    """Indices of the best observations by posterior mean, which one lucky measurement does not sway.
+
+    One objective: the single best. Several: at most `at_most` points of the Pareto front of posterior means, chosen
+    one after another for the largest hypervolume together. Trials that failed or break a constraint are never named;
+    empty when no other is left. Of equal settings the first is named.
+    """
+    seen = Seen(Encoding(space), observations)
+    rows = seen.worked[seen.valid]
+    if not len(rows):
+        return []
+    if not len(seen.encoding):
+        return [int(rows[0])]
+    means = np.stack([seen.standings(j)[seen.valid] for j in range(seen.objectives.shape[1])], axis=1)  # (n, m)
+    rounded = np.round(means, 9)
+    best = [int(np.argmin(rounded[:, 0]))] if means.shape[1] == 1 else _spread_front(rounded, at_most)
+    return [int(rows[i]) for i in best]
+
+
+def probability_of_better(
+    space: SearchSpace, observations: Sequence[Observation], challenger: int, baseline: int
+) -> float:
+    """Posterior probability that one observation's setting has a lower objective than another's, noise apart.
+
+    challenger, baseline: indices of observations that succeeded. One objective.
+    """
+    seen = Seen(Encoding(space), observations)
+    first, second = (int(np.flatnonzero(seen.worked == i)[0]) for i in (challenger, baseline))
+    y = standardise(seen.objectives[:, 0])
+    columns = seen.columns[seen.worked]
+    return probability_of_lower(columns, seen.encoding.groups, y, first, second, trainings=seen.trainings())
+
+
+def _spread_front(means: Floats, at_most: int) -> list[int]:
+    """Indices of at most `at_most` Pareto-optimal rows of means (n, m), greedily of the largest hypervolume."""
+    import torch
+    from botorch.utils.multi_objective.hypervolume import Hypervolume
+
+    unique = sorted(set(np.unique(means, axis=0, return_index=True)[1].tolist()))
+    front = [i for i in unique if not any((means[j] <= means[i]).all() and (means[j] < means[i]).any() for j in unique)]
+    span = np.ptp(means[front], axis=0)
+    reference = means[front].max(axis=0) + 0.1 * np.where(span > 0, span, 1.0)
+    volume = Hypervolume(torch.from_numpy(-reference))
+    chosen: list[int] = []
+    while front and len(chosen) < at_most:
+        gains = [volume.compute(torch.from_numpy(-means[[*chosen, i]])) for i in front]
+        chosen.append(front.pop(int(np.argmax(gains))))
+    return sorted(chosen)

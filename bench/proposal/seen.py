@@ -1,0 +1,80 @@
+"""Finished trials in the form that models are fitted to."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Sequence
+
+import numpy as np
+
+from .encoding import Encoding, Floats, Ints
+from .learning import fit
+from .outputs import carry, standardise
+from .records import Observation
+from .surrogate import Surrogate
+
+
+class Seen:
+    """Observations under an encoding.
+
+    positions (n, p), columns (n, c), failed (n,): of all trials. worked (w,): the rows that gave objectives (w, m),
+    all to be minimised; valid (w,): which of those are known to break no constraint.
+
+    Raises ValueError when observations differ in their number of objectives.
+    """
+
+    def __init__(self, encoding: Encoding, observations: Sequence[Observation]) -> None:
+        self.encoding, self.observations = encoding, observations
+        self.positions = encoding.positions([o.setting for o in observations])
+        self.columns = encoding.columns(self.positions)
+        self.failed = np.array([o.failed for o in observations], dtype=bool)
+        self.worked: Ints = np.flatnonzero(~self.failed)
+        successes = [o for o in observations if not o.failed]
+        self.valid = np.array([not o.violates for o in successes], dtype=bool)
+        values = [o.values for o in successes if o.values is not None]
+        counts = sorted({len(v) for v in values})
+        if len(counts) > 1 or 0 in counts:
+            raise ValueError(f"observations have {counts} objectives; wanted the same number, at least 1, in all")
+        self.objectives: Floats = np.array(values, dtype=float).reshape(len(values), counts[0] if counts else 1)
+
+    def surrogate(self, raw: Floats, y: Floats, objective: int | None = None) -> Surrogate:
+        """The Gaussian process of y (w,), which is a monotone function of the figures `raw` (w,).
+
+        objective: whose standard errors, where they are known, are the noise of `raw`.
+        """
+        noise = None
+        if objective is not None:
+            errors = np.array([o.errors[objective] if o.errors else 0.0 for o in self._successes()], dtype=float)
+            noise = carry(raw, y, errors) ** 2 if errors.any() else None
+        return fit(self.columns[self.worked], self.encoding.groups, y, noise=noise, trainings=self.trainings())
+
+    def standings(self, objective: int) -> Floats:
+        """Posterior means (w,) of the trials' own settings; of very many trials, infinity for those left out."""
+        raw = self.objectives[:, objective]
+        surrogate = self.surrogate(raw, standardise(raw), objective)
+        means = np.full(len(raw), math.inf)
+        means[surrogate.kept] = surrogate.standing()
+        return means
+
+    def trainings(self) -> Ints | None:
+        """Numbers (w,) that are equal where trials sampled the same trained model; None where no two did."""
+        known: dict[object, int] = {}
+        numbers = np.array(
+            [
+                known.setdefault(i if o.training is None else ("shared", o.training), len(known))
+                for i, o in enumerate(self._successes())
+            ],
+            dtype=int,
+        )
+        return numbers if len(known) < len(numbers) else None
+
+    def constraints(self) -> Iterator[tuple[Floats, Floats]]:
+        """Columns (k, c) and figures (k,) of each constraint that some trial is known to break."""
+        for name in sorted({name for o in self.observations for name in o.constraints}):
+            figures = np.array([o.constraints.get(name, math.nan) for o in self.observations], dtype=float)
+            known = np.isfinite(figures)
+            if (figures[known] > 0).any():
+                yield self.columns[known], figures[known]
+
+    def _successes(self) -> Iterator[Observation]:
+        return (self.observations[i] for i in self.worked)

@@ -1,0 +1,202 @@
+"""The section on proposals in docs/benchmarks.md, between two comments that mark it."""
+
+from __future__ import annotations
+
+import os
+import platform
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import store
+from report import Report
+from scores import Comparison, Interval, mean_score
+
+PAGE = Path(__file__).parents[3] / "docs" / "benchmarks.md"
+BEGIN, END = "<!-- proposals:begin -->", "<!-- proposals:end -->"
+_MARKS = {1: " **+**", -1: " **−**", 0: ""}
+
+
+def write(report: Report, results: Path, path: Path = PAGE) -> None:
+    """Puts the section in its place, at the page's end where it has none yet."""
+    old = path.read_text(encoding="utf-8") if path.exists() else "# What was measured\n"
+    path.write_text(put(old, "\n".join(section(report, results))), encoding="utf-8")
+
+
+def put(old: str, section: str) -> str:
+    """A page with what is between the marks replaced. Raises ValueError where only one of them is there."""
+    marked = f"{BEGIN}\n{section}\n{END}"
+    if (BEGIN in old) != (END in old):
+        raise ValueError(f"the page has only one of {BEGIN} and {END}")
+    if BEGIN not in old:
+        return f"{old.rstrip()}\n\n{marked}\n"
+    before, _, rest = old.partition(BEGIN)
+    return before + marked + rest.partition(END)[2]
+
+
+def section(report: Report, results: Path) -> Iterable[str]:
+    yield from ("## Proposals", "")
+    yield from _intro(report)
+    yield from _overall(report)
+    yield from _groups(report)
+    yield from _failed(report)
+    yield from _tasks(report)
+    yield from _two_objectives(store.read(results / "two_objectives.json"))
+    yield from _ask_time(store.read(results / "ask_time.json"))
+
+
+def _intro(report: Report) -> Iterable[str]:
+    versions = ", ".join(sorted({v.replace("-", " ").replace("ax platform", "ax-platform") for v in _rivals(report)}))
+    count = sum(len(names) for names in report.groups.values())
+    yield f"`{report.ours}` (engine {report.versions[report.ours]}) beside {versions} on {count} single-objective"
+    yield f"tasks, {report.trials} trials a run; Python {platform.python_version()}, {cpu()}, one thread a run. Made by"
+    yield ""
+    yield "    make bench-proposals"
+    yield ""
+    yield "*Area*: the mean, over trials 10 to the last, of the normalised regret (0: best known, 1: the median"
+    yield "random setting) of the setting that a method would name at that moment, by its true mean; lower is better."
+    yield "Rivals name their best observed setting. Runs are paired by task and seed and share the noise of each trial."
+    yield "Brackets hold 95% bootstrap intervals: seeds resampled within tasks, for *other tasks* the tasks as well. A"
+    yield "task is won or lost where a paired t-test over seeds says so at 5%. A rival that ran on fewer seeds is"
+    yield "compared on those."
+    yield ""
+    yield from _table(
+        ["method", "runs", "area", "median seconds of an ask"],
+        [
+            [m, sum(map(len, tasks.values())), f"{mean_score(tasks):.4f}", f"{report.ask_seconds.get(m, 0.0):.3f}"]
+            for m, tasks in report.areas.items()
+        ],
+    )
+
+
+def _rivals(report: Report) -> list[str]:
+    return [report.versions[m] for m in report.rivals if not m.startswith("gentune")]
+
+
+def _overall(report: Report) -> Iterable[str]:
+    yield from ("### All tasks", "")
+    yield from _table(
+        ["against", "runs", "ours", "rival", "difference", "ratio", "ratio, other tasks", "won / level / lost"],
+        [
+            [
+                f"**{rival}**" if report.best.get("all") == rival else rival,
+                c.runs,
+                f"{c.ours:.4f}",
+                f"{c.rival:.4f}",
+                f"{c.difference:+.4f} {_signed(c.difference_interval)}",
+                f"{c.ratio:.3f} {_plain(c.ratio_interval)}",
+                _plain(c.ratio_elsewhere),
+                " / ".join(map(str, c.wins_ties_losses)),
+            ]
+            for rival, c in report.comparisons["all"].items()
+        ],
+    )
+    yield from ("Bold: the best rival as it comes.", "")
+
+
+def _groups(report: Report) -> Iterable[str]:
+    yield from ("### By group", "")
+    rows = []
+    for group, names in report.groups.items():
+        comparisons = report.comparisons.get(group, {})
+        best = report.best.get(group)
+        cells: list[Any] = [group, len(names), best or "–", _ratio(comparisons.get(best or ""))]
+        rows.append([*cells, *(_ratio(comparisons.get(rival)) for rival in report.rivals)])
+    yield from _table(
+        ["group", "tasks", "best rival", "ratio to it", *(f"to {r}" for r in report.rivals)], rows, words=(0, 2)
+    )
+
+
+def _failed(report: Report) -> Iterable[str]:
+    if not report.failed:
+        return
+    yield from ("Share of failed trials after the first five, on the tasks where trials fail:", "")
+    yield from _table(
+        ["against", "ours", "rival", "ratio"],
+        [[r, f"{c.ours:.1%}", f"{c.rival:.1%}", _ratio(c)] for r, c in report.failed.items()],
+    )
+
+
+def _tasks(report: Report) -> Iterable[str]:
+    yield from ("### By task", "", "Mean areas; **+** where ours is better, **−** where it is worse.", "")
+    own = report.areas[report.ours]
+    rows = []
+    for group, names in report.groups.items():
+        for name in names:
+            cells = [name, group]
+            for method, tasks in report.areas.items():
+                c = report.comparisons["all"].get(method)
+                mark = "" if c is None or name not in own else _MARKS[c.outcomes.get(name, 0)]
+                cells.append(f"{np.mean(list(tasks[name].values())):.4f}{mark}" if name in tasks else "–")
+            rows.append(cells)
+    yield from _table(["task", "group", *report.areas], rows, words=(0, 1))
+
+
+def _two_objectives(found: dict[str, Any] | None) -> Iterable[str]:
+    if found is None:
+        return
+    outcomes = found["outcomes"]
+    yield from ("### Two objectives", "")
+    yield f"Mean hypervolume after {found['trials']} trials, higher is better; `{found['ours']}` (engine"
+    yield f"{found['version']}), runs paired by seed."
+    yield ""
+    rows = []
+    for o in outcomes:
+        low, high = o["interval"]["low"], o["interval"]["high"]
+        verdict = "above" if low > 0 else "level" if high >= 0 else "below"
+        difference = f"{o['ours'] - o['theirs']:+.4g} [{low:+.4g}, {high:+.4g}]"
+        means = (f"{o['ours']:.4g}", f"{o['theirs']:.4g}")
+        rows.append([o["problem"], o["rival"], o["runs"], *means, difference, verdict])
+    yield from _table(["problem", "against", "runs", "ours", "rival", "difference", "ours is"], rows, words=(0, 1, 6))
+
+
+def _ask_time(found: dict[str, Any] | None) -> Iterable[str]:
+    if found is None:
+        return
+    yield from ("### Time of one ask", "")
+    yield f"Six mixed parameters, one thread; medians in seconds of `{found['ours']}` (engine {found['version']}) and"
+    yield f"`{found['rival']}`, asked in turn."
+    yield ""
+    rows = []
+    for row in found["rows"]:
+        paired = "ratio" in row
+        rows.append(
+            [
+                f"{row['size']:,}",
+                row["asks"],
+                f"{row['ours']:.3f}",
+                f"{row['rival']:.3f}" if paired else "–",
+                f"{row['ratio']:.2f} {_plain(Interval(*row['interval']))}" if paired else "–",
+            ]
+        )
+    yield from _table(["observations", "asks", "ours", "rival", "ratio"], rows)
+
+
+def _table(head: Sequence[str], rows: Iterable[Sequence[Any]], words: Sequence[int] = (0,)) -> Iterable[str]:
+    """A Markdown table and an empty line; columns `words` are set to the left, the others to the right."""
+    yield "| " + " | ".join(head) + " |"
+    yield "|" + "|".join("---" if i in words else "---:" for i in range(len(head))) + "|"
+    for row in rows:
+        yield "| " + " | ".join(str(cell) for cell in row) + " |"
+    yield ""
+
+
+def _ratio(c: Comparison | None) -> str:
+    return "–" if c is None else f"{c.ratio:.3f} {_plain(c.ratio_interval)}"
+
+
+def _plain(interval: Interval) -> str:
+    return f"[{interval.low:.3f}, {interval.high:.3f}]"
+
+
+def _signed(interval: Interval) -> str:
+    return f"[{interval.low:+.4f}, {interval.high:+.4f}]"
+
+
+def cpu() -> str:
+    """The processor's model and the number of its cores that are seen."""
+    info = Path("/proc/cpuinfo")
+    lines = info.read_text(encoding="utf-8").splitlines() if info.exists() else []
+    models = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
+    return f"{models[0] if models else platform.processor() or platform.machine()}, {os.cpu_count()} cores"
