@@ -15,7 +15,7 @@ import numpy as np
 import pytest
 
 FOLDER = Path(__file__).parent / "performance" / "proposals"
-MODULES = ("methods", "page", "pool", "report", "run", "scores", "store", "task", "two_objectives")
+MODULES = ("ablations", "methods", "page", "pool", "report", "run", "scores", "store", "task", "two_objectives")
 TOY = """
 from task import FailedTrial, Task
 from gentune.search_spaces.space import Parameter, SearchSpace
@@ -263,3 +263,18 @@ def test_a_failing_run_is_shown_and_kept_from_the_results(bench: dict[str, Modul
     result = command(tmp_path, "--catalogue", "broken", "--methods", "random", "--seeds", "1")
     assert result.returncode == 1 and "NameError" in result.stderr and "1 of 1 runs failed" in result.stderr
     assert not list((tmp_path / "results").rglob("*.json"))
+
+
+def test_a_piece_is_taken_away_for_one_run_alone(bench: dict[str, ModuleType]) -> None:
+    from gentune.bench.proposal import acquisition
+
+    without = bench["ablations"].without
+    before = acquisition._LEVEL
+    with without("level"):
+        assert acquisition._LEVEL == 0.0
+    assert before == acquisition._LEVEL
+    for piece in bench["ablations"].PIECES:
+        with without(piece):
+            pass
+    with pytest.raises(ValueError, match="known: additive"), without("addition"):
+        pass

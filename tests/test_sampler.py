@@ -16,7 +16,7 @@ from optuna.testing.pytest_samplers import (
 )
 from optuna.trial import Trial, TrialState
 
-from gentune.bench.proposal import BayesianSampler
+from gentune.bench.proposal import BayesianSampler, Belief
 
 
 @pytest.mark.slow
@@ -160,3 +160,21 @@ def test_long_lists_of_parameters_are_announced_whole() -> None:
     first, second = study.ask(space), study.ask(space)
     assert first.params != second.params
     assert any(key.startswith("gentune:pending:1") for key in study.trials[first.number].system_attrs)
+
+
+def test_beliefs_lead_the_start_and_are_checked_when_their_parameter_is_met() -> None:
+    def objective(trial: Trial) -> float:
+        rate = trial.suggest_float("rate", 1e-5, 1e-1, log=True)
+        kind = trial.suggest_categorical("kind", ["a", "b", "c"])
+        return (math.log10(rate) + 4.5) ** 2 + (kind != "c")
+
+    first = []
+    for beliefs in (None, {"rate": 3e-5, "kind": Belief("c", spread=0.1), "never met": 1.0}):
+        study = optuna.create_study(sampler=BayesianSampler(seed=0, beliefs=beliefs))
+        study.optimize(objective, n_trials=8)
+        first.append(np.mean([t.values[0] for t in study.trials]))
+        assert beliefs is None or study.trials[0].params == {"rate": 3e-5, "kind": "c"}
+    assert first[1] < 0.5 * first[0]
+    wrong = optuna.create_study(sampler=BayesianSampler(seed=0, beliefs={"kind": "d"}))
+    with pytest.raises(ValueError, match="kind = 'd'"):
+        wrong.optimize(objective, n_trials=1)

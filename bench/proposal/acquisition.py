@@ -11,9 +11,11 @@ import scipy.optimize
 from scipy.special import erfcx, log_ndtr
 
 from .candidates import Admission
-from .encoding import Encoding, Floats, Ints
+from .encoding import Encoding, Floats
 from .surrogate import Surrogate
 
+_LEVEL = 0.3  # what is worth this factor less, on a log scale, is as good: the surrogate is not known to a quarter
+_MOST_LEVEL = 128
 _LOG_2PI = math.log(2.0 * math.pi)
 
 
@@ -83,20 +85,30 @@ def log_h(u: Floats) -> Floats:
 
 
 def maximise(
-    acquisition: Acquisition, encoding: Encoding, points: Floats, admission: Admission, *, starts: int = 6
+    acquisition: Acquisition,
+    encoding: Encoding,
+    points: Floats,
+    admission: Admission,
+    taken: Floats,
+    *,
+    starts: int = 6,
 ) -> Floats:
-    """The best position (1, p) found from admissible points (n, p): the best few of them are refined by gradients
-    on their continuous part with the discrete part fixed, and snapped to valid settings."""
-    first = _best(points, acquisition.evaluate(encoding.columns(points)), starts)
-    refined = admission.filter(_refine(acquisition, encoding, first))
-    final = np.concatenate([first, refined])
-    return _best(final, acquisition.evaluate(encoding.columns(final)), 1)
+    """The position (1, p) that is best, or as good as that, among admissible points (n, p) and what gradients make of
+    the best few of them, moving their continuous part.
 
-
-def _best(points: Floats, values: Floats, n: int) -> Floats:
-    """The n of points (m, p) with the highest values (m,), the highest first."""
-    order: Ints = np.argsort(-values, kind="stable")[:n]
-    return points[order]
+    Where several are level, the one farthest from the columns taken (t, c) is chosen: a parameter that seems not to
+    matter would otherwise stay where it is for good, and so go on to seem so.
+    """
+    values = acquisition.evaluate(encoding.columns(points))
+    best = points[np.argsort(-values, kind="stable")[:starts]]
+    refined = admission.filter(_refine(acquisition, encoding, best))
+    points = np.concatenate([points, refined])
+    columns = encoding.columns(points)
+    values = np.concatenate([values, acquisition.evaluate(columns[len(values) :])])
+    level = np.argsort(-values, kind="stable")[:_MOST_LEVEL]
+    level = level[values[level] >= values.max() - _LEVEL]
+    apart = np.square(columns[level][:, None, :] - taken).sum(-1).min(1)
+    return points[[level[int(np.argmax(apart))]]]
 
 
 def _refine(acquisition: Acquisition, encoding: Encoding, points: Floats) -> Floats:

@@ -137,7 +137,8 @@ def _by_surrogate(
     cheapness = admission.costs.cheapness(sum(o.cost for o in seen.observations))
     if cheapness is not None:
         terms.append(cheapness)
-    new = maximise(Acquisition(terms), encoding, points, admission)
+    taken = np.concatenate([seen.columns, under_trial])
+    new = maximise(Acquisition(terms), encoding, points, admission, taken)
 
     if surrogate is None or improvement is None or seen.objectives.shape[1] > 1:
         return new

@@ -17,6 +17,7 @@ from .surrogate import Hyperparameters, Surrogate, same_rows, together
 _NOISE_FLOOR = 1e-6  # of the variance of y; keeps K well conditioned
 _SHARE_OF_NOISE = 0.5  # of what neighbouring settings differ by at random, before any was repeated
 _BOUND = 12.0  # on the logarithms of the hyperparameters
+_ODDS = (-_BOUND, _BOUND)  # on the logarithm of a / (1 − a)
 
 
 @dataclass(frozen=True)
@@ -130,8 +131,10 @@ def _mode(
     p = len(data.squared)
     best: tuple[float, Floats] | None = None
     for noise in (1e-2, 0.5) if fixed_noise is None else (fixed_noise,):
-        start = np.r_[np.zeros(p), 0.0, math.log(noise), 0.0, [] if data.together is None else math.log(1e-2)]
+        luck = [] if data.together is None else [math.log(1e-2)]
+        start = np.r_[np.zeros(p), 0.0, math.log(noise), np.clip(0.0, *_ODDS), luck]
         bounds = [(-_BOUND, math.log(most_relevant))] * p + [(-_BOUND, _BOUND)] * (len(start) - p)
+        bounds[p + 2] = _ODDS
         if fixed_noise is not None:
             bounds[p + 1] = (start[p + 1], start[p + 1])
         found = scipy.optimize.minimize(
@@ -147,8 +150,8 @@ def _mode(
             best = (float(found.fun), found.x)
     assert best is not None
     logs = best[1]
-    theta, (scale, noise, odds, *luck) = np.exp(logs[:p]), np.exp(logs[p:]).tolist()
-    return Hyperparameters(theta, scale, noise + _NOISE_FLOOR, odds / (1.0 + odds), *luck), -best[0]
+    theta, (scale, noise, odds, *shared) = np.exp(logs[:p]), np.exp(logs[p:]).tolist()
+    return Hyperparameters(theta, scale, noise + _NOISE_FLOOR, odds / (1.0 + odds), *shared), -best[0]
 
 
 def loss(logs: Floats, data: Data) -> tuple[float, Floats]:

@@ -1,6 +1,7 @@
 """How each method runs its trials on a task, and which of its trials it names after each.
 
-A method is written `name` or `name:keyword=value:keyword=value`; the keywords go to the sampler's constructor.
+A method is written `name` or `name:keyword=value:keyword=value`; the keywords go to the sampler's constructor, but for
+`without=piece`, which takes a piece of the engine away (`ablations`).
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ from dataclasses import dataclass
 from typing import Any, Protocol
 
 import numpy as np
+from ablations import without
 from task import FailedTrial, Task
 
 from gentune.search_spaces.space import Parameter, SearchSpace, Setting
@@ -56,7 +58,12 @@ def run(spec: str, task: Task, seed: int, trials: int) -> Trace:
 
     The noise of trial k depends on (task, seed, k) alone, so that runs of two methods are paired.
     """
-    method = create(spec, task.space, seed)
+    name, keywords = split(spec)
+    with without(keywords.pop("without", None)):
+        return _run(create(name, keywords, task.space, seed), task, seed, trials)
+
+
+def _run(method: Method, task: Task, seed: int, trials: int) -> Trace:
     trace = Trace([], [], [], [], [])
     truths: dict[int, float | None] = {}
     for k in range(trials):
@@ -103,9 +110,8 @@ def split(spec: str) -> tuple[str, dict[str, Any]]:
     return name, keywords
 
 
-def create(spec: str, space: SearchSpace, seed: int) -> Method:
-    """A fresh run of a method. Raises ValueError for an unknown one, TypeError for an unknown keyword."""
-    name, keywords = split(spec)
+def create(name: str, keywords: dict[str, Any], space: SearchSpace, seed: int) -> Method:
+    """A fresh run of a method. Raises TypeError for an unknown keyword."""
     if name == "ax":
         from ax_method import AxMethod
 
