@@ -19,6 +19,7 @@ from .seeds import derive
 from .study_file import BudgetKind
 
 _COUNTS = 12  # proposals that may be counted and found too dear before a study ends
+_START = 5  # trials before the surrogate is asked: budgets are often of a dozen
 MOST_TRIALS = 500  # of a study; see `ask`
 _PROOF = 0.95  # probability of being better that a setting must have to take the default's place
 _LARGEST_SHARE = 0.5  # of what is left that one trial may take, where that is more than a default training
@@ -46,7 +47,7 @@ class Study:
     directions: "lower" or "higher" for each objective; objectives: their metrics, whose intervals tell the engine how
         well a trial was measured.
     samples: how many samples a trial draws.
-    start: length of the space-filling start; None: the engine's rule.
+    start: length of the space-filling start; None: five trials.
     """
 
     def __init__(
@@ -74,7 +75,7 @@ class Study:
         self._signs = [1.0 if direction == "lower" else -1.0 for direction in directions]
         self._count = count
         self._samples = samples
-        self._start = start
+        self._start = _START if start is None else start
         self._counted: dict[str, Operations | None] = {}
         self._ended = False
         default = self._operations(card.space.default())

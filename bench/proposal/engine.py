@@ -20,7 +20,7 @@ from .repeats import may_repeat, worth_repeating
 from .seen import Seen
 from .surrogate import Surrogate
 
-START = 5  # trials before the surrogate is asked, the default setting among them
+_START = (5, 10)  # the fewest and the most trials before the surrogate is asked; between, one for each parameter
 _START_REACH = 256  # points of the start's sequence that are looked at for one that is affordable
 _AROUND = 5  # of the best settings, candidates are drawn near
 
@@ -39,7 +39,7 @@ def propose(
 ) -> Proposal | None:
     """What to try next, or None where nothing affordable is left.
 
-    Trial 0 is the default setting; trials below `start` (5 unless told) are points of a scrambled Sobol sequence, as
+    Trial 0 is the default setting; trials below `start` (the number of parameters, but 5 to 10, unless told) are points of a scrambled Sobol sequence, as
     are all while no trial has succeeded; the others maximise log expected improvement under a Gaussian process, times
     the chance that the trial works and keeps its constraints, by the predicted cost. Of several objectives it is the
     expected improvement of the hypervolume (`hypervolume`), or, where they are too many, of a scalarisation drawn anew
@@ -65,7 +65,7 @@ def propose(
     if default_first and key.number == 0 and len(admission.filter(encoding.positions([space.default()]))):
         return Proposal(space.default(), origin="default")
     origin: Origin
-    if key.number < (START if start is None else start) or all(o.failed for o in observations):
+    if key.number < (_default_start(encoding) if start is None else start) or all(o.failed for o in observations):
         points = sobol(
             _START_REACH, len(encoding), key.seed % 2**32, skip=max(key.number - 1 if default_first else key.number, 0)
         )
@@ -180,6 +180,11 @@ def _of_several(seen: Seen, under_trial: Floats, rng: np.random.Generator) -> tu
         surrogates = [s.believe(under_trial) for s in surrogates]
     columns, counts = np.concatenate([columns, under_trial]), np.r_[seen.valid, np.ones(len(under_trial), dtype=bool)]
     return HypervolumeImprovement(surrogates, columns, reference_point(means[rows], rng), rng, counts=counts), order
+
+
+def _default_start(encoding: Encoding) -> int:
+    fewest, most = _START
+    return min(max(len(encoding), fewest), most)
 
 
 def _proposal(encoding: Encoding, rows: Floats, origin: Origin) -> Proposal | None:
