@@ -3,6 +3,7 @@ from __future__ import annotations
 import math
 import pickle
 from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 import optuna
@@ -178,3 +179,45 @@ def test_beliefs_lead_the_start_and_are_checked_when_their_parameter_is_met() ->
     wrong = optuna.create_study(sampler=BayesianSampler(seed=0, beliefs={"kind": "d"}))
     with pytest.raises(ValueError, match="kind = 'd'"):
         wrong.optimize(objective, n_trials=1)
+
+
+def choose(trial: Trial) -> float:
+    return {None: 0.0, True: 1.0, 1.5: 2.0, "s": 3.0}[trial.suggest_categorical("c", [None, True, 1.5, "s"])]
+
+
+def never_feasible(trial: Trial) -> float:
+    x = trial.suggest_float("x", 0, 1)
+    trial.set_constraint("c", x + 1)
+    return x
+
+
+@pytest.mark.parametrize(
+    "objective",
+    [
+        lambda t: math.nan if t.suggest_float("x", 0, 1) > 0.5 else t.params["x"],
+        lambda t: math.inf if t.suggest_float("x", 0, 1) > 0.5 else t.params["x"],
+        lambda t: -math.inf if t.suggest_float("x", 0, 1) > 0.5 else t.params["x"],
+        lambda t: t.suggest_float("x", 1, 1) + t.suggest_float("y", 0, 1),
+        lambda t: t.suggest_float("x", 1, 1),
+        lambda t: 1.0,
+        lambda t: 1.0 + 0 * t.suggest_float("x", 0, 1),
+        lambda t: float(t.suggest_categorical("c", list(range(100)))) + t.suggest_float("x", 0, 1),
+        lambda t: sum((t.suggest_float(f"x{i}", 0, 1) - 0.3) ** 2 for i in range(60)),
+        lambda t: t.suggest_float("x", 0, 1 + t.number % 3),
+        lambda t: t.suggest_float("x", 1e-3 if t.number % 2 else 1e-5, 1, log=True),
+        lambda t: 1e300 * t.suggest_float("x", 0, 1),
+        lambda t: 1e300 * (t.suggest_float("x", 0, 1) - 0.5),
+        lambda t: t.suggest_float("x", 0, 1e-300),
+        lambda t: math.log(t.suggest_float("x", 1e-300, 1e300, log=True)) ** 2,
+        lambda t: t.suggest_int("x", -(10**15), 10**15) / 1e15,
+        choose,
+        never_feasible,
+    ],
+)
+def test_odd_use_gets_sensible_proposals(objective: Any) -> None:
+    sampler = BayesianSampler(seed=0, start=3)
+    study = optuna.create_study(sampler=sampler)
+    study.optimize(objective, n_trials=9)
+    assert len(study.trials) == 9
+    if any(t.state == TrialState.COMPLETE and all(v <= 0 for v in t.constraints.values()) for t in study.trials):
+        assert sampler.recommend(study) is not None

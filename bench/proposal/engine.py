@@ -39,12 +39,13 @@ def propose(
 ) -> Proposal | None:
     """What to try next, or None where nothing affordable is left.
 
-    Trial 0 is the default setting; trials below `start` (the number of parameters, but 5 to 10, unless told) are points of a scrambled Sobol sequence, as
-    are all while no trial has succeeded; the others maximise log expected improvement under a Gaussian process, times
-    the chance that the trial works and keeps its constraints, by the predicted cost. Of several objectives it is the
-    expected improvement of the hypervolume (`hypervolume`), or, where they are too many, of a scalarisation drawn anew
-    for each trial (`outputs.scalarise`). Settings pending are not proposed again; one observed is where
-    noise makes a second look worth more than anything new (`repeats`), or when the space holds no other.
+    Trial 0 is the default setting; trials below `start` (unless told, one for each parameter, but 5 to 10) are points
+    of a scrambled Sobol sequence, as are all while no trial has succeeded; the others maximise log expected improvement
+    under a Gaussian process, times the chance that the trial works and keeps its constraints, by the predicted cost.
+    Of several objectives it is the expected improvement of the hypervolume (`hypervolume`), or, where they are too
+    many, of a scalarisation drawn anew for each trial (`outputs.scalarise`). Settings pending are not proposed again;
+    one observed is where noise makes a second look worth more than anything new (`repeats`), or when the space holds
+    no other.
 
     observations: finished trials, in any order; failed ones teach where failures lie and have no score.
     pending: settings under trial now.

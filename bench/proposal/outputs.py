@@ -28,10 +28,10 @@ def standardise(values: Floats, *, logs: bool = True) -> Floats:
     if not finite.any():
         return np.zeros(len(values))
     values = np.clip(values, values[finite].min(), values[finite].max())
-    if logs and values.min() > 0 and _gain_of_logs(values) > _LOG_GAIN:
-        values = np.log(values)
     # Dividing first keeps the difference of two huge values finite.
     values = values / max(np.abs(values).max(), 1.0)
+    if logs and values.min() > 0 and _gain_of_logs(values) > _LOG_GAIN:
+        values = np.log(values)
     median = float(np.median(values))
     good = median - float(values.min())
     if good > 0:

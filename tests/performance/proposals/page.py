@@ -42,12 +42,14 @@ def section(report: Report, results: Path) -> Iterable[str]:
     yield from _groups(report)
     yield from _failed(report)
     yield from _tasks(report)
+    yield from _ablations(report)
     yield from _two_objectives(store.read(results / "two_objectives.json"))
     yield from _ask_time(store.read(results / "ask_time.json"))
 
 
 def _intro(report: Report) -> Iterable[str]:
-    versions = ", ".join(sorted({v.replace("-", " ").replace("ax platform", "ax-platform") for v in _rivals(report)}))
+    packages = {report.versions[m] for m in _rivals(report)}
+    versions = ", ".join(sorted({v.replace("-", " ").replace("ax platform", "ax-platform") for v in packages}))
     count = sum(len(names) for names in report.groups.values())
     yield f"`{report.ours}` (engine {report.versions[report.ours]}) beside {versions} on {count} single-objective"
     yield f"tasks, {report.trials} trials a run; Python {platform.python_version()}, {cpu()}, one thread a run. Made by"
@@ -66,12 +68,18 @@ def _intro(report: Report) -> Iterable[str]:
         [
             [m, sum(map(len, tasks.values())), f"{mean_score(tasks):.4f}", f"{report.ask_seconds.get(m, 0.0):.3f}"]
             for m, tasks in report.areas.items()
+            if not _is_variant(report, m)
         ],
     )
 
 
 def _rivals(report: Report) -> list[str]:
-    return [report.versions[m] for m in report.rivals if not m.startswith("gentune")]
+    return [m for m in report.rivals if not _is_variant(report, m)]
+
+
+def _is_variant(report: Report, method: str) -> bool:
+    """Whether a method is our own in another form."""
+    return method != report.ours and method.startswith("gentune")
 
 
 def _overall(report: Report) -> Iterable[str]:
@@ -90,6 +98,7 @@ def _overall(report: Report) -> Iterable[str]:
                 " / ".join(map(str, c.wins_ties_losses)),
             ]
             for rival, c in report.comparisons["all"].items()
+            if rival in _rivals(report)
         ],
     )
     yield from ("Bold: the best rival as it comes.", "")
@@ -102,9 +111,9 @@ def _groups(report: Report) -> Iterable[str]:
         comparisons = report.comparisons.get(group, {})
         best = report.best.get(group)
         cells: list[Any] = [group, len(names), best or "–", _ratio(comparisons.get(best or ""))]
-        rows.append([*cells, *(_ratio(comparisons.get(rival)) for rival in report.rivals)])
+        rows.append([*cells, *(_ratio(comparisons.get(rival)) for rival in _rivals(report))])
     yield from _table(
-        ["group", "tasks", "best rival", "ratio to it", *(f"to {r}" for r in report.rivals)], rows, words=(0, 2)
+        ["group", "tasks", "best rival", "ratio to it", *(f"to {r}" for r in _rivals(report))], rows, words=(0, 2)
     )
 
 
@@ -114,7 +123,7 @@ def _failed(report: Report) -> Iterable[str]:
     yield from ("Share of failed trials after the first five, on the tasks where trials fail:", "")
     yield from _table(
         ["against", "ours", "rival", "ratio"],
-        [[r, f"{c.ours:.1%}", f"{c.rival:.1%}", _ratio(c)] for r, c in report.failed.items()],
+        [[r, f"{c.ours:.1%}", f"{c.rival:.1%}", _ratio(c)] for r, c in report.failed.items() if r in _rivals(report)],
     )
 
 
@@ -125,12 +134,28 @@ def _tasks(report: Report) -> Iterable[str]:
     for group, names in report.groups.items():
         for name in names:
             cells = [name, group]
-            for method, tasks in report.areas.items():
+            for method in (m for m in report.areas if not _is_variant(report, m)):
+                tasks = report.areas[method]
                 c = report.comparisons["all"].get(method)
                 mark = "" if c is None or name not in own else _MARKS[c.outcomes.get(name, 0)]
                 cells.append(f"{np.mean(list(tasks[name].values())):.4f}{mark}" if name in tasks else "–")
             rows.append(cells)
-    yield from _table(["task", "group", *report.areas], rows, words=(0, 1))
+    methods = [m for m in report.areas if not _is_variant(report, m)]
+    yield from _table(["task", "group", *methods], rows, words=(0, 1))
+
+
+def _ablations(report: Report) -> Iterable[str]:
+    """What the engine's pieces are worth: runs of `gentune:without=…`, where there are any."""
+    rows = [
+        [method.partition("without=")[2], c.runs, f"{c.ours:.4f}", f"{c.rival:.4f}", _ratio(c)]
+        for method, c in report.comparisons["all"].items()
+        if "without=" in method
+    ]
+    if rows:
+        yield from ("### Without one of its pieces", "")
+        yield "Pieces are those of `tests/performance/proposals/ablations.py`; a ratio below 1 says that the piece helps."
+        yield ""
+        yield from _table(["without", "runs", "whole", "without it", "ratio"], rows)
 
 
 def _two_objectives(found: dict[str, Any] | None) -> Iterable[str]:
