@@ -60,14 +60,21 @@ class LogImprovement:
         return np.log(deviation) + log_h((self._incumbent - mean) / deviation)
 
     def slope(self, columns: Floats) -> tuple[Floats, Floats]:
-        mean, variance, mean_slope, variance_slope = self._surrogate.slopes(columns)
-        deviation = np.sqrt(variance)
-        u = (self._incumbent - mean) / deviation
-        log_of_h = log_h(u)
-        # EI = σ h(u), hence ∂ log EI/∂μ = −Φ(u) / (σ h(u)) and ∂ log EI/∂σ = φ(u) / (σ h(u)).
-        by_mean = -np.exp(log_ndtr(u) - log_of_h) / deviation
-        by_variance = np.exp(-0.5 * (u * u + _LOG_2PI) - log_of_h) / (2.0 * variance)
-        return np.log(deviation) + log_of_h, by_mean[:, None] * mean_slope + by_variance[:, None] * variance_slope
+        return improvement_slope(self._incumbent, *self._surrogate.slopes(columns))
+
+
+def improvement_slope(
+    incumbent: float, mean: Floats, variance: Floats, mean_slope: Floats, variance_slope: Floats
+) -> tuple[Floats, Floats]:
+    """log EI (..., n) over an incumbent of posterior means and variances (..., n), and its gradient (..., n, c) of
+    theirs."""
+    deviation = np.sqrt(variance)
+    u = (incumbent - mean) / deviation
+    log_of_h = log_h(u)
+    # EI = σ h(u), hence ∂ log EI/∂μ = −Φ(u) / (σ h(u)) and ∂ log EI/∂σ = φ(u) / (σ h(u)).
+    by_mean = -np.exp(log_ndtr(u) - log_of_h) / deviation
+    by_variance = np.exp(-0.5 * (u * u + _LOG_2PI) - log_of_h) / (2.0 * variance)
+    return np.log(deviation) + log_of_h, by_mean[..., None] * mean_slope + by_variance[..., None] * variance_slope
 
 
 def log_h(u: Floats) -> Floats:

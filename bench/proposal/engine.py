@@ -12,6 +12,7 @@ from .acquisition import Acquisition, LogImprovement, Term, maximise
 from .beliefs import Belief, Beliefs
 from .candidates import Admission, candidates, sobol
 from .encoding import Bools, Encoding, Floats, Ints
+from .ensemble import Ensemble, MeanImprovement
 from .feasibility import of_constraint, of_success
 from .hypervolume import MOST_OBJECTIVES, HypervolumeImprovement, pareto, reference_point
 from .outputs import scalarise, standardise
@@ -19,9 +20,11 @@ from .records import Costs, Key, Observation, Origin, Proposal
 from .repeats import may_repeat, worth_repeating
 from .seen import Seen
 from .surrogate import Surrogate
+from .transfer import Study, outlooks, portfolio, recall
 
 _START = (5, 10)  # the fewest and the most trials before the surrogate is asked; between, one for each parameter
 _START_REACH = 256  # points of the start's sequence that are looked at for one that is affordable
+_RECALLED = (0, 2)  # trials of the start, the default setting's not counted, that are taken from earlier studies
 _AROUND = 5  # of the best settings, candidates are drawn near
 
 
@@ -36,6 +39,7 @@ def propose(
     start: int | None = None,
     default_first: bool = True,
     beliefs: Mapping[str, Belief] | None = None,
+    earlier: Sequence[Sequence[Observation]] = (),
 ) -> Proposal | None:
     """What to try next, or None where nothing affordable is left.
 
@@ -53,6 +57,9 @@ def propose(
     costs: settings predicted dearer than `costs.remaining` are not proposed.
     key: the study's seed and the trial's number; everything random follows from it.
     beliefs: where good values are expected, by parameter (`beliefs`).
+    earlier: finished trials of other studies, each study's by itself: the first and the third trial (after the default
+    setting) are settings that did well there, and what they say weighs as far as this study's own trials bear it out
+    (`transfer`, `ensemble`).
 
     Raises ValueError when observations differ in their number of objectives, or a belief is about nothing.
     """
@@ -60,6 +67,8 @@ def propose(
     encoding = Encoding(space)
     admission = Admission(encoding, [o.setting for o in observations], pending, costs)
     rng = np.random.default_rng([key.seed % 2**64, key.number % 2**64])
+    seen = Seen(encoding, observations)
+    studies = recall(encoding, earlier, seen.objectives.shape[1] if len(seen.objectives) else None)
 
     if not len(encoding):
         return _proposal(encoding, admission.first_left(), "default")
@@ -67,9 +76,12 @@ def propose(
         return Proposal(space.default(), origin="default")
     origin: Origin
     if key.number < (_default_start(encoding) if start is None else start) or all(o.failed for o in observations):
-        points = sobol(
-            _START_REACH, len(encoding), key.seed % 2**32, skip=max(key.number - 1 if default_first else key.number, 0)
-        )
+        index = max(key.number - 1 if default_first else key.number, 0)
+        if studies and index in _RECALLED:
+            row = admission.filter(portfolio(encoding, studies))
+            if len(row):
+                return _proposal(encoding, row, "earlier")
+        points = sobol(_START_REACH, len(encoding), key.seed % 2**32, skip=index)
         # Where the point whose turn it is may not be proposed, the next one that may is.
         row = admission.filter(encoding.snap(Beliefs(encoding, beliefs, 0).shape(points)))
         if len(row):
@@ -77,7 +89,7 @@ def propose(
         anywhere = candidates(encoding, np.zeros((0, len(encoding))), admission.costs, rng)
         rows, origin = rng.permutation(admission.filter(anywhere)), "random"
     else:
-        rows, origin = _by_surrogate(Seen(encoding, observations), admission, pending, beliefs, rng), "surrogate"
+        rows, origin = _by_surrogate(seen, admission, pending, beliefs, studies, rng), "surrogate"
     if not len(rows):
         rows, origin = admission.first_left(), "random"
     return _proposal(encoding, rows, origin)
@@ -109,23 +121,29 @@ def _by_surrogate(
     admission: Admission,
     pending: Sequence[Setting],
     beliefs: Mapping[str, Belief],
+    studies: Sequence[Study],
     rng: np.random.Generator,
 ) -> Floats:
     """The best position by the acquisition function (1, p), or none (0, p) where no candidate is admissible."""
     encoding = seen.encoding
     under_trial = encoding.columns(encoding.positions(pending))
     several = 1 < seen.objectives.shape[1] <= MOST_OBJECTIVES
-    surrogate = None
+    surrogate: Surrogate | Ensemble | None = None
     if several:
         improvement, order = _of_several(seen, under_trial, rng)
         tried = seen.positions[seen.worked]
     else:
         single = seen.objectives.shape[1] == 1
+        views = outlooks(encoding, studies, rng)
         raw = seen.objectives[:, 0] if single else scalarise(seen.objectives, rng)
-        surrogate = seen.surrogate(raw, standardise(raw), 0 if single else None)
+        y, objective = standardise(raw), 0 if single else None
+        surrogate = seen.with_earlier(raw, y, objective, views) if views else seen.surrogate(raw, y, objective)
         tried = seen.positions[seen.worked[surrogate.kept]]
         surrogate, improvement, order = _of_one(surrogate, seen.valid[surrogate.kept], under_trial)
-    points = admission.filter(candidates(encoding, tried[order[:_AROUND]], admission.costs, rng))
+    around = tried[order[:_AROUND]]
+    if studies:
+        around = np.concatenate([around, portfolio(encoding, studies, _AROUND)])
+    points = admission.filter(candidates(encoding, around, admission.costs, rng))
     if not len(points):
         return points
 
@@ -151,7 +169,9 @@ def _by_surrogate(
     return new
 
 
-def _of_one(surrogate: Surrogate, valid: Bools, under_trial: Floats) -> tuple[Surrogate, Term | None, Ints]:
+def _of_one(
+    surrogate: Surrogate | Ensemble, valid: Bools, under_trial: Floats
+) -> tuple[Surrogate | Ensemble, Term | None, Ints]:
     """One objective: the surrogate after what is under trial (k, c), the improvement's term, and the rows of the
     surrogate from the best on; no term where none of them is valid (n,)."""
     mean = surrogate.standing()
@@ -162,7 +182,11 @@ def _of_one(surrogate: Surrogate, valid: Bools, under_trial: Floats) -> tuple[Su
         # What is under trial turns out as expected: the next trial has to improve on that as well.
         best = min(best, float(surrogate.predict(under_trial)[0].min()))
         surrogate = surrogate.believe(under_trial)
-    return surrogate, LogImprovement(surrogate, best) if valid.any() else None, order
+    if not valid.any():
+        return surrogate, None, order
+    if isinstance(surrogate, Ensemble):
+        return surrogate, MeanImprovement(surrogate, best), order
+    return surrogate, LogImprovement(surrogate, best), order
 
 
 def _of_several(seen: Seen, under_trial: Floats, rng: np.random.Generator) -> tuple[Term | None, Ints]:

@@ -14,21 +14,23 @@ from .crowd import EXACT, LEARN, near_and_low, spread_and_low
 from .encoding import Floats, Ints
 from .surrogate import Hyperparameters, Surrogate, same_rows, together
 
-_NOISE_FLOOR = 1e-6  # of the variance of y; keeps K well conditioned
+NOISE_FLOOR = 1e-6  # of the variance of y; keeps K well conditioned
 _SHARE_OF_NOISE = 0.5  # of what neighbouring settings differ by at random, before any was repeated
-_BOUND = 12.0  # on the logarithms of the hyperparameters
-_ODDS = (-_BOUND, _BOUND)  # on the logarithm of a / (1 − a)
+BOUND = 12.0  # on the logarithms of the hyperparameters
+_ODDS = (-BOUND, BOUND)  # on the logarithm of a / (1 − a)
 
 
 @dataclass(frozen=True)
 class Data:
     """What hyperparameters are learned from: squared distances (p, n, n) by parameter, y (n,), known noise variances
-    (n,), and T without its diagonal (n, n) where some training was sampled more than once."""
+    (n,), and T without its diagonal (n, n) where some training was sampled more than once; drift (n, n): the covariance
+    of a part of y that the hyperparameters need not explain."""
 
     squared: Floats
     y: Floats
     known: Floats
     together: Floats | None
+    drift: Floats | None = None
 
 
 def fit(
@@ -38,7 +40,7 @@ def fit(
     *,
     noise: Floats | None = None,
     trainings: Ints | None = None,
-    most_relevant: float = math.exp(_BOUND),
+    most_relevant: float = math.exp(BOUND),
     favour_low: bool = True,
 ) -> Surrogate:
     """The surrogate of columns (n, c) and standardised objectives y (n,), at the posterior mode of (θ, s, v, a, t).
@@ -54,10 +56,10 @@ def fit(
         trainings = None  # each has its own luck, which is noise
     known = np.zeros(len(y)) if noise is None else noise
     rows = spread_and_low(y, LEARN, low=favour_low)
-    data = _data(columns[rows], groups, y[rows], known[rows], None if trainings is None else trainings[rows])
-    found, _ = _mode(data, most_relevant=most_relevant)
+    data = data_of(columns[rows], groups, y[rows], known[rows], None if trainings is None else trainings[rows])
+    found, _ = mode(data, most_relevant=most_relevant)
     if favour_low:
-        found = _split(found, columns, y)
+        found = split(found, columns, y)
     relevance = found.relevance[groups]
     kept = near_and_low(columns, y, relevance) if favour_low else spread_and_low(y, EXACT, low=False)
     return Surrogate(
@@ -71,7 +73,7 @@ def fit(
     )
 
 
-def _split(found: Hyperparameters, columns: Floats, y: Floats) -> Hyperparameters:
+def split(found: Hyperparameters, columns: Floats, y: Floats) -> Hyperparameters:
     """Of what the fit calls noise, the part that is the settings' own character: what repeats do not vary by.
 
     Without repeats of a setting there is no telling, and each gets half. Repeats that agree to the last digit say that
@@ -82,10 +84,10 @@ def _split(found: Hyperparameters, columns: Floats, y: Floats) -> Hyperparameter
     squares = float(((y - same @ y / counts) ** 2).sum())
     freedom = len(y) - float((1.0 / counts).sum())
     if freedom > 0 and squares <= 1e-18 * freedom:
-        noise = _NOISE_FLOOR
+        noise = NOISE_FLOOR
     else:
         noise = min((_SHARE_OF_NOISE * found.noise + squares) / (1.0 + freedom), found.noise)
-    return replace(found, noise=max(noise, _NOISE_FLOOR), character=max(found.noise - noise, 0.0))
+    return replace(found, noise=max(noise, NOISE_FLOOR), character=max(found.noise - noise, 0.0))
 
 
 def probability_of_lower(
@@ -96,10 +98,10 @@ def probability_of_lower(
     Averaged over the noise variance v, with the other hyperparameters at their mode for each: a few observations
     leave v open, its own mode lies close to zero, and under that every difference would look certain.
     """
-    data = _data(columns, groups, y, np.zeros(len(y)), trainings)
+    data = data_of(columns, groups, y, np.zeros(len(y)), trainings)
     log_weights, probabilities = [], []
     for noise in np.geomspace(1e-3, 0.5, 12):
-        found, log_posterior = _mode(data, fixed_noise=float(noise))
+        found, log_posterior = mode(data, fixed_noise=float(noise))
         # A grid even in log v asks for the prior's density of log v, which is v times that of v.
         log_weights.append(log_posterior + math.log(noise))
         surrogate = Surrogate(columns, groups, y, found, trainings=trainings)
@@ -111,7 +113,7 @@ def probability_of_lower(
     return float(np.average(probabilities, weights=weights))
 
 
-def _data(columns: Floats, groups: Ints, y: Floats, known: Floats, trainings: Ints | None) -> Data:
+def data_of(columns: Floats, groups: Ints, y: Floats, known: Floats, trainings: Ints | None) -> Data:
     p = int(groups.max(initial=-1)) + 1
     squared = np.empty((p, len(y), len(y)))
     for j in range(p):
@@ -120,8 +122,8 @@ def _data(columns: Floats, groups: Ints, y: Floats, known: Floats, trainings: In
     return Data(squared, y, known, None if trainings is None else together(trainings))
 
 
-def _mode(
-    data: Data, *, most_relevant: float = math.exp(_BOUND), fixed_noise: float | None = None
+def mode(
+    data: Data, *, most_relevant: float = math.exp(BOUND), fixed_noise: float | None = None
 ) -> tuple[Hyperparameters, float]:
     """The posterior mode, and the logarithm of the posterior there up to a constant.
 
@@ -133,7 +135,7 @@ def _mode(
     for noise in (1e-2, 0.5) if fixed_noise is None else (fixed_noise,):
         luck = [] if data.together is None else [math.log(1e-2)]
         start = np.r_[np.zeros(p), 0.0, math.log(noise), np.clip(0.0, *_ODDS), luck]
-        bounds = [(-_BOUND, math.log(most_relevant))] * p + [(-_BOUND, _BOUND)] * (len(start) - p)
+        bounds = [(-BOUND, math.log(most_relevant))] * p + [(-BOUND, BOUND)] * (len(start) - p)
         bounds[p + 2] = _ODDS
         if fixed_noise is not None:
             bounds[p + 1] = (start[p + 1], start[p + 1])
@@ -151,7 +153,7 @@ def _mode(
     assert best is not None
     logs = best[1]
     theta, (scale, noise, odds, *shared) = np.exp(logs[:p]), np.exp(logs[p:]).tolist()
-    return Hyperparameters(theta, scale, noise + _NOISE_FLOOR, odds / (1.0 + odds), *shared), -best[0]
+    return Hyperparameters(theta, scale, noise + NOISE_FLOOR, odds / (1.0 + odds), *shared), -best[0]
 
 
 def loss(logs: Floats, data: Data) -> tuple[float, Floats]:
@@ -175,7 +177,9 @@ def loss(logs: Floats, data: Data) -> tuple[float, Floats]:
     K = signal.copy()
     if data.together is not None:
         K += luck * data.together
-    K[np.diag_indices(n)] += noise + luck + _NOISE_FLOOR + data.known
+    if data.drift is not None:
+        K += data.drift
+    K[np.diag_indices(n)] += noise + luck + NOISE_FLOOR + data.known
     try:
         factor = scipy.linalg.cholesky(K, lower=True, check_finite=False)
     except scipy.linalg.LinAlgError:

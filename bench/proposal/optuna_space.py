@@ -6,15 +6,18 @@ one of them is asked for. Both show in what finished trials were asked.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
 from optuna.distributions import BaseDistribution, CategoricalDistribution, FloatDistribution, IntDistribution
-from optuna.trial import FrozenTrial
+from optuna.study import StudyDirection
+from optuna.trial import FrozenTrial, TrialState
 
-from ...search_spaces.space import Parameter, SearchSpace, Value
+from ...search_spaces.space import Parameter, SearchSpace, Setting, Value
 from .beliefs import Belief
+from .records import Observation
 
 _MOST_VALUES = 256  # an integer with more values than this decides on no other parameter
 
@@ -162,3 +165,12 @@ def _values(distribution: BaseDistribution, present: set[int], absent: set[int])
     every = range(distribution.low, distribution.high + 1, distribution.step)
     near = {v for v in every if min(abs(v - p) for p in present) < min(abs(v - a) for a in absent)}
     return tuple(sorted(near | (present & set(every))))
+
+
+def observe(directions: Sequence[StudyDirection], trial: FrozenTrial, setting: Setting) -> Observation:
+    """A finished trial as the engine has it: every objective to be minimised."""
+    if trial.state != TrialState.COMPLETE or any(math.isnan(v) for v in trial.values):
+        return Observation(setting, None, constraints=trial.constraints)
+    signs = [-1.0 if direction == StudyDirection.MAXIMIZE else 1.0 for direction in directions]
+    values = tuple(s * v for s, v in zip(signs, trial.values, strict=True))
+    return Observation(setting, values, constraints=trial.constraints)

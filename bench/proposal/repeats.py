@@ -13,6 +13,7 @@ from collections import Counter
 import numpy as np
 
 from .encoding import Floats
+from .ensemble import Ensemble
 from .surrogate import Surrogate
 
 _SHARE = 0.25  # of all trials that may be repeats
@@ -38,7 +39,7 @@ def may_repeat(keys: list[bytes], values: Floats) -> bool:
     return not (again[True] and not again[False])
 
 
-def worth_repeating(surrogate: Surrogate, columns: Floats, new: Floats) -> int | None:
+def worth_repeating(surrogate: Surrogate | Ensemble, columns: Floats, new: Floats) -> int | None:
     """The row of tried settings `columns` (n, c), each once, better repeated than `new` (1, c) tried, if any."""
     rivals = np.argsort(surrogate.joint(columns)[0], kind="stable")[:_RIVALS]
     gains = _knowledge_gradients(surrogate, np.concatenate([columns[rivals], new]))
@@ -46,7 +47,7 @@ def worth_repeating(surrogate: Surrogate, columns: Floats, new: Floats) -> int |
     return int(rivals[best]) if best < len(rivals) and gains[best] > gains[-1] else None
 
 
-def _knowledge_gradients(surrogate: Surrogate, columns: Floats) -> Floats:
+def _knowledge_gradients(surrogate: Surrogate | Ensemble, columns: Floats) -> Floats:
     """Expected fall of the lowest posterior mean among columns (k, c) by one more trial at each of them (k,); the last
     of them is no candidate to be named before it is tried."""
     mean, covariance = surrogate.joint(columns)  # (k,), (k, k)

@@ -3,26 +3,26 @@
 from __future__ import annotations
 
 import json
-import math
 import secrets
 import threading
 import zlib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
 from optuna.distributions import BaseDistribution, CategoricalDistribution
 from optuna.samplers import BaseSampler, RandomSampler
-from optuna.study import Study, StudyDirection
+from optuna.study import Study
 from optuna.trial import FrozenTrial, TrialState
 
-from ...search_spaces.space import SearchSpace, Setting
+from ...search_spaces.space import SearchSpace
 from .answers import incumbents
 from .beliefs import Belief, Beliefs
 from .encoding import Encoding
 from .engine import propose
-from .optuna_space import OptunaSpace, read_space, to_parameter
-from .records import Key, Observation
+from .optuna_earlier import EarlierStudies
+from .optuna_space import OptunaSpace, observe, read_space, to_parameter
+from .records import Key
 
 _PENDING = "gentune:pending"
 _ATTRIBUTE_LENGTH = 2000  # what every Optuna storage takes in one attribute
@@ -41,11 +41,21 @@ class BayesianSampler(BaseSampler):
     seed: None draws one, once. start: trials before the surrogate is asked; None leaves the choice to the engine.
     beliefs: where good values are expected, by parameter: a value, or a `gentune.bench.proposal.Belief` that says how
     surely. A belief that does not fit the parameter raises ValueError when the parameter is first met.
+    warm_start: earlier studies with as many objectives, whose completed trials are read here and now. What did well
+    there is tried early, and what they say weighs as far as the new trials bear it out. Parameters are matched by
+    name, objectives by their order, each minimised or maximised as its own study says; trials with values that the
+    new study's ranges lack are passed over.
     """
 
     def __init__(
-        self, *, seed: int | None = None, start: int | None = None, beliefs: Mapping[str, Any] | None = None
+        self,
+        *,
+        seed: int | None = None,
+        start: int | None = None,
+        beliefs: Mapping[str, Any] | None = None,
+        warm_start: Sequence[Study] = (),
     ) -> None:
+        self._earlier = EarlierStudies(warm_start)
         self._seed = secrets.randbits(32) if seed is None else seed
         self._start = start
         self._beliefs = {n: b if isinstance(b, Belief) else Belief(b) for n, b in (beliefs or {}).items()}
@@ -77,7 +87,7 @@ class BayesianSampler(BaseSampler):
             for other in study.get_trials(deepcopy=False):
                 if other.state in (TrialState.COMPLETE, TrialState.FAIL):
                     if (setting := read.setting(other.params, whole=other.state == TrialState.FAIL)) is not None:
-                        observations.append(_observe(study, other, setting))
+                        observations.append(observe(study.directions, other, setting))
                 elif (
                     other.state == TrialState.RUNNING
                     and other.number != trial.number
@@ -92,6 +102,7 @@ class BayesianSampler(BaseSampler):
                 start=self._start,
                 default_first=False,
                 beliefs=read.beliefs(self._beliefs),
+                earlier=self._earlier.observations(read, len(study.directions)),
             )
             assert proposal is not None, "without a limit on costs something can always be proposed"
             params = {name: v for name, v in read.params(proposal.setting).items() if name in search_space}
@@ -108,6 +119,10 @@ class BayesianSampler(BaseSampler):
             read = OptunaSpace(SearchSpace((to_parameter(param_name, param_distribution),)), one)
             Beliefs(Encoding(read.space), read.beliefs(self._beliefs), 0)  # says what is wrong with it, if anything is
             return self._beliefs[param_name].value
+        if trial.number == 0:
+            value = self._earlier.first(len(study.directions), self._seed, param_name, param_distribution)
+            if value is not None:
+                return value
         if trial.number == 0 and not isinstance(param_distribution, CategoricalDistribution):
             encoding = Encoding(SearchSpace((to_parameter(param_name, param_distribution),)))
             return encoding.decode(np.array([0.5]))[param_name]
@@ -125,7 +140,7 @@ class BayesianSampler(BaseSampler):
         read = read_space(trials, widest=True)
         settings = [read.setting(t.params) for t in trials]
         known = [(t, setting) for t, setting in zip(trials, settings, strict=True) if setting is not None]
-        chosen = [known[i][0] for i in incumbents(read.space, [_observe(study, t, s) for t, s in known])]
+        chosen = [known[i][0] for i in incumbents(read.space, [observe(study.directions, t, s) for t, s in known])]
         if not chosen:
             raise ValueError(f"study {study.study_name!r} has no completed trial to recommend")
         return chosen if len(study.directions) > 1 else chosen[0]
@@ -139,15 +154,6 @@ class BayesianSampler(BaseSampler):
             if self._read is None or self._read[0] != version:
                 self._read = version, read_space(trials)
             return self._read[1]
-
-
-def _observe(study: Study, trial: FrozenTrial, setting: Setting) -> Observation:
-    """A finished trial as the engine has it: every objective to be minimised."""
-    if trial.state != TrialState.COMPLETE or any(math.isnan(v) for v in trial.values):
-        return Observation(setting, None, constraints=trial.constraints)
-    signs = [-1.0 if direction == StudyDirection.MAXIMIZE else 1.0 for direction in study.directions]
-    values = tuple(s * v for s, v in zip(signs, trial.values, strict=True))
-    return Observation(setting, values, constraints=trial.constraints)
 
 
 def _announce(study: Study, trial: FrozenTrial, params: Mapping[str, Any]) -> None:

@@ -8,10 +8,12 @@ from collections.abc import Iterator, Sequence
 import numpy as np
 
 from .encoding import Encoding, Floats, Ints
+from .ensemble import Ensemble, fit_either
 from .learning import fit
 from .outputs import carry, standardise
 from .records import Observation
 from .surrogate import Surrogate
+from .transfer import Outlook
 
 
 class Seen:
@@ -42,11 +44,22 @@ class Seen:
 
         objective: whose standard errors, where they are known, are the noise of `raw`.
         """
-        noise = None
-        if objective is not None:
-            errors = np.array([o.errors[objective] if o.errors else 0.0 for o in self._successes()], dtype=float)
-            noise = carry(raw, y, errors) ** 2 if errors.any() else None
+        noise = self._noise(raw, y, objective)
         return fit(self.columns[self.worked], self.encoding.groups, y, noise=noise, trainings=self.trainings())
+
+    def with_earlier(
+        self, raw: Floats, y: Floats, objective: int | None, views: Sequence[Outlook]
+    ) -> Surrogate | Ensemble:
+        """The same with what earlier studies say, as far as these trials bear it out."""
+        noise = self._noise(raw, y, objective)
+        columns, groups = self.columns[self.worked], self.encoding.groups
+        return fit_either(columns, groups, y, views, noise=noise, trainings=self.trainings())
+
+    def _noise(self, raw: Floats, y: Floats, objective: int | None) -> Floats | None:
+        if objective is None:
+            return None
+        errors = np.array([o.errors[objective] if o.errors else 0.0 for o in self._successes()], dtype=float)
+        return carry(raw, y, errors) ** 2 if errors.any() else None
 
     def standings(self, objective: int) -> Floats:
         """Posterior means (w,) of the trials' own settings; of very many trials, infinity for those left out."""

@@ -83,6 +83,11 @@ class Surrogate(Model):
         self._alpha = self._solution.numpy()[:, 0]
 
     @property
+    def precision(self) -> Floats:
+        """K⁻¹ (n, n)."""
+        return self._inverse
+
+    @property
     def num_outputs(self) -> int:
         return 1
 

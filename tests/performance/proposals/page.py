@@ -153,7 +153,7 @@ def _ablations(report: Report) -> Iterable[str]:
     ]
     if rows:
         yield from ("### Without one of its pieces", "")
-        yield "Pieces are those of `tests/performance/proposals/ablations.py`; a ratio below 1 says that the piece helps."
+        yield "Pieces are those of `tests/performance/proposals/ablations.py`; below 1 says that the piece helps."
         yield ""
         yield from _table(["without", "runs", "whole", "without it", "ratio"], rows)
 
