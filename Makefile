@@ -39,14 +39,19 @@ unit: install
 bench-metrics: install
 	$(BIN)/python tests/performance/planted_failures.py
 
+ABLATIONS := gentune:without=additive,gentune:without=level,gentune:without=character,gentune:without=repeats,gentune:without=caution,gentune:without=transform
+
 # docs/benchmarks.md, the proposal engine beside its rivals: hours at first, then only what is not done yet.
 bench-proposals: install
 	PYTHONWARNINGS=ignore $(BIN)/pip install --quiet --constraint constraints.txt --editable '.[dev,rivals]'
 	$(BIN)/python tests/performance/proposals/run.py --workers 2
+	$(BIN)/python tests/performance/proposals/run.py --workers 2 --methods $(ABLATIONS) --seeds 5
 	$(BIN)/python tests/performance/proposals/two_objectives.py --workers 2
 	$(BIN)/python tests/performance/proposals/two_objectives.py --report
+	$(BIN)/python tests/performance/proposals/warm_start.py --workers 2
+	$(BIN)/python tests/performance/proposals/warm_start.py --report
 	$(BIN)/python tests/performance/proposals/ask_time.py
-	$(BIN)/python tests/performance/proposals/run.py --report --page
+	$(BIN)/python tests/performance/proposals/run.py --report --page --methods random,tpe,gp,gp_5,ax,gentune,$(ABLATIONS)
 
 format: install
 	$(BIN)/ruff check --fix .
