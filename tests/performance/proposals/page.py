@@ -181,8 +181,8 @@ def _warm_start(found: dict[str, Any] | None) -> Iterable[str]:
     if found is None:
         return
     yield from ("### Warm start", "")
-    yield f"From three earlier studies on related tasks, and on unrelated ones (engine {found['version']}); the trial at"
-    yield "which the mean regret is that of a start from nothing after 30 trials, and the ratio of areas."
+    yield f"From three earlier studies on related tasks, and on unrelated ones (engine {found['version']}): the trial"
+    yield "at which the mean regret is that of a start from nothing after 30 trials, and the ratio of areas."
     yield ""
     rows = []
     for f in found["found"]:
