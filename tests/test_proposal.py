@@ -424,3 +424,30 @@ def test_repeated_trainings_outweigh_a_lucky_one() -> None:
     observations += [Observation(lucky, (v,)) for v in (3.9, 8.0, 9.0)]
     assert observations[incumbents(MIXED, observations)[0]].setting == steady
     assert probability_of_better(MIXED, observations, 0, 4) > 0.9
+
+
+def test_very_many_trials_are_proposed_from_and_named() -> None:
+    rng = np.random.default_rng(0)
+    settings = [
+        MIXED.activate(Encoding(MIXED).decode(row)) for row in Encoding(MIXED).snap(rng.random((3000, len(MIXED))))
+    ]
+    observations = [Observation(s, None if i % 7 == 0 else (mixed(s),)) for i, s in enumerate(settings)]
+    best = min(o.values[0] for o in observations if o.values)
+    proposal = propose(MIXED, observations, settings[:2], key=Key(0, 3000))
+    assert proposal is not None
+    assert mixed(proposal.setting) < np.quantile([o.values[0] for o in observations if o.values], 0.02)
+    chosen = observations[incumbents(MIXED, observations)[0]]
+    assert chosen.values is not None
+    assert chosen.values[0] <= best + 0.05
+
+
+def test_several_objectives_under_a_constraint_that_nothing_keeps() -> None:
+    settings: list[Setting] = [{"n": n, "kind": "a"} for n in range(1, 5)]
+    space = SearchSpace(
+        (Parameter("n", "int", 1, low=1, high=9), Parameter("kind", "categorical", "a", choices=("a", "b", "c")))
+    )
+    observations = [Observation(s, (1.0, -1.0 * i), constraints={"size": 5.0 - i}) for i, s in enumerate(settings)]
+    proposal = propose(space, observations, key=Key(0, 12))
+    assert proposal is not None
+    assert int(str(proposal.setting["n"])) > 4, "towards where the constraint may hold"
+    assert incumbents(space, observations) == []

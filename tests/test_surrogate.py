@@ -51,8 +51,8 @@ def test_a_lucky_training_does_not_win_by_being_sampled_often() -> None:
     luck = np.r_[np.full(10, -0.8), 0.4 * rng.standard_normal(20)]
     y = luck + 0.02 * rng.standard_normal(30)
     apart, known = fit(columns, np.arange(1), y), fit(columns, np.arange(1), y, trainings=trainings)
-    assert apart.standing()[0] < -0.5
-    assert known.standing()[0] > -0.3
+    assert apart.standing(apart.columns)[0] < -0.5
+    assert known.standing(known.columns)[0] > -0.3
     assert known.hyperparameters.luck > 5 * known.hyperparameters.noise
 
 
@@ -114,7 +114,7 @@ def test_repeats_tell_noise_from_a_setting_s_own_character() -> None:
     # Where a repeat agrees to the last digit there is no noise, and the best seen is the best.
     exact = fit(places, np.arange(2), standardise(own))
     assert exact.hyperparameters.noise < 1e-5
-    np.testing.assert_allclose(exact.standing(), standardise(own), atol=1e-3)
+    np.testing.assert_allclose(exact.standing(exact.columns), standardise(own), atol=1e-3)
 
 
 def test_a_believed_point_keeps_the_mean_and_loses_its_variance() -> None:

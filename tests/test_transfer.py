@@ -188,7 +188,7 @@ def test_joint_agrees_with_predictions() -> None:
     np.testing.assert_allclose(mean, found.predict(columns)[0], rtol=1e-9)
     assert np.linalg.eigvalsh(covariance).min() > -1e-9
     assert (np.diag(covariance) >= found.predict(columns)[1] * (1 - 1e-6)).all()
-    np.testing.assert_allclose(found.standing(), found.joint(found.columns)[0], rtol=1e-6, atol=1e-9)
+    np.testing.assert_allclose(found.standing(found.columns), found.joint(found.columns)[0], rtol=1e-6, atol=1e-9)
 
 
 def test_start_has_earlier_settings_between_sobol_points() -> None:

@@ -131,15 +131,15 @@ def _by_surrogate(
     surrogate: Surrogate | Ensemble | None = None
     if several:
         improvement, order = _of_several(seen, under_trial, rng)
-        tried = seen.positions[seen.worked]
+        tried, valid = seen.positions[seen.worked], seen.valid
     else:
         single = seen.objectives.shape[1] == 1
         views = outlooks(encoding, studies, rng)
         raw = seen.objectives[:, 0] if single else scalarise(seen.objectives, rng)
         y, objective = standardise(raw), 0 if single else None
         surrogate = seen.with_earlier(raw, y, objective, views) if views else seen.surrogate(raw, y, objective)
-        tried = seen.positions[seen.worked[surrogate.kept]]
-        surrogate, improvement, order = _of_one(surrogate, seen.valid[surrogate.kept], under_trial)
+        tried, valid = seen.positions[seen.worked[surrogate.kept]], seen.valid[surrogate.kept]
+        surrogate, improvement, order = _of_one(surrogate, valid, under_trial)
     around = tried[order[:_AROUND]]
     if studies:
         around = np.concatenate([around, portfolio(encoding, studies, _AROUND)])
@@ -162,7 +162,7 @@ def _by_surrogate(
     if surrogate is None or improvement is None or seen.objectives.shape[1] > 1:
         return new
     if may_repeat(encoding.keys(seen.positions[seen.worked]), seen.objectives[:, 0]):
-        again = admission.repeatable(seen.positions[seen.worked[seen.valid]])
+        again = admission.repeatable(tried[valid])
         row = worth_repeating(surrogate, encoding.columns(again), encoding.columns(new)) if len(again) else None
         if row is not None:
             return again[[row]]
@@ -174,7 +174,7 @@ def _of_one(
 ) -> tuple[Surrogate | Ensemble, Term | None, Ints]:
     """One objective: the surrogate after what is under trial (k, c), the improvement's term, and the rows of the
     surrogate from the best on; no term where none of them is valid (n,)."""
-    mean = surrogate.standing()
+    mean = surrogate.standing(surrogate.columns)
     # Settings that break a constraint come last, however good they are.
     order = np.lexsort((mean, ~valid))
     best = float(mean[valid].min(initial=np.inf))
@@ -194,7 +194,7 @@ def _of_several(seen: Seen, under_trial: Floats, rng: np.random.Generator) -> tu
     from the best on, the Pareto front first; no term where none of them is valid."""
     surrogates = [seen.surrogate(raw, standardise(raw, logs=False), j) for j, raw in enumerate(seen.objectives.T)]
     columns = seen.columns[seen.worked]
-    means = np.stack([s.joint(columns)[0] for s in surrogates], axis=1)  # (w, m)
+    means = np.stack([s.standing(columns) for s in surrogates], axis=1)  # (w, m)
     front = np.zeros(len(means), dtype=bool)
     rows = np.flatnonzero(seen.valid)
     front[rows[pareto(means[rows])]] = True

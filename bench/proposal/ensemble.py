@@ -55,10 +55,10 @@ class Ensemble:
         means, variances = self.marginals(columns)
         return means.mean(0), variances.mean(0) + means.var(0)
 
-    def standing(self) -> Floats:
-        """The mixture's mean (n,) at its own rows, each setting's own character included."""
-        means = np.stack([rest.standing() for rest in self._rests])
-        return np.asarray((means + self._trend(self.columns)).mean(0))
+    def standing(self, columns: Floats) -> Floats:
+        """The mixture's mean (b,) at columns (b, c), the own character of settings tried included."""
+        means = np.stack([rest.standing(columns) for rest in self._rests])
+        return np.asarray((means + self._trend(columns)).mean(0))
 
     def marginals(self, columns: Floats) -> tuple[Floats, Floats]:
         """Each member's posterior mean and variance (H, b) at columns (b, c)."""

@@ -12,7 +12,7 @@ import scipy.stats
 
 from .crowd import EXACT, LEARN, near_and_low, spread_and_low
 from .encoding import Floats, Ints
-from .surrogate import Hyperparameters, Surrogate, same_rows, together
+from .surrogate import Hyperparameters, Surrogate, together
 
 NOISE_FLOOR = 1e-6  # of the variance of y; keeps K well conditioned
 _SHARE_OF_NOISE = 0.5  # of what neighbouring settings differ by at random, before any was repeated
@@ -79,10 +79,11 @@ def split(found: Hyperparameters, columns: Floats, y: Floats) -> Hyperparameters
     Without repeats of a setting there is no telling, and each gets half. Repeats that agree to the last digit say that
     there is no noise.
     """
-    same = same_rows(columns, columns)
-    counts = same.sum(1)
-    squares = float(((y - same @ y / counts) ** 2).sum())
-    freedom = len(y) - float((1.0 / counts).sum())
+    numbers = np.unique(columns, axis=0, return_inverse=True)[1].reshape(-1)
+    counts = np.bincount(numbers)
+    means = np.bincount(numbers, weights=y) / counts
+    squares = float(((y - means[numbers]) ** 2).sum())
+    freedom = len(y) - len(counts)
     if freedom > 0 and squares <= 1e-18 * freedom:
         noise = NOISE_FLOOR
     else:

@@ -41,7 +41,7 @@ def may_repeat(keys: list[bytes], values: Floats) -> bool:
 
 def worth_repeating(surrogate: Surrogate | Ensemble, columns: Floats, new: Floats) -> int | None:
     """The row of tried settings `columns` (n, c), each once, better repeated than `new` (1, c) tried, if any."""
-    rivals = np.argsort(surrogate.joint(columns)[0], kind="stable")[:_RIVALS]
+    rivals = np.argsort(surrogate.standing(columns), kind="stable")[:_RIVALS]
     gains = _knowledge_gradients(surrogate, np.concatenate([columns[rivals], new]))
     best = int(np.argmax(gains))
     return int(rivals[best]) if best < len(rivals) and gains[best] > gains[-1] else None

@@ -66,7 +66,7 @@ class Seen:
         raw = self.objectives[:, objective]
         surrogate = self.surrogate(raw, standardise(raw), objective)
         means = np.full(len(raw), math.inf)
-        means[surrogate.kept] = surrogate.standing()
+        means[surrogate.kept] = surrogate.standing(surrogate.columns)
         return means
 
     def trainings(self) -> Ints | None:

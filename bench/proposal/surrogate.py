@@ -110,9 +110,9 @@ class Surrogate(Model):
         cross, solved, _ = self._weigh(columns)
         return self._moments(cross, solved)
 
-    def standing(self) -> Floats:
-        """Posterior mean (n,) at its own rows, each setting's own character included."""
-        return (self._weigh(self.columns)[0] + self._character(self.columns)) @ self._alpha
+    def standing(self, columns: Floats) -> Floats:
+        """Posterior mean (b,) at columns (b, c), the own character of settings tried included."""
+        return (self._weigh(columns)[0] + self._character(columns)) @ self._alpha
 
     def slopes(self, columns: Floats) -> tuple[Floats, Floats, Floats, Floats]:
         """Posterior mean and variance (b,) at columns (b, c), and their gradients (b, c)."""
