@@ -235,11 +235,11 @@ def _ratio(c: Comparison | None) -> str:
 
 
 def _plain(interval: Interval) -> str:
-    return f"[{interval.low:.3f}, {interval.high:.3f}]"
+    return "(one seed)" if interval.low == interval.high else f"[{interval.low:.3f}, {interval.high:.3f}]"
 
 
 def _signed(interval: Interval) -> str:
-    return f"[{interval.low:+.4f}, {interval.high:+.4f}]"
+    return "(one seed)" if interval.low == interval.high else f"[{interval.low:+.4f}, {interval.high:+.4f}]"
 
 
 def cpu() -> str:
