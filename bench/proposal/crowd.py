@@ -6,7 +6,7 @@ import numpy as np
 
 from .encoding import Floats, Ints
 
-LEARN, EXACT = 160, 512  # observations that hyperparameters are learned from, and that the posterior rests on
+LEARN, EXACT = 120, 512  # observations that hyperparameters are learned from, and that the posterior rests on
 
 
 def spread_and_low(y: Floats, at_most: int, *, low: bool) -> Ints:
