@@ -327,7 +327,7 @@ class Comparison:
     def _write_explanation(self, study: Study, chosen: list[Record]) -> None:
         objectives = self.config.objective
         write_explanation(
-            self.folder, study.name, study.card.space, study.records, objectives, self._directions, chosen
+            self.folder, study.name, study.card.space, study.observations(), objectives, self._directions, chosen
         )
 
     def _write_state(self, state: str, seconds: float) -> None:

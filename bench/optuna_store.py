@@ -9,17 +9,12 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 import optuna
-from optuna.distributions import (
-    BaseDistribution,
-    CategoricalDistribution,
-    FloatDistribution,
-    IntDistribution,
-)
 from optuna.trial import TrialState, create_trial
 from sqlalchemy.exc import SQLAlchemyError
 
-from ..search_spaces import Parameter, SearchSpace
+from ..search_spaces import SearchSpace
 from .errors import UsageError
+from .proposal.optuna_space import to_distribution
 from .records import Record
 
 _STATES = {"complete": TrialState.COMPLETE, "failed": TrialState.FAIL, "stopped": TrialState.FAIL}
@@ -59,7 +54,7 @@ class OptunaStore:
                 create_trial(
                     state=_STATES[record.state],
                     params=dict(params),
-                    distributions={key: _distribution(space[key]) for key in params},
+                    distributions={key: to_distribution(space[key]) for key in params},
                     values=list(record.objectives) if complete and record.objectives else None,
                     user_attrs={
                         "record": record.name,
@@ -71,12 +66,3 @@ class OptunaStore:
                 )
             )
             self._told[name] += 1
-
-
-def _distribution(parameter: Parameter) -> BaseDistribution:
-    if parameter.kind == "categorical":
-        return CategoricalDistribution(parameter.choices)
-    assert parameter.low is not None and parameter.high is not None
-    if parameter.kind == "int":
-        return IntDistribution(int(parameter.low), int(parameter.high), log=parameter.log)
-    return FloatDistribution(parameter.low, parameter.high, log=parameter.log)

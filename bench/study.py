@@ -137,6 +137,10 @@ class Study:
         """Forgets a trial that was started and has left no record."""
         self.running.pop(number, None)
 
+    def observations(self) -> list[Observation]:
+        """All finished trials as the engine has them, in their order."""
+        return [self._observation(self.records[n]) for n in sorted(self.records)]
+
     def incumbents(self) -> list[Record]:
         """The best settings by posterior mean among those tried: one, or at most three Pareto points.
 

@@ -292,18 +292,20 @@ def _folder(path: Path, objective: str = "fid") -> RunFolder:
     folder = RunFolder.create_or_match(path, study)
     direction = "higher" if objective == "recall" else "lower"
     for family, count in zip(families, (20, 3, 0), strict=True):
-        records = {}
+        records, observations = [], []
         for number, setting in enumerate(scattered(NESTED, count)):
             failed = number % 5 == 4
             score = None if failed else (nested(setting) if direction == "lower" else 9.0 - nested(setting),)
             state: State = "failed" if failed else "complete"
-            records[number] = Record(
-                "trial", family, number, 0, "validation", state, setting, objectives=score, reason="diverged"
+            records.append(
+                Record("trial", family, number, 0, "validation", state, setting, objectives=score, reason="diverged")
             )
-            folder.write_record(records[number])
+            folder.write_record(records[-1])
+            sign = 1.0 if direction == "lower" else -1.0
+            observations.append(Observation(setting, None if score is None else (sign * score[0],)))
         if count:
             first = [records[0]]
-            write_explanation(folder, family, NESTED, records, (objective,), (direction,), first)
+            write_explanation(folder, family, NESTED, observations, (objective,), (direction,), first)
     return folder
 
 

@@ -15,7 +15,7 @@ from .encoding import Encoding, Floats
 from .surrogate import Surrogate
 
 _LEVEL = 0.3  # what is worth this factor less, on a log scale, is as good: the surrogate is not known to a quarter
-_MOST_LEVEL = 128
+_MOST_LEVEL = 128  # settings whose distances are compared
 _LOG_2PI = math.log(2.0 * math.pi)
 
 

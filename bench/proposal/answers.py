@@ -8,6 +8,7 @@ import numpy as np
 
 from ...search_spaces.space import SearchSpace
 from .encoding import Encoding, Floats
+from .hypervolume import pareto
 from .learning import probability_of_lower
 from .outputs import standardise
 from .records import Observation
@@ -53,7 +54,7 @@ def _spread_front(means: Floats, at_most: int) -> list[int]:
     from botorch.utils.multi_objective.hypervolume import Hypervolume
 
     unique = sorted(set(np.unique(means, axis=0, return_index=True)[1].tolist()))
-    front = [i for i in unique if not any((means[j] <= means[i]).all() and (means[j] < means[i]).any() for j in unique)]
+    front = [unique[i] for i in pareto(means[unique])]
     span = np.ptp(means[front], axis=0)
     reference = means[front].max(axis=0) + 0.1 * np.where(span > 0, span, 1.0)
     volume = Hypervolume(torch.from_numpy(-reference))

@@ -52,15 +52,16 @@ def perturbations(encoding: Encoding, around: Floats, n: int, rng: np.random.Gen
 
 
 class Admission:
-    """Which positions may be proposed: neither observed nor pending, and predicted to be affordable."""
+    """Which positions may be proposed: neither observed nor pending, and predicted to be affordable.
 
-    def __init__(
-        self, encoding: Encoding, observed: Sequence[Setting], pending: Sequence[Setting], costs: Costs
-    ) -> None:
+    observed: positions (n, p) of finished trials.
+    """
+
+    def __init__(self, encoding: Encoding, observed: Floats, pending: Sequence[Setting], costs: Costs) -> None:
         self._encoding = encoding
         self.costs = CostModel(encoding, costs)
         self._pending = set(encoding.keys(encoding.positions(pending)))
-        self._taken = self._pending | set(encoding.keys(encoding.positions(observed)))
+        self._taken = self._pending | set(encoding.keys(observed))
 
     def filter(self, positions: Floats, *, repeats: bool = False) -> Floats:
         """The rows of positions (n, p) that may be proposed, in their order, each once.

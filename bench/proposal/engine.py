@@ -65,9 +65,9 @@ def propose(
     """
     costs, key, beliefs = costs or Costs(), key or Key(0, 0), beliefs or {}
     encoding = Encoding(space)
-    admission = Admission(encoding, [o.setting for o in observations], pending, costs)
     rng = np.random.default_rng([key.seed % 2**64, key.number % 2**64])
     seen = Seen(encoding, observations)
+    admission = Admission(encoding, seen.positions, pending, costs)
     studies = recall(encoding, earlier, seen.objectives.shape[1] if len(seen.objectives) else None)
 
     if not len(encoding):

@@ -6,11 +6,11 @@ import warnings
 from collections.abc import Sequence
 
 import optuna
-from optuna.distributions import BaseDistribution, CategoricalDistribution, FloatDistribution, IntDistribution
 from optuna.importance import PedAnovaImportanceEvaluator
 from optuna.trial import create_trial
 
-from ...search_spaces.space import Parameter, SearchSpace
+from ...search_spaces.space import SearchSpace
+from .optuna_space import to_distribution
 from .records import Observation
 
 _TOP = 0.1  # share of trials that count as good, as in the paper
@@ -46,17 +46,6 @@ def ped_anova(space: SearchSpace, observations: Sequence[Observation], objective
     if total <= 0:
         return nothing
     return nothing | {name: divergences.get(name, 0.0) / total for name in space.names}
-
-
-def to_distribution(parameter: Parameter) -> BaseDistribution:
-    """A parameter as Optuna knows it. Of a logarithmic range with a step the step is left out: Optuna has none."""
-    if parameter.kind == "categorical":
-        return CategoricalDistribution(parameter.choices)
-    assert parameter.low is not None and parameter.high is not None
-    step = None if parameter.log else parameter.step
-    if parameter.kind == "int":
-        return IntDistribution(int(parameter.low), int(parameter.high), log=parameter.log, step=int(step or 1))
-    return FloatDistribution(parameter.low, parameter.high, log=parameter.log, step=step)
 
 
 def _quiet_study() -> optuna.Study:

@@ -117,6 +117,16 @@ def to_parameter(
     raise NotImplementedError(f"parameter {name!r} has a distribution of type {type(d).__name__}")
 
 
+def to_distribution(parameter: Parameter) -> BaseDistribution:
+    """A parameter's range as Optuna knows it, without its grid, which a default or a plug-in's value need not be on."""
+    if parameter.kind == "categorical":
+        return CategoricalDistribution(parameter.choices)
+    assert parameter.low is not None and parameter.high is not None
+    if parameter.kind == "int":
+        return IntDistribution(int(parameter.low), int(parameter.high), log=parameter.log)
+    return FloatDistribution(parameter.low, parameter.high, log=parameter.log)
+
+
 def _join(old: BaseDistribution, new: BaseDistribution) -> BaseDistribution:
     """Both ranges in one, on the newer one's scale."""
     if isinstance(new, FloatDistribution) and isinstance(old, FloatDistribution):

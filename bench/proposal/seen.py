@@ -7,6 +7,7 @@ from collections.abc import Iterator, Sequence
 
 import numpy as np
 
+from .crowd import EXACT
 from .encoding import Encoding, Floats, Ints
 from .ensemble import Ensemble, fit_either
 from .learning import fit
@@ -62,12 +63,12 @@ class Seen:
         return carry(raw, y, errors) ** 2 if errors.any() else None
 
     def standings(self, objective: int) -> Floats:
-        """Posterior means (w,) of the trials' own settings; of very many trials, infinity for those left out."""
+        """Posterior means (w,) of the trials' own settings."""
         raw = self.objectives[:, objective]
         surrogate = self.surrogate(raw, standardise(raw), objective)
-        means = np.full(len(raw), math.inf)
-        means[surrogate.kept] = surrogate.standing(surrogate.columns)
-        return means
+        # In parts, so that memory does not grow with the number of trials.
+        parts = np.array_split(self.columns[self.worked], -(-len(raw) // EXACT))
+        return np.concatenate([surrogate.standing(part) for part in parts])
 
     def trainings(self) -> Ints | None:
         """Numbers (w,) that are equal where trials sampled the same trained model; None where no two did."""
