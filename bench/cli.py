@@ -266,6 +266,34 @@ def evaluate(
     console.print(scores_table([row.as_json() for row in rows], console.width))
 
 
+@app.command()
+def cache(
+    run: Annotated[Path | None, typer.Argument(metavar="[DIR]", help="Run folder: only what it has pinned.")] = None,
+    trim: Annotated[
+        float | None, typer.Option(metavar="GIB", help="Remove the least recently used down to this size.")
+    ] = None,
+    as_json: Json = False,
+) -> None:
+    """Show the kept trainings, which every run shares, and trim them.
+
+    GENTUNE_CACHE_GIB sets the size that they may take (20); 0 turns keeping off.
+    """
+    from . import cache_command
+    from .evaluators import default_cache
+
+    if run is not None and trim is not None:
+        raise UsageError("--trim is for the whole cache; leave the run folder out")
+    if run is not None:
+        content = cache_command.pinned_by(default_cache(), _open(run).path)
+    else:
+        content = cache_command.overview(default_cache(), trim_gib=trim)
+    if as_json:
+        _print_json(content)
+    else:
+        table = cache_command.overview_table if run is None else cache_command.pinned_table
+        _console().print(table(content))
+
+
 @app.command("list")
 def list_(
     what: Annotated[str, typer.Argument(metavar="families|data|metrics", help="What to list.")],

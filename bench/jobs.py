@@ -16,9 +16,12 @@ class TrialJob:
 
     family: the registered family that is trained; label: the name on the record, where that differs.
     params: the setting; what it leaves out stays at the family's defaults.
-    split: what is scored on. seed: of the training; the samples' seed is derived from it.
+    split: what is scored on. seed: of initial weights, training and samples, each derived from it.
+    training_seed: of weights and training, where they are those of an earlier trial; None: `seed`.
+    fidelity: the share of a full training, in (0, 1].
     cost, operations: as counted before the start; a measured budget leaves cost at 0.
-    deadline: seconds that the training may take, under a measured budget.
+    deadline: seconds that the training may take, under a measured budget, beside `paid`: those for which an earlier
+        trial has been charged.
     keep_model, keep_samples: whether weights and a picture or points of samples are kept as artifacts.
     """
 
@@ -35,11 +38,14 @@ class TrialJob:
     repeat: int = 0
     incumbent: int = 0
     trial: int | None = None
+    training_seed: int | None = None
+    fidelity: float = 1.0
     origin: str = ""
     cost: float = 0.0
     operations: Mapping[str, float] = field(default_factory=dict)
     budget: str = "trainings"
     deadline: float | None = None
+    paid: float = 0.0
     keep_model: bool = False
     keep_samples: bool = False
     second_evaluator: bool = False
@@ -55,6 +61,8 @@ class TrialJob:
             "family": self.label or self.family,
             "number": self.number,
             "seed": self.seed,
+            "training_seed": self.training_seed,
+            "fidelity": self.fidelity,
             "split": self.split,
             "state": "failed",
             "params": self.params,

@@ -31,9 +31,14 @@ class Record:
     objectives: the values that were asked for, in their own direction, in the study's order; None if it failed.
     metrics: of the primary evaluator and of the trial itself; second_metrics: of the second evaluator.
     undefined, second_undefined: metrics that have no value here, with the reason.
+    fidelity: the share of a full training. training: the name of the kept state that the samples come from
+        (`gentune cache`); "" without samples, and for a family whose source is in no file.
+    training_seed: of weights and training, where they are those of an earlier trial; None: `seed`.
     likelihood: kind of the reported likelihood and the number of noise samples behind it.
     cost: in full trainings of the family's default setting. operations: floating-point, "train" and "sample".
     samples: how many samples were scored.
+    seconds: by part of the trial: "train", in this trial; "kept", of the training's parts that an earlier trial had
+        trained, when they were; "sample", "measure".
     evaluators: name and fingerprint of each. provenance: versions, revision, machine and device.
     """
 
@@ -51,6 +56,8 @@ class Record:
     move: str = "train"
     parent: int | None = None
     fidelity: float = 1.0
+    training: str = ""
+    training_seed: int | None = None
     origin: str = ""
     objectives: tuple[float, ...] | None = None
     metrics: Mapping[str, Figure] = field(default_factory=dict)

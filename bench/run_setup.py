@@ -10,6 +10,7 @@ from . import registry
 from .errors import UsageError
 from .storage import RunFolder
 from .study_file import StudyFile, parse_study, read_study
+from .training_cache import cache_limit
 
 
 class Listener(Protocol):
@@ -65,6 +66,7 @@ def drive(folder: RunFolder, changes: Mapping[str, Any], listener: Listener) -> 
     """Runs a folder's comparison to its end; `changes` to workers and devices hold for this run alone."""
     from .compare import Comparison, terminable
 
+    cache_limit()  # a wrong one is refused before anything is trained
     config = folder.study.model_copy(update={k: v for k, v in changes.items() if v is not None})
     with terminable():
         Comparison(folder, config, say=listener.say, on_update=listener.update).run()

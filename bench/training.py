@@ -1,22 +1,46 @@
 """The one training loop of the house.
 
 It owns batch size, EMA, clipping, precision, seeds, divergence and the horizon. All randomness of step s comes
-from (seed, stage, s), so that a run that is taken up again equals an unbroken one.
+from (seed, stage, s), so that a training that is taken up again between two steps equals an unbroken one: what lies
+there is weights, optimiser state and running average, and nothing of the generators.
 """
 
 from __future__ import annotations
 
 import math
-import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-from dataclasses import dataclass, field
+from contextlib import contextmanager, nullcontext
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
 
 from ..models.base import Adam, Batch, Losses, Phase, Progress, Stage, Trainable
 from .seeds import derive
+from .training_state import (
+    Kept,
+    PlannedStage,
+    TrainingRun,
+    TrainingState,
+    copy_of,
+    furthest,
+    plan,
+    put_state,
+    put_tensor,
+    take_state,
+)
+from .training_watch import DeadlineError, Watch
+
+__all__ = [
+    "DeadlineError",
+    "DivergedError",
+    "FitTraining",
+    "LoopSettings",
+    "StageTraining",
+    "TrainingRun",
+    "plan",
+    "train",
+]
 
 _CHECK_EVERY = 10  # steps between looks at the loss: each look waits for the device
 _LOG_POINTS = 100  # lines of the learning curve
@@ -24,10 +48,6 @@ _LOG_POINTS = 100  # lines of the learning curve
 
 class DivergedError(RuntimeError):
     """A loss or a weight became NaN or infinite."""
-
-
-class DeadlineError(RuntimeError):
-    """The measured budget ran out in the middle of a training."""
 
 
 @dataclass(frozen=True)
@@ -40,16 +60,6 @@ class LoopSettings:
     precision: str = "float32"  # or "bfloat16"
 
 
-@dataclass
-class TrainingRun:
-    """What a training leaves beside the weights: its curve, its length, and the operations of `fit` stages."""
-
-    history: list[dict[str, float | int | str]] = field(default_factory=list)
-    steps: int = 0
-    seconds: float = 0.0
-    fit_operations: float = 0.0
-
-
 def train(
     model: Trainable,
     data: Batch,
@@ -57,42 +67,116 @@ def train(
     *,
     steps: int,
     seed: int,
+    fidelity: float = 1.0,
+    kept: Kept | None = None,
     deadline: float | None = None,
     on_progress: Callable[[float], None] | None = None,
+    run: TrainingRun | None = None,
 ) -> TrainingRun:
-    """Trains `model` in place on `data` (both on one device) over a full horizon of `steps`.
+    """Trains a fresh `model` in place on `data` (both on one device) over a full horizon of `steps`.
 
-    deadline: a `time.monotonic()` moment past which DeadlineError is raised.
-    on_progress: told the share of the training that is done, now and then.
+    fidelity: the share of the full training, in (0, 1]; schedules stay those of the full horizon.
+    kept: where states are kept: the training goes on from the one that is nearest to its end, and keeps one at the
+        end of every stage. With a state of the very end nothing is trained.
+    deadline: a `time.monotonic()` moment past which DeadlineError is raised. What is taken from `kept` counts with
+        the seconds that it took when it was trained; waiting for another process that trains the same does not.
+    on_progress: told the share of this call's training that is done, now and then.
+    run: filled in as the training goes on, for callers who want to know how far a failed one came.
     Raises DivergedError when a loss or weight stops being finite.
     """
-    run = TrainingRun()
-    started = time.perf_counter()
+    run = TrainingRun() if run is None else run
+    planned = plan(model.stages(), steps, fidelity)
+    watch = Watch(run, planned, deadline, on_progress)
+    initial = copy_of(model) if kept is not None and any(p.stage.depends_on is not None for p in planned) else None
     device = data.x.device
-    done = 0.0
     with _own_randomness(device):
-        for stage in model.stages():
-            stage_seed = derive(seed, stage.name)
-            if stage.fit is not None:
-                torch.manual_seed(stage_seed)
-                generator = torch.Generator(device).manual_seed(stage_seed)
-                run.fit_operations += stage.fit(data, generator) or 0.0
-            else:
-                horizon = max(1, round(stage.share * steps))
-                training = StageTraining(model, stage, data, settings, horizon=horizon, seed=stage_seed)
-                for step in training.advance(horizon):
-                    if deadline is not None and time.monotonic() > deadline:
-                        raise DeadlineError(f"the budget ended at step {step} of {horizon} of stage {stage.name}")
-                    if on_progress is not None and step % _CHECK_EVERY == 0:
-                        on_progress(done + stage.share * step / horizon)
-                training.use_average()
-                run.history += training.history
-                run.steps += horizon
-                done += stage.share
+        first, state = furthest(kept, planned)
+        for index, part in enumerate(planned):
+            if index < first:
+                if part.stage.phases:
+                    model.progress = Progress(part.until, part.horizon)
+                continue
+            watch.enter(index)
+            training = _begin(model, part, data, settings, seed)
+            with _holding(kept, index, part, state, watch.waiting):
+                if kept is not None:  # another process may have trained it by now
+                    state = kept.newest(index, part.until, 0 if state is None else state.step) or state
+                if state is not None:
+                    put_state(state, model, run)
+                    training.restore(state)
+                    watch.check(training.step)
+                reached = training.step
+                with watch.counting() if reached < part.until else nullcontext():
+                    for step in training.advance(part.until):
+                        watch.check(step)
+                training.report(run, since=reached)
+                if device.type == "cuda":
+                    run.peak_memory = max(run.peak_memory or 0.0, float(torch.cuda.max_memory_allocated(device)))
+                if kept is not None and training.step > reached:
+                    before = None if part.stage.depends_on is None else initial
+                    state = take_state(training.step, model, before, training.tensors(), run)
+                    if state is not None:
+                        kept.keep(index, state)
+            training.use_average()
+            state = None
     _check_weights(model)
     model.eval()
-    run.seconds = time.perf_counter() - started
     return run
+
+
+def _begin(
+    model: Trainable, part: PlannedStage, data: Batch, settings: LoopSettings, seed: int
+) -> StageTraining | FitTraining:
+    stage_seed = derive(seed, part.stage.name)
+    if part.stage.fit is not None:
+        return FitTraining(part.stage, data, seed=stage_seed)
+    return StageTraining(model, part.stage, data, settings, horizon=part.horizon, seed=stage_seed)
+
+
+@contextmanager
+def _holding(
+    kept: Kept | None, index: int, part: PlannedStage, state: TrainingState | None, waiting: Callable[[], None]
+) -> Iterator[None]:
+    """Holds a stage that has something left to train."""
+    if kept is None or (state is not None and state.step == part.until):
+        yield
+        return
+    with kept.holding(index, waiting):
+        yield
+
+
+class FitTraining:
+    """The training of a stage that brings its own: one step."""
+
+    def __init__(self, stage: Stage, data: Batch, *, seed: int) -> None:
+        assert stage.fit is not None
+        self.step = 0
+        self._fit, self._data, self._seed = stage.fit, data, seed
+        self._operations = 0.0
+
+    def advance(self, until: int) -> Iterator[int]:
+        """Fits, unless that was done before."""
+        if self.step < until:
+            torch.manual_seed(self._seed)
+            generator = torch.Generator(self._data.x.device).manual_seed(self._seed)
+            self._operations = self._fit(self._data, generator) or 0.0
+            self.step = 1
+            yield self.step
+
+    def tensors(self) -> dict[str, Tensor]:
+        """Nothing beside the model's own."""
+        return {}
+
+    def restore(self, state: TrainingState) -> None:
+        """Takes a state up."""
+        self.step = state.step
+
+    def report(self, run: TrainingRun, *, since: int) -> None:
+        """Adds the operations to a run."""
+        run.fit_operations += self._operations
+
+    def use_average(self) -> None:
+        """A fit has none."""
 
 
 class StageTraining:
@@ -146,6 +230,34 @@ class StageTraining:
                 raise DivergedError(f"loss not finite by step {self.step} of {self.horizon}, stage {self.stage.name}")
             yield self.step
         self.model.progress = Progress(self.step, self.horizon)
+
+    def tensors(self) -> dict[str, Tensor]:
+        """The running average and the optimisers' state, by name."""
+        found = {f"average.{i}": average for i, average in enumerate(self._average)}
+        for number, (phase, optimiser) in enumerate(zip(self.stage.phases, self._optimisers, strict=True)):
+            for i, parameter in enumerate(phase.parameters):
+                for name, value in optimiser.state.get(parameter, {}).items():
+                    found[f"optimiser.{number}.{i}.{name}"] = value
+        return found
+
+    def restore(self, state: TrainingState) -> None:
+        """Takes a state up, but for the model's own tensors."""
+        self.step = state.step
+        for i, average in enumerate(self._average):
+            put_tensor(f"average.{i}", average, state)
+        for name, value in state.tensors.items():
+            if name.startswith("optimiser."):
+                number, index, key = name.split(".", 3)[1:]
+                parameter = tuple(self.stage.phases[int(number)].parameters)[int(index)]
+                # Moments lie in memory as their parameter does.
+                like = parameter if value.shape == parameter.shape else value.to(parameter.device)
+                entry = torch.empty_like(like, dtype=value.dtype).copy_(value)
+                self._optimisers[int(number)].state[parameter][key] = entry
+
+    def report(self, run: TrainingRun, *, since: int) -> None:
+        """Adds the curve and the steps since step `since` to a run."""
+        run.history += self.history
+        run.steps += self.step - since
 
     def use_average(self) -> None:
         """Puts the averaged weights in place of the last ones."""

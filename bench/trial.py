@@ -19,7 +19,7 @@ from ..models.base import Batch, GenerativeModel
 from ..models.data_spec import DataSpec
 from ..search_spaces import FamilyCard
 from . import registry
-from .checkpoints import ModelCard, save_model
+from .checkpoints import KeptTraining, ModelCard, save_model
 from .data import DataSet, Split
 from .data import load as load_data
 from .energy import Meter
@@ -34,7 +34,9 @@ from .provenance import provenance
 from .records import Figure, Record, State
 from .seeds import derive
 from .storage import RunFolder
-from .training import DeadlineError, DivergedError, LoopSettings, train
+from .training import DeadlineError, DivergedError, LoopSettings, TrainingRun, plan, train
+from .training_cache import TrainingCache, cache_limit, state_name
+from .training_key import TrainingKey
 
 Progress = Callable[[float], None]
 
@@ -84,8 +86,9 @@ def run_trial(job: TrialJob, on_progress: Progress | None = None) -> Record:
     base = job.record(started=_now())
     folder = RunFolder(job.folder)
     clock = _Clock(torch.device(job.device))
+    run = TrainingRun()
     try:
-        record = _carry_out(job, base, folder, clock, on_progress)
+        record = _carry_out(job, base, folder, clock, run, on_progress)
     except (DivergedError, DeadlineError, TrialError) as error:
         state: State = "stopped" if isinstance(error, DeadlineError) else "failed"
         prefix = "diverged: " if isinstance(error, DivergedError) else ""
@@ -97,11 +100,12 @@ def run_trial(job: TrialJob, on_progress: Progress | None = None) -> Record:
             torch.cuda.empty_cache()  # what the failed model held is the next trial's
         record = replace(base, reason=" ".join(reason.split())[:500])
     if job.budget == "seconds":
-        record = replace(record, cost=clock.seconds.get("train", 0.0) + clock.seconds.get("sample", 0.0))
+        charged = max(0.0, run.seconds - job.paid)  # the same whatever the cache holds
+        record = replace(record, cost=charged + clock.seconds.get("sample", 0.0))
     data = load_data(job.data)
     record = replace(
         record,
-        seconds=dict(clock.seconds),
+        seconds={"train": run.seconds_now, "kept": run.seconds_kept, **clock.seconds},
         finished=_now(),
         data={"name": data.spec.name, "fingerprint": data.fingerprint},
         evaluators=_evaluators(job.data, job.cache, job.second_evaluator),
@@ -142,26 +146,34 @@ def run_floor(job: FloorJob) -> Record:
     return record
 
 
-def _carry_out(job: TrialJob, base: Record, folder: RunFolder, clock: _Clock, on_progress: Progress | None) -> Record:
+def _carry_out(
+    job: TrialJob, base: Record, folder: RunFolder, clock: _Clock, run: TrainingRun, on_progress: Progress | None
+) -> Record:
     data = load_data(job.data)
     family = registry.family(job.family)
     card = family.require_card()
     setting = split_setting(card, job.params)
     device = torch.device(job.device)
-    model = build_model(family.load(), data.spec, setting.train, job.seed).to(device)
+    seed = job.seed if job.training_seed is None else job.training_seed
+    model = build_model(family.load(), data.spec, setting.train, seed).to(device)
+    steps = card.full_steps(data.spec.name, data.spec.kind)
+    base, kept = _kept_training(job, base, model, setting, data, steps=steps, seed=seed)
 
     if device.type == "cuda":
         torch.cuda.reset_peak_memory_stats(device)
     meter = Meter(device)
-    with meter.running(), clock.timing("train"):
-        run = train(
+    with meter.running():
+        train(
             model,
             data.splits["train"].to(device),
             setting.loop,
-            steps=card.full_steps(data.spec.name, data.spec.kind),
-            seed=derive(job.seed, "training"),
-            deadline=None if job.deadline is None else time.monotonic() + job.deadline,
+            steps=steps,
+            seed=derive(seed, "training"),
+            fidelity=job.fidelity,
+            kept=kept,
+            deadline=None if job.deadline is None else time.monotonic() + job.deadline + job.paid,
             on_progress=on_progress,
+            run=run,
         )
     lines = "".join(json.dumps(entry) + "\n" for entry in run.history)
     write_atomically(folder.artifact("trials", base.name, "history.jsonl"), lines)
@@ -178,11 +190,11 @@ def _carry_out(job: TrialJob, base: Record, folder: RunFolder, clock: _Clock, on
         operations = {**job.operations}
         if run.fit_operations:
             operations["train"] = operations.get("train", 0.0) + run.fit_operations
-        record = _measure(job, base, data, split, model, generated, operations, clock, meter)
+        record = _measure(job, base, data, split, model, generated, operations, clock, run, meter)
         if job.keep_samples:
             write_samples(folder.artifact("samples"), base.name, generated, data.spec, maker=base.family)
         if job.keep_model:
-            card_of_model = ModelCard(job.family, job.data, data.fingerprint, dict(job.params), job.seed)
+            card_of_model = ModelCard(job.family, job.data, data.fingerprint, dict(job.params), seed)
             save_model(folder.artifact("models", base.name), model, card_of_model)
         if job.role == "final" and job.number == 0:
             write_extras(
@@ -203,6 +215,22 @@ def _carry_out(job: TrialJob, base: Record, folder: RunFolder, clock: _Clock, on
     return record
 
 
+def _kept_training(
+    job: TrialJob, base: Record, model: GenerativeModel, setting: Setting, data: DataSet, *, steps: int, seed: int
+) -> tuple[Record, KeptTraining | None]:
+    """The record with its training's name, and where that training is kept; None where nothing is."""
+    card = registry.family(job.family).require_card()
+    key = TrainingKey.of(card, type(model), setting.train, setting.loop, data, seed=seed, device=model.device)
+    if key is None:
+        return base, None
+    planned = plan(model.stages(), steps, job.fidelity)
+    keys = key.of_stages(model, planned)
+    named = replace(base, training=state_name(keys[-1], planned[-1].until))
+    if not job.cache or not cache_limit():
+        return named, None
+    return named, KeptTraining(TrainingCache(Path(job.cache)), keys, family=card.name, data=data.spec.name)
+
+
 def _measure(
     job: TrialJob,
     base: Record,
@@ -212,18 +240,21 @@ def _measure(
     generated: Batch,
     operations: dict[str, float],
     clock: _Clock,
+    run: TrainingRun,
     meter: Meter,
 ) -> Record:
     likelihood, examples = likelihood_of(model, data.splits[split], seed=derive(job.seed, "likelihood"))
     trained = sum(p.numel() for p in model.parameters()) or sum(b.numel() for b in model.buffers())
+    device = model.device
+    peak = max(run.peak_memory or 0.0, torch.cuda.max_memory_allocated(device)) if device.type == "cuda" else None
     cost = CostReport(
-        train_seconds=clock.seconds["train"],
+        train_seconds=run.seconds,
         sample_seconds=clock.seconds["sample"],
         samples=len(generated),
         parameters=trained,
-        peak_memory=float(torch.cuda.max_memory_allocated(model.device)) if model.device.type == "cuda" else None,
+        peak_memory=peak,
         operations=sum(operations.values()),
-        energy=meter.joules,
+        energy=None if run.seconds_kept else meter.joules,  # what kept parts drew is not known
     )
     record = replace(base, samples=len(generated), operations=operations)
     scoring = partial(

@@ -5,6 +5,9 @@ from __future__ import annotations
 import itertools
 import math
 import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import replace
 
 import pytest
 import torch
@@ -15,9 +18,12 @@ from gentune.bench.training import (
     DivergedError,
     LoopSettings,
     StageTraining,
+    TrainingRun,
     _Batches,
+    plan,
     train,
 )
+from gentune.bench.training_state import TrainingState
 from gentune.models import Adam, Batch, Losses, Phase, Stage, Trainable
 
 
@@ -239,3 +245,164 @@ def test_progress_is_told() -> None:
     train(Line(), data(), LoopSettings(), steps=30, seed=0, on_progress=shares.append)
     assert shares == pytest.approx([1 / 3, 2 / 3, 1.0])
     assert all(a < b for a, b in itertools.pairwise(shares))
+
+
+# --- shares of a training, and going on ---------------------------------------------------------------------
+
+
+class Memory:
+    """States of one training, by stage and step."""
+
+    def __init__(self) -> None:
+        self.states: dict[tuple[int, int], TrainingState] = {}
+        self.held: list[int] = []
+
+    def newest(self, stage: int, step: int, beyond: int = 0) -> TrainingState | None:
+        there = [s for n, s in self.states if n == stage and beyond < s <= step]
+        return self.states[stage, max(there)] if there else None
+
+    @contextmanager
+    def holding(self, stage: int, waiting: Callable[[], None]) -> Iterator[None]:
+        self.held.append(stage)
+        yield
+
+    def keep(self, stage: int, state: TrainingState) -> None:
+        self.states[stage, state.step] = replace(state, tensors={k: v.clone() for k, v in state.tensors.items()})
+
+
+def line_with(kept: Memory, fidelity: float, **options: object) -> tuple[Line, TrainingRun]:
+    model = Line()
+    settings = LoopSettings(batch_size=16, ema_half_life=0.1)
+    run = train(model, data(), settings, steps=40, seed=0, fidelity=fidelity, kept=kept, **options)  # type: ignore[arg-type]
+    return model, run
+
+
+@pytest.mark.parametrize("fidelity", [0.0, -0.5, 1.01, float("nan")])
+def test_a_fidelity_is_a_share(fidelity: float) -> None:
+    with pytest.raises(ValueError, match=r"fidelity is .*wanted more than 0, at most 1"):
+        plan(Line().stages(), 10, fidelity)
+
+
+def test_a_share_of_a_training_has_the_schedules_of_the_whole() -> None:
+    model = Two()
+    run = train(model, data(), LoopSettings(), steps=8, seed=0, fidelity=0.5)
+    assert model.fractions == [0.0, 0.125, 0.25, 0.375]
+    assert run.steps == 4
+    tiny = train(Two(), data(), LoopSettings(), steps=8, seed=0, fidelity=0.01)
+    assert tiny.steps == 1
+
+
+def test_going_on_equals_an_unbroken_training() -> None:
+    whole, broken = Memory(), Memory()
+    unbroken, account = line_with(whole, 1.0)
+    for fidelity in (0.1, 0.3, 1.0):
+        model, run = line_with(broken, fidelity)
+    assert sorted(broken.states) == [(0, 4), (0, 12), (0, 40)]
+    assert torch.equal(model.w, unbroken.w)
+    first, second = whole.states[0, 40], broken.states[0, 40]
+    assert set(first.tensors) == {
+        "model.w",
+        "average.0",
+        *(f"optimiser.0.0.{name}" for name in ("step", "exp_avg", "exp_avg_sq")),
+    }
+    assert all(torch.equal(first.tensors[name], second.tensors[name]) for name in first.tensors)
+    assert (run.history, run.steps) == (account.history, account.steps)
+    assert run.seconds > run.seconds_now > 0
+
+
+def test_what_is_kept_is_the_last_weights_and_not_their_average() -> None:
+    kept = Memory()
+    model, _ = line_with(kept, 1.0)
+    state = kept.states[0, 40]
+    assert torch.equal(model.w, state.tensors["average.0"])
+    assert not torch.equal(model.w, state.tensors["model.w"])
+
+
+def test_with_the_very_state_nothing_is_trained_and_nobody_is_kept_waiting() -> None:
+    kept = Memory()
+    model, first = line_with(kept, 0.5)
+    assert kept.held == [0]
+    again, run = line_with(kept, 0.5)
+    assert kept.held == [0]
+    assert torch.equal(model.w, again.w)
+    assert (run.seconds, run.seconds_now, run.seconds_kept) == (first.seconds, 0.0, first.seconds)
+    assert again.progress.fraction == 0.5
+    assert not again.training
+
+
+def test_progress_begins_where_the_kept_part_ends() -> None:
+    kept = Memory()
+    line_with(kept, 0.25)
+    shares: list[float] = []
+    line_with(kept, 0.5, on_progress=shares.append)
+    assert shares == pytest.approx([0.5, 1.0])
+
+
+def test_a_failed_training_leaves_its_account_and_no_state() -> None:
+    kept, run = Memory(), TrainingRun()
+    with pytest.raises(DivergedError):
+        train(Line(float("nan")), data(), LoopSettings(), steps=20, seed=0, kept=kept, run=run)
+    assert run.seconds == run.seconds_now > 0
+    assert not kept.states
+
+
+def test_weights_that_are_not_finite_are_not_kept() -> None:
+    class Bursting(Line):
+        def __init__(self) -> None:
+            super().__init__()
+            self.other = nn.Buffer(torch.zeros(1))
+
+        def stages(self) -> tuple[Stage, ...]:
+            return (Stage("s", phases=(Phase("p", [self.w], self.loss, Adam(0.1), after=self.burst),)),)
+
+        def burst(self) -> None:
+            self.other.fill_(float("inf"))
+
+    kept = Memory()
+    with pytest.raises(DivergedError, match="weight other"):
+        train(Bursting(), data(), LoopSettings(), steps=2, seed=0, kept=kept)
+    assert not kept.states
+
+
+class Shared(Line):
+    """A first stage that depends on nothing, beside weights of any shape."""
+
+    def __init__(self, width: int = 3) -> None:
+        super().__init__()
+        self.zero = nn.Buffer(torch.zeros(1))
+        self.other = nn.Parameter(torch.zeros(width))
+
+    def stages(self) -> tuple[Stage, ...]:
+        first = Phase("p", [self.w], self.loss, Adam(0.1), after=self.turn)
+        second = Phase("q", [self.other], self.other_loss, Adam(0.1))
+        return (
+            Stage("first", phases=(first,), share=0.5, depends_on=()),
+            Stage("second", phases=(second,), share=0.5),
+        )
+
+    def turn(self) -> None:
+        self.zero.neg_()
+
+    def other_loss(self, batch: Batch, generator: Generator) -> Losses:
+        return Losses((self.other - self.w.detach()).square().sum())
+
+
+def test_a_shared_stage_keeps_what_it_has_changed_in_any_bit() -> None:
+    kept = Memory()
+    train(Shared(), data(), LoopSettings(), steps=6, seed=0, kept=kept)
+    # Three changes of sign leave -0, which equals 0 but for a bit.
+    assert {name for name in kept.states[0, 3].tensors if name.startswith("model.")} == {"model.w", "model.zero"}
+    assert {"model.other", "model.w"} <= set(kept.states[1, 3].tensors)
+    del kept.states[1, 3]
+    wide, alone = Shared(5), Shared(5)
+    train(wide, data(), LoopSettings(), steps=6, seed=0, kept=kept)
+    train(alone, data(), LoopSettings(), steps=6, seed=0)
+    assert torch.equal(wide.other, alone.other)
+    assert math.copysign(1.0, wide.zero.item()) == -1.0
+
+
+def test_a_state_of_another_shape_is_refused() -> None:
+    kept = Memory()
+    train(Shared(), data(), LoopSettings(), steps=6, seed=0, kept=kept)
+    with pytest.raises(ValueError, match=r"has torch.float32 of shape \(3,\) for 'model.other'.*depends on more than"):
+        train(Shared(5), data(), LoopSettings(), steps=6, seed=0, kept=kept)

@@ -13,8 +13,11 @@ import torch
 from safetensors.torch import load, save
 from torch import Generator, Tensor
 
+from gentune.bench.data import DataSet
 from gentune.models import Batch, DataSpec, GenerativeModel, Progress
 from gentune.search_spaces import FamilyCard, Parameter, load_card
+
+from .continuation import KeptRun, same_bits, train_kept
 
 LABELLED = DataSpec("labelled", "image", (1, 8, 8), levels=17, classes=3, condition="label")
 COLOUR = DataSpec("colour", "image", (3, 8, 12), levels=256)
@@ -124,6 +127,42 @@ class FamilyContract:
                 first = phase.loss(batch, _seeded(0)).total
                 torch.manual_seed(2)
                 assert torch.equal(first, phase.loss(batch, _seeded(0)).total)
+
+    def test_continued_training_equals_an_unbroken_one(self, spec: DataSpec, tmp_path: Path) -> None:
+        data, settings, steps = self._data(spec), self._cheap("train"), 8
+        unbroken = self._train_kept(settings, data, tmp_path / "unbroken", steps=steps)
+        self._train_kept(settings, data, tmp_path / "broken", steps=steps, fidelity=0.25)
+        continued = self._train_kept(settings, data, tmp_path / "broken", steps=steps)
+        assert continued.stages == unbroken.stages
+        last = len(unbroken.stages) - 1
+        states = [r.state(tmp_path / c, last) for r, c in ((unbroken, "unbroken"), (continued, "broken"))]
+        assert same_bits(*states), "weights, average or optimiser state differ"
+        assert same_bits(unbroken.model.state_dict(), continued.model.state_dict())
+        assert torch.equal(self._sample(unbroken.model, 0), self._sample(continued.model, 0))
+        assert (continued.run.steps, continued.run.history) == (unbroken.run.steps, unbroken.run.history)
+        assert continued.run.fit_operations == unbroken.run.fit_operations
+        loaded = self._train_kept(settings, data, tmp_path / "broken", steps=steps)
+        assert loaded.run.seconds_now == 0.0
+        assert torch.equal(self._sample(unbroken.model, 0), self._sample(loaded.model, 0)), "more than tensors is kept"
+
+    def test_stages_depend_on_what_they_say(self, spec: DataSpec, tmp_path: Path) -> None:
+        data, cheap = self._data(spec), self._cheap("train")
+        named = [stage.depends_on for stage in self._build(spec).stages()]
+        if all(names is None for names in named):
+            pytest.skip("every stage depends on all hyperparameters")
+        first = self._train_kept(cheap, data, tmp_path / "first", steps=1)
+        for parameter in self._parameters("train"):
+            values = (*parameter.choices, parameter.low, parameter.high, parameter.default)
+            other = next(v for v in values if v is not None and v != cheap.get(parameter.name, parameter.default))
+            other = int(other) if parameter.kind == "int" else other
+            cache = tmp_path / parameter.name
+            second = self._train_kept({**cheap, parameter.name: other}, data, cache, steps=1)
+            for number, names in enumerate(named):
+                if first.stages[number] == second.stages[number]:
+                    assert names is not None, f"a change of {parameter.name!r} does not change the key"
+                    assert same_bits(first.state(tmp_path / "first", number), second.state(cache, number)), (
+                        f"stage {number} depends on {parameter.name!r}, and does not say so"
+                    )
 
     # --- sampling ----------------------------------------------------------------------------------------
 
@@ -263,6 +302,12 @@ class FamilyContract:
                         phase.after()
         model.eval()
         return model
+
+    def _train_kept(self, settings: Mapping[str, Any], data: DataSet, cache: Path, **options: Any) -> KeptRun:
+        return train_kept(self.the_card(), self.the_family(), settings, data, cache, **options)
+
+    def _data(self, spec: DataSpec) -> DataSet:
+        return DataSet(spec, {"train": self.examples(spec, 48)})
 
     def _sample(self, model: GenerativeModel, seed: int) -> Tensor:
         condition = _labels(model.data, 3)
