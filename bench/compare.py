@@ -33,6 +33,7 @@ from .storage import RunFolder
 from .study import Asked, Study
 from .study_file import StudyFile
 from .trial import build_model, split_setting
+from .warm_start import earlier_studies
 from .work import Work
 
 _ATTEMPTS = 3  # of a job whose worker dies; then the setting is taken to be the cause
@@ -75,6 +76,7 @@ class Comparison:
         self.families = list(self.config.families)
         self.cache = str(default_cache())
         self._work = Work(folder, self.config, self.cache)
+        self._earlier = earlier_studies(folder)
         self._directions = [registry.metric(name).direction for name in self.config.objective]
         self._tickets = 0
         self._lag = 0
@@ -194,6 +196,7 @@ class Comparison:
             seed=self.config.seed,
             lag=self._lag,
             start=None if self.config.sampler == "bayesian" else 10**9,
+            earlier=self._earlier.get(name, ()),
         )
 
     def _count(self, name: str, params: Mapping[str, Any]) -> Operations | None:

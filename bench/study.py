@@ -48,6 +48,7 @@ class Study:
         well a trial was measured.
     samples: how many samples a trial draws.
     start: length of the space-filling start; None: five trials.
+    earlier: trials of earlier studies of the family that proposals learn from, each study's by itself.
     """
 
     def __init__(
@@ -63,6 +64,7 @@ class Study:
         lag: int,
         start: int | None = None,
         objectives: Sequence[str] = (),
+        earlier: Sequence[Sequence[Observation]] = (),
     ) -> None:
         self.card = card
         self.repeat = repeat
@@ -72,6 +74,7 @@ class Study:
         self.records: dict[int, Record] = {}
         self.running: dict[int, Asked] = {}
         self._objectives = objectives
+        self._earlier = earlier
         self._signs = [1.0 if direction == "lower" else -1.0 for direction in directions]
         self._count = count
         self._samples = samples
@@ -200,7 +203,16 @@ class Study:
         costs: Costs,
     ) -> Proposal | None:
         key = Key(self.seed, number)
-        return propose(self.card.space, list(observations), list(pending), (), costs, key, start=self._start)
+        return propose(
+            self.card.space,
+            list(observations),
+            list(pending),
+            (),
+            costs,
+            key,
+            start=self._start,
+            earlier=self._earlier,
+        )
 
     def _asked(self, number: int, proposal: Proposal, cost: float, deadline: float | None) -> Asked:
         operations = self.operations_of(proposal.setting)
