@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -38,25 +39,27 @@ def setting(rate: float) -> dict[str, Value]:
     return {"learning_rate": rate, "mode": "good" if rate < 1.0 else "diverge", "temperature": 1.0}
 
 
+def trial(number: int, repeat: int, params: Mapping[str, Value], value: float | None, objectives: int = 1) -> Record:
+    return Record(
+        role="trial",
+        family="tiny",
+        number=number,
+        repeat=repeat,
+        seed=number,
+        split="validation",
+        state="failed" if value is None else "complete",
+        params=params,
+        objectives=None if value is None else (value,) * objectives,
+    )
+
+
 def earlier(path: Path, plugin: Path, objective: tuple[str, ...] = ("precision",)) -> RunFolder:
     """A run of six trials: in each of two repeats some good ones and a failed one. Its best learning rate is 0.02."""
     folder = RunFolder.create_or_match(path, config(plugin, objective=list(objective), repeats=2))
     for repeat, rates in enumerate((RATES[:2], RATES[2:])):
         for number, rate in enumerate([*rates, 1.0]):
-            complete = rate < 1.0
-            folder.write_record(
-                Record(
-                    role="trial",
-                    family="tiny",
-                    number=number,
-                    repeat=repeat,
-                    seed=number,
-                    split="validation",
-                    state="complete" if complete else "failed",
-                    params=setting(rate),
-                    objectives=(1.02 - rate,) * len(objective) if complete else None,
-                )
-            )
+            value = 1.02 - rate if rate < 1.0 else None
+            folder.write_record(trial(number, repeat, setting(rate), value, len(objective)))
     return folder
 
 
@@ -75,7 +78,7 @@ def test_trials_are_copied_as_figures_to_be_minimised(tmp_path: Path, tiny: Path
     assert earlier_studies(again) == earlier_studies(folder)
 
 
-def test_the_second_trial_is_what_was_best_before(tmp_path: Path, tiny: Path) -> None:
+def test_trials_of_the_start_are_what_was_best_before(tmp_path: Path, tiny: Path) -> None:
     before = earlier(tmp_path / "before", tiny)
     folder = make_folder(tmp_path / "after", config(tiny, warm_start=[str(before.path)]))
     study = Study(
@@ -86,15 +89,19 @@ def test_the_second_trial_is_what_was_best_before(tmp_path: Path, tiny: Path) ->
         count=lambda setting: None,
         samples=10,
         seed=0,
-        lag=1,
+        lag=0,
         earlier=earlier_studies(folder)["tiny"],
     )
-    default, recalled = study.ask(), study.ask()
-    assert default is not None
-    assert recalled is not None
-    assert default.proposal.origin == "default"
-    assert recalled.proposal.origin == "earlier"
-    assert recalled.proposal.setting["learning_rate"] == pytest.approx(0.02)
+    proposals = []
+    for number in range(4):
+        asked = study.ask()
+        assert asked is not None
+        proposals.append(asked.proposal)
+        rate = asked.proposal.setting["learning_rate"]
+        assert isinstance(rate, float)
+        study.tell(trial(number, 0, asked.proposal.setting, 1.02 - abs(rate - 0.02)))
+    assert [p.origin for p in proposals] == ["default", "sobol", "sobol", "earlier"]
+    assert proposals[-1].setting["learning_rate"] == pytest.approx(0.02)
 
 
 def test_the_report_says_that_there_was_a_warm_start(tmp_path: Path, tiny: Path) -> None:

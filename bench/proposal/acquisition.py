@@ -103,8 +103,9 @@ def maximise(
     """The position (1, p) that is best, or as good as that, among admissible points (n, p) and what gradients make of
     the best few of them, moving their continuous part.
 
-    Where several are level, the one farthest from the columns taken (t, c) is chosen: a parameter that seems not to
-    matter would otherwise stay where it is for good, and so go on to seem so.
+    Where several are level, the one is chosen that in its choices and short-ranged integers is farthest from the
+    columns taken (t, c), and the best of those: a choice that seems not to matter would otherwise stay where it is for
+    good, and so go on to seem so. What gradients move needs no such help: of two points uphill the higher is better.
     """
     values = acquisition.evaluate(encoding.columns(points))
     best = points[np.argsort(-values, kind="stable")[:starts]]
@@ -114,7 +115,8 @@ def maximise(
     values = np.concatenate([values, acquisition.evaluate(columns[len(values) :])])
     level = np.argsort(-values, kind="stable")[:_MOST_LEVEL]
     level = level[values[level] >= values.max() - _LEVEL]
-    apart = np.square(columns[level][:, None, :] - taken).sum(-1).min(1)
+    rough = ~encoding.smooth
+    apart = np.square(columns[level][:, None, rough] - taken[:, rough]).sum(-1).min(1)
     return points[[level[int(np.argmax(apart))]]]
 
 

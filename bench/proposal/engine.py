@@ -20,11 +20,11 @@ from .records import Costs, Key, Observation, Origin, Proposal
 from .repeats import may_repeat, worth_repeating
 from .seen import Seen
 from .surrogate import Surrogate
-from .transfer import Study, outlooks, portfolio, recall
+from .transfer import Study, agreement, outlooks, portfolio, recall
 
 _START = (5, 10)  # the fewest and the most trials before the surrogate is asked; between, one for each parameter
 _START_REACH = 256  # points of the start's sequence that are looked at for one that is affordable
-_RECALLED = (0, 2)  # trials of the start, the default setting's not counted, that are taken from earlier studies
+_RECALLED = (3, 2)  # of the start: the first trial that may be taken from earlier studies, and steps to the next
 _AROUND = 5  # of the best settings, candidates are drawn near
 
 
@@ -51,15 +51,15 @@ def propose(
     one observed is where noise makes a second look worth more than anything new (`repeats`), or when the space holds
     no other.
 
-    observations: finished trials, in any order; failed ones teach where failures lie and have no score.
+    observations: finished trials, by number; failed ones teach where failures lie and have no score.
     pending: settings under trial now.
     reusable: kept trainings that a proposal might start from; not used.
     costs: settings predicted dearer than `costs.remaining` are not proposed.
     key: the study's seed and the trial's number; everything random follows from it.
     beliefs: where good values are expected, by parameter (`beliefs`).
-    earlier: finished trials of other studies, each study's by itself: the first and the third trial (after the default
-    setting) are settings that did well there, and what they say weighs as far as this study's own trials bear it out
-    (`transfer`, `ensemble`).
+    earlier: finished trials of other studies, each study's by itself: from trial 3 on every other one of the start is a
+    setting that did well there, as long as the trials so far come out in the order that the studies expect; what they
+    say weighs as far as this study's own trials bear it out (`transfer`, `ensemble`).
 
     Raises ValueError when observations differ in their number of objectives, or a belief is about nothing.
     """
@@ -77,10 +77,16 @@ def propose(
     origin: Origin
     if key.number < (_default_start(encoding) if start is None else start) or all(o.failed for o in observations):
         index = max(key.number - 1 if default_first else key.number, 0)
-        if studies and index in _RECALLED:
-            row = admission.filter(portfolio(encoding, studies))
-            if len(row):
-                return _proposal(encoding, row, "earlier")
+        if studies:
+            known = portfolio(encoding, studies)
+            first, step = _RECALLED
+            if key.number in range(first, key.number + 1, step) and _agrees(seen, studies):
+                row = admission.filter(known)
+                if len(row):
+                    return _proposal(encoding, row, "earlier")
+            # What is recalled delays the sequence; it does not take a point's place.
+            tried = set(encoding.keys(np.concatenate([seen.positions, encoding.positions(pending)])))
+            index = max(index - sum(k in tried for k in encoding.keys(known)), 0)
         points = sobol(_START_REACH, len(encoding), key.seed % 2**32, skip=index)
         # Where the point whose turn it is may not be proposed, the next one that may is.
         row = admission.filter(encoding.snap(Beliefs(encoding, beliefs, 0).shape(points)))
@@ -141,7 +147,7 @@ def _by_surrogate(
         tried, valid = seen.positions[seen.worked[surrogate.kept]], seen.valid[surrogate.kept]
         surrogate, improvement, order = _of_one(surrogate, valid, under_trial)
     around = tried[order[:_AROUND]]
-    if studies:
+    if isinstance(surrogate, Ensemble):
         around = np.concatenate([around, portfolio(encoding, studies, _AROUND)])
     points = admission.filter(candidates(encoding, around, admission.costs, rng))
     if not len(points):
@@ -205,6 +211,11 @@ def _of_several(seen: Seen, under_trial: Floats, rng: np.random.Generator) -> tu
         surrogates = [s.believe(under_trial) for s in surrogates]
     columns, counts = np.concatenate([columns, under_trial]), np.r_[seen.valid, np.ones(len(under_trial), dtype=bool)]
     return HypervolumeImprovement(surrogates, columns, reference_point(means[rows], rng), rng, counts=counts), order
+
+
+def _agrees(seen: Seen, studies: Sequence[Study]) -> bool:
+    """Whether trials so far came out in the order that earlier studies expect, rather than in the opposite one."""
+    return agreement(seen.encoding, studies, seen.positions[seen.worked], seen.objectives) > 0
 
 
 def _default_start(encoding: Encoding) -> int:

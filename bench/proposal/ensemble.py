@@ -33,7 +33,8 @@ from .surrogate import Hyperparameters, Surrogate
 from .transfer import Outlook
 
 _MEMBERS = 8
-_LOG_ODDS = -1.0  # of the ensemble before any trial
+_LOG_ODDS = -4.0  # of the ensemble before any trial
+_POWER = 2.0  # of the evidence
 _GOLDEN = (math.sqrt(5.0) - 1.0) / 2.0  # its multiples are evenly spread modulo 1
 # What the weights of all earlier studies add up to before any trial, the variance of that sum where the studies agree,
 # and the variance of the intercept.
@@ -146,7 +147,7 @@ def fit_either(
         return Surrogate(columns, groups, values, own, noise=known[kept], trainings=shared, kept=kept)
 
     if follow is None:
-        follow = len(rows) * _GOLDEN % 1.0 < expit(_LOG_ODDS + log_together - log_alone)
+        follow = len(rows) * _GOLDEN % 1.0 < expit(_LOG_ODDS + _POWER * (log_together - log_alone))
     if not follow:
         return process(y, alone)
     members = _around(together, warm)
