@@ -11,7 +11,7 @@ import scipy.optimize
 from scipy.special import erfcx, log_ndtr
 
 from .candidates import Admission
-from .encoding import Encoding, Floats
+from .encoding import Bools, Encoding, Floats
 from .surrogate import Surrogate
 
 _LEVEL = 0.3  # what is worth this factor less, on a log scale, is as good: the surrogate is not known to a quarter
@@ -109,7 +109,7 @@ def maximise(
     """
     values = acquisition.evaluate(encoding.columns(points))
     best = points[np.argsort(-values, kind="stable")[:starts]]
-    refined = admission.filter(_refine(acquisition, encoding, best))
+    refined = admission.filter(climb(acquisition, encoding, best))
     points = np.concatenate([points, refined])
     columns = encoding.columns(points)
     values = np.concatenate([values, acquisition.evaluate(columns[len(values) :])])
@@ -120,10 +120,15 @@ def maximise(
     return points[[level[int(np.argmax(apart))]]]
 
 
-def _refine(acquisition: Acquisition, encoding: Encoding, points: Floats) -> Floats:
-    """Local maxima (n, p) uphill of positions (n, p), all climbed in one batch by L-BFGS."""
+def climb(acquisition: Acquisition, encoding: Encoding, points: Floats, *, only: Bools | None = None) -> Floats:
+    """Local maxima (n, p) uphill of positions (n, p), all climbed in one batch by L-BFGS.
+
+    only (p,): the parameters that may move, where not all of them may.
+    """
     columns = encoding.columns(points)
     free = encoding.smooth & ~np.isnan(points)[:, encoding.groups]  # (n, c)
+    if only is not None:
+        free &= only[encoding.groups]
     if not free.any():
         return points
 
