@@ -54,6 +54,14 @@ WarmStart = Annotated[
     list[Path] | None,
     typer.Option(help="Earlier run whose trials of the same families proposals learn from; may be repeated."),
 ]
+TwoSpeeds = Annotated[
+    bool | None,
+    typer.Option(
+        "--two-speeds/--one-speed",
+        help="Keep trainings, to sample them anew and train them further; or train anew for every setting. "
+        "Default: two speeds.",
+    ),
+]
 Store = Annotated[str | None, typer.Option(help="URL of the Optuna store. Default: store.db in the run folder.")]
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON document on standard output.")]
 Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="No progress on standard error.")]
@@ -87,6 +95,7 @@ def compare(
     out: Out = None,
     plugin: Plugin = None,
     warm_start: WarmStart = None,
+    two_speeds: TwoSpeeds = None,
     store: Store = None,
     quiet: Quiet = False,
     as_json: Json = False,
@@ -109,6 +118,7 @@ def compare(
         "sampler": sampler,
         "seed": seed,
         "plugins": [str(p.resolve()) for p in plugin] if plugin else None,
+        "two_speeds": two_speeds,
         "warm_start": [str(p.resolve()) for p in warm_start] if warm_start else None,
         "store": store,
     }
@@ -132,6 +142,7 @@ def tune(
     out: Out = None,
     plugin: Plugin = None,
     warm_start: WarmStart = None,
+    two_speeds: TwoSpeeds = None,
     store: Store = None,
     quiet: Quiet = False,
     as_json: Json = False,
@@ -154,6 +165,7 @@ def tune(
         out or Path("runs") / f"{data}-{family}",
         plugin,
         warm_start,
+        two_speeds,
         store,
         quiet,
         as_json,

@@ -197,6 +197,7 @@ class Comparison:
             lag=self._lag,
             start=None if self.config.sampler == "bayesian" else 10**9,
             earlier=self._earlier.get(name, ()),
+            two_speeds=self.config.two_speeds and self.config.sampler == "bayesian",
         )
 
     def _count(self, name: str, params: Mapping[str, Any]) -> Operations | None:

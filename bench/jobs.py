@@ -35,6 +35,8 @@ class TrialJob:
     repeat: int = 0
     incumbent: int = 0
     trial: int | None = None
+    move: str = "train"
+    parent: int | None = None
     origin: str = ""
     cost: float = 0.0
     operations: Mapping[str, float] = field(default_factory=dict)
@@ -61,6 +63,8 @@ class TrialJob:
             "repeat": self.repeat,
             "incumbent": self.incumbent,
             "trial": self.trial,
+            "move": self.move,
+            "parent": self.parent,
             "origin": self.origin,
             "cost": self.cost,
             "operations": self.operations,

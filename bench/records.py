@@ -51,6 +51,7 @@ class Record:
     move: str = "train"
     parent: int | None = None
     fidelity: float = 1.0
+    training_seed: int | None = None
     origin: str = ""
     objectives: tuple[float, ...] | None = None
     metrics: Mapping[str, Figure] = field(default_factory=dict)
@@ -69,6 +70,11 @@ class Record:
     evaluators: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     provenance: Mapping[str, Any] = field(default_factory=dict)
     schema: int = SCHEMA
+
+    @property
+    def seconds_spent(self) -> float:
+        """Seconds that it took, without those of what an earlier trial had trained."""
+        return sum(seconds for part, seconds in self.seconds.items() if part != "kept")
 
     @property
     def name(self) -> str:
