@@ -50,6 +50,18 @@ Sampler = Annotated[
 Seed = Annotated[int | None, typer.Option(help="Seed of everything that is drawn. Default: 0.")]
 Out = Annotated[Path | None, typer.Option(help="Run folder. Default: runs/DATA, or runs/DATA-FAMILY for tune.")]
 Plugin = Annotated[list[Path] | None, typer.Option(help="Python file that registers families; may be repeated.")]
+WarmStart = Annotated[
+    list[Path] | None,
+    typer.Option(help="Earlier run whose trials of the same families proposals learn from; may be repeated."),
+]
+TwoSpeeds = Annotated[
+    bool | None,
+    typer.Option(
+        "--two-speeds/--one-speed",
+        help="Keep trainings, to sample them anew and train them further; or train anew for every setting. "
+        "Default: two speeds.",
+    ),
+]
 Store = Annotated[str | None, typer.Option(help="URL of the Optuna store. Default: store.db in the run folder.")]
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON document on standard output.")]
 Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="No progress on standard error.")]
@@ -82,6 +94,8 @@ def compare(
     seed: Seed = None,
     out: Out = None,
     plugin: Plugin = None,
+    warm_start: WarmStart = None,
+    two_speeds: TwoSpeeds = None,
     store: Store = None,
     quiet: Quiet = False,
     as_json: Json = False,
@@ -104,6 +118,8 @@ def compare(
         "sampler": sampler,
         "seed": seed,
         "plugins": [str(p.resolve()) for p in plugin] if plugin else None,
+        "two_speeds": two_speeds,
+        "warm_start": [str(p.resolve()) for p in warm_start] if warm_start else None,
         "store": store,
     }
     _begin(study, options, out, quiet=quiet, as_json=as_json)
@@ -125,6 +141,8 @@ def tune(
     seed: Seed = None,
     out: Out = None,
     plugin: Plugin = None,
+    warm_start: WarmStart = None,
+    two_speeds: TwoSpeeds = None,
     store: Store = None,
     quiet: Quiet = False,
     as_json: Json = False,
@@ -146,6 +164,8 @@ def tune(
         seed,
         out or Path("runs") / f"{data}-{family}",
         plugin,
+        warm_start,
+        two_speeds,
         store,
         quiet,
         as_json,
@@ -343,10 +363,10 @@ def main(arguments: Sequence[str] | None = None) -> None:
 def _begin(study: Path | None, options: dict[str, Any], out: Path | None, *, quiet: bool, as_json: bool) -> None:
     """Checks the description, makes the run folder, and only then imports what trains."""
     from .run_setup import describe
-    from .storage import RunFolder
+    from .warm_start import make_folder
 
     config = describe(study, options)
-    folder = RunFolder.create_or_match(out or Path("runs") / config.data, config)
+    folder = make_folder(out or Path("runs") / config.data, config)
     _drive(folder, {"workers": config.workers, "devices": config.devices}, quiet=quiet, as_json=as_json)
 
 

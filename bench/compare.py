@@ -7,7 +7,7 @@ import json
 import math
 import os
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime
 from functools import partial
@@ -16,6 +16,7 @@ from typing import Any
 import torch
 
 from . import registry
+from .counting import count_setting
 from .data import DataSet
 from .data import load as load_data
 from .errors import UsageError, WorkError
@@ -24,7 +25,6 @@ from .explanations import write_explanation
 from .jobs import EvaluatorJob, Job, TrialJob
 from .lock import RunLock
 from .measurement import evaluator_pair, reference_batch
-from .operations import Operations, count_operations
 from .optuna_store import OptunaStore
 from .pictures import write_samples
 from .records import Record, Role
@@ -32,7 +32,7 @@ from .scheduling import Died, Done, InProcessPool, LocalPool, Pool, Progressed, 
 from .storage import RunFolder
 from .study import Asked, Study
 from .study_file import StudyFile
-from .trial import build_model, split_setting
+from .warm_start import earlier_studies
 from .work import Work
 
 _ATTEMPTS = 3  # of a job whose worker dies; then the setting is taken to be the cause
@@ -75,6 +75,7 @@ class Comparison:
         self.families = list(self.config.families)
         self.cache = str(default_cache())
         self._work = Work(folder, self.config, self.cache)
+        self._earlier = earlier_studies(folder)
         self._directions = [registry.metric(name).direction for name in self.config.objective]
         self._tickets = 0
         self._lag = 0
@@ -189,29 +190,14 @@ class Comparison:
             budget=self.config.budget,
             directions=self._directions,
             objectives=self.config.objective,
-            count=partial(self._count, name),
+            count=partial(count_setting, name, self.data),
             samples=len(reference_batch(self.data, "validation")),
             seed=self.config.seed,
             lag=self._lag,
             start=None if self.config.sampler == "bayesian" else 10**9,
+            earlier=self._earlier.get(name, ()),
+            two_speeds=self.config.two_speeds and self.config.sampler == "bayesian",
         )
-
-    def _count(self, name: str, params: Mapping[str, Any]) -> Operations | None:
-        family = registry.family(name)
-        card = family.require_card()
-        setting = split_setting(card, params)
-        spec = self.data.spec
-        try:
-            return count_operations(
-                lambda: build_model(family.load(), spec, setting.train, 0),
-                self.data.splits["train"],
-                setting.loop,
-                steps=card.full_steps(spec.name, spec.kind),
-                sampling=setting.sample,
-                conditional=card.conditional == "label" and spec.condition == "label",
-            )
-        except Exception:  # noqa: BLE001 - the family's own fault, which its trial will meet and record
-            return None
 
     # Driving
 

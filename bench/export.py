@@ -28,7 +28,7 @@ def _trial(record: Record) -> dict[str, Any]:
         "params": dict(record.params),
         "metrics": {name: dict(figure) for name, figure in record.metrics.items()},
         "cost": record.cost,
-        "seconds": sum(record.seconds.values()),
+        "seconds": record.seconds_spent,
         "seed": record.seed,
         "reason": record.reason,
     }

@@ -17,6 +17,7 @@ class TrialJob:
     family: the registered family that is trained; label: the name on the record, where that differs.
     params: the setting; what it leaves out stays at the family's defaults.
     split: what is scored on. seed: of initial weights, training and samples, each derived from it.
+    move, parent: how the trial comes by a trained model, and the trial whose training it starts from.
     training_seed: of weights and training, where they are those of an earlier trial; None: `seed`.
     fidelity: the share of a full training, in (0, 1].
     cost, operations: as counted before the start; a measured budget leaves cost at 0.
@@ -38,6 +39,8 @@ class TrialJob:
     repeat: int = 0
     incumbent: int = 0
     trial: int | None = None
+    move: str = "train"
+    parent: int | None = None
     training_seed: int | None = None
     fidelity: float = 1.0
     origin: str = ""
@@ -69,6 +72,8 @@ class TrialJob:
             "repeat": self.repeat,
             "incumbent": self.incumbent,
             "trial": self.trial,
+            "move": self.move,
+            "parent": self.parent,
             "origin": self.origin,
             "cost": self.cost,
             "operations": self.operations,

@@ -78,6 +78,11 @@ class Record:
     schema: int = SCHEMA
 
     @property
+    def seconds_spent(self) -> float:
+        """Seconds that it took, without those of what an earlier trial had trained."""
+        return sum(seconds for part, seconds in self.seconds.items() if part != "kept")
+
+    @property
     def name(self) -> str:
         """The record's name in its run folder; a trial's retries share it."""
         if self.role == "trial":

@@ -36,6 +36,8 @@ def describe(study: Path | None, options: Mapping[str, Any]) -> StudyFile:
     content |= given
     if study is not None and "plugins" in content and "plugins" not in given:
         content["plugins"] = [str((study.parent / p).resolve()) for p in content["plugins"]]
+    if study is not None and "warm_start" in content and "warm_start" not in given:
+        content["warm_start"] = [str((study.parent / p).resolve()) for p in content["warm_start"]]
     where = str(study) if study is not None else "the command"
     for key, hint in (("data", "--data NAME"), ("families", "--families a,b or --families all")):
         if key not in content:

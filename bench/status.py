@@ -101,7 +101,7 @@ def _study(
         failed=sum(r.state != "complete" for r in trials),
         spent=sum(r.cost for r in trials),
         best=best,
-        seconds=sum(sum(r.seconds.values()) for r in trials),
+        seconds=sum(r.seconds_spent for r in trials),
         tuned=any(entry["repeat"] == repeat for entry in incumbents),
         finals=sum(r.role in ("final", "default") for r in mine),
         finals_expected=arms * seeds,

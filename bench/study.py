@@ -13,13 +13,14 @@ from typing import Any
 
 from ..search_spaces import FamilyCard
 from .operations import Operations
-from .proposal import Costs, Key, Observation, Proposal, incumbents, probability_of_better, propose
+from .proposal import Costs, Kept, Key, Observation, Proposal, incumbents, probability_of_better, propose
 from .records import Figure, Record
 from .seeds import derive
 from .study_file import BudgetKind
 
 _COUNTS = 12  # proposals that may be counted and found too dear before a study ends
 _START = 5  # trials before the surrogate is asked: budgets are often of a dozen
+_FIDELITIES = (0.25, 0.5, 1.0)  # shares of a full training that a new one may have
 MOST_TRIALS = 500  # of a study; see `ask`
 _PROOF = 0.95  # probability of being better that a setting must have to take the default's place
 _LARGEST_SHARE = 0.5  # of what is left that one trial may take, where that is more than a default training
@@ -28,7 +29,11 @@ _NEGLIGIBLE = 1e-9  # share of a budget below which nothing is left of it
 
 @dataclass(frozen=True)
 class Asked:
-    """A trial to carry out."""
+    """A trial to carry out.
+
+    training_seed: of the training that it samples or goes on with; None for one of its own. paid: measured seconds of
+    that training that an earlier trial was charged.
+    """
 
     number: int
     proposal: Proposal
@@ -36,6 +41,8 @@ class Asked:
     operations: Mapping[str, float]
     seed: int
     deadline: float | None
+    training_seed: int | None = None
+    paid: float = 0.0
 
 
 class Study:
@@ -48,6 +55,8 @@ class Study:
         well a trial was measured.
     samples: how many samples a trial draws.
     start: length of the space-filling start; None: five trials.
+    earlier: trials of earlier studies of the family that proposals learn from, each study's by itself.
+    two_speeds: whether trainings are kept, to be sampled anew and trained further; else each trial trains in full.
     """
 
     def __init__(
@@ -63,6 +72,8 @@ class Study:
         lag: int,
         start: int | None = None,
         objectives: Sequence[str] = (),
+        earlier: Sequence[Sequence[Observation]] = (),
+        two_speeds: bool = False,
     ) -> None:
         self.card = card
         self.repeat = repeat
@@ -72,6 +83,7 @@ class Study:
         self.records: dict[int, Record] = {}
         self.running: dict[int, Asked] = {}
         self._objectives = objectives
+        self._earlier = earlier
         self._signs = [1.0 if direction == "lower" else -1.0 for direction in directions]
         self._count = count
         self._samples = samples
@@ -80,6 +92,9 @@ class Study:
         self._ended = False
         default = self._operations(card.space.default())
         self._broken = default is None
+        self._two_speeds = two_speeds
+        # What trains by `fit` is trained whole.
+        self._fidelities = _FIDELITIES if two_speeds and default is not None and default.train else (1.0,)
         self.unit = default.total(samples) if default is not None else 0.0
 
     @property
@@ -118,10 +133,11 @@ class Study:
         seen = [self.records.get(n) for n in range(max(0, number - self.lag))]
         if any(record is None for record in seen):
             return None
-        observations = [self._observation(record) for record in seen if record is not None]
+        records = [record for record in seen if record is not None]
+        observations = [self._observation(record) for record in records]
         later = [self._later(n) for n in range(len(seen), number)]
         remaining = self.budget - sum(o.cost for o in observations) - sum(cost for _, cost in later)
-        asked = self._propose(number, observations, [params for params, _ in later], remaining)
+        asked = self._propose(number, records, observations, [params for params, _ in later], remaining)
         if asked is None:
             self._ended = True
             return None
@@ -163,25 +179,34 @@ class Study:
         return self.records.keys() | self.running.keys()
 
     def _propose(
-        self, number: int, observations: list[Observation], pending: list[Mapping[str, Any]], remaining: float
+        self,
+        number: int,
+        records: list[Record],
+        observations: list[Observation],
+        pending: list[Mapping[str, Any]],
+        remaining: float,
     ) -> Asked | None:
         if remaining <= _NEGLIGIBLE * self.budget:
             return None
         # One dear setting early on would leave nothing to learn from it with.
         limit = min(remaining, max(self._cost_of_default(observations), _LARGEST_SHARE * remaining))
+        kept = self._kept(records) if self._two_speeds else []
         if self.budget_kind == "seconds":
-            counted = tuple((o.setting, o.cost) for o in observations)
-            costs = Costs(limit, counted, self.budget)
-            proposal = self._call_engine(number, observations, pending, costs)
+            parts = self._measured_parts(records) if self._two_speeds else ()
+            counted = tuple((s, t + d) for s, t, d in parts) or tuple((o.setting, o.cost) for o in observations)
+            costs = Costs(limit, counted, self.budget, parts)
+            proposal = self._call_engine(number, observations, pending, kept, costs)
             return None if proposal is None else self._asked(number, proposal, 0.0, remaining)
         # The engine learns costs from the trials before this one alone, so that a resumed study learns the same.
         tried = [self.card.space.default(), *(o.setting for o in observations), *pending]
         for _ in range(_COUNTS):
-            counted = tuple((setting, self.cost_of(setting)) for setting in tried)
-            proposal = self._call_engine(number, observations, pending, Costs(limit, counted, self.budget))
+            parts = tuple((setting, *self._parts_of(setting)) for setting in tried)
+            counted = tuple((setting, train + sample) for setting, train, sample in parts)
+            costs = Costs(limit, counted, self.budget, parts if self._two_speeds else ())
+            proposal = self._call_engine(number, observations, pending, kept, costs)
             if proposal is None:
                 return None
-            cost = self.cost_of(proposal.setting)
+            cost = self._marginal_cost(proposal)
             if cost <= limit * (1 + _NEGLIGIBLE):
                 return self._asked(number, proposal, cost, None)
             tried.append(proposal.setting)
@@ -197,31 +222,90 @@ class Study:
         number: int,
         observations: Iterable[Observation],
         pending: Iterable[Mapping[str, Any]],
+        kept: Sequence[Kept],
         costs: Costs,
     ) -> Proposal | None:
-        key = Key(self.seed, number)
-        return propose(self.card.space, list(observations), list(pending), (), costs, key, start=self._start)
+        return propose(
+            self.card.space,
+            list(observations),
+            list(pending),
+            kept,
+            costs,
+            Key(self.seed, number),
+            start=self._start,
+            earlier=self._earlier,
+            fidelities=self._fidelities,
+        )
+
+    def _kept(self, records: Sequence[Record]) -> list[Kept]:
+        """The trainings of these trials that a proposal may start from, each as its furthest trial left it."""
+        furthest: dict[int, Record] = {}
+        for record in records:
+            root = self._root(record)
+            if record.state == "complete" and (root not in furthest or record.fidelity >= furthest[root].fidelity):
+                furthest[root] = record
+        return [Kept(record.params, root, record.number, record.fidelity) for root, record in furthest.items()]
+
+    def _root(self, record: Record) -> int:
+        """The number of the trial that began the training that a trial sampled."""
+        while record.parent is not None:
+            record = self.records[record.parent]
+        return record.number
+
+    def _measured_parts(self, records: Sequence[Record]) -> tuple[tuple[Mapping[str, Any], float, float], ...]:
+        """Seconds of a full training, and of sampling, of the trials that ended well."""
+        return tuple(
+            (record.params, _training_seconds(record) / record.fidelity, record.seconds.get("sample", 0.0))
+            for record in records
+            if record.state == "complete"
+        )
 
     def _asked(self, number: int, proposal: Proposal, cost: float, deadline: float | None) -> Asked:
-        operations = self.operations_of(proposal.setting)
-        return Asked(number, proposal, cost, operations, derive(self.seed, "trial", number), deadline)
+        seed, operations = (
+            derive(self.seed, "trial", number),
+            self.operations_of(proposal.setting, self._share(proposal)),
+        )
+        if proposal.parent is None:
+            return Asked(number, proposal, cost, operations, seed, deadline)
+        parent = self.records[proposal.parent]
+        root = self.records[self._root(parent)]
+        return Asked(number, proposal, cost, operations, seed, deadline, root.seed, _training_seconds(parent))
 
-    def operations_of(self, setting: Mapping[str, Any]) -> dict[str, float]:
-        """Counted operations of a trial with this setting, by part."""
+    def _share(self, proposal: Proposal) -> float:
+        """The share of a full training that a proposal adds to what is kept."""
+        done = 0.0 if proposal.parent is None else self.records[proposal.parent].fidelity
+        return max(proposal.fidelity - done, 0.0)
+
+    def _marginal_cost(self, proposal: Proposal) -> float:
+        """Counted cost of a proposal, given what is kept."""
+        train, sample = self._parts_of(proposal.setting)
+        return train * self._share(proposal) + sample
+
+    def operations_of(self, setting: Mapping[str, Any], share: float = 1.0) -> dict[str, float]:
+        """Counted operations of a trial with this setting that takes a share of a full training, by part."""
         counted = self._operations(setting)
         if counted is None:
             return {}
-        return {"train": counted.train, "sample": counted.per_sample * self._samples}
+        return {"train": share * counted.train, "sample": counted.per_sample * self._samples}
 
     def cost_of(self, setting: Mapping[str, Any]) -> float:
-        """Counted cost in the budget's unit; 0 where it is only known afterwards (`fit` under operations)."""
+        """Counted cost of a full training and its samples in the budget's unit; 0 where it is only known afterwards
+        (`fit` under operations)."""
+        return sum(self._parts_of(setting))
+
+    def _parts_of(self, setting: Mapping[str, Any]) -> tuple[float, float]:
+        """Counted cost of a full training, and of sampling."""
         if self._broken:
-            return self.budget
+            return self.budget, 0.0
         operations = self._operations(setting)
-        counted = self.unit if operations is None else operations.total(self._samples)
+        if operations is None:
+            train, sample = self.unit, 0.0
+        else:
+            train, sample = operations.train, operations.per_sample * self._samples
         if self.budget_kind == "flops":
-            return counted
-        return counted / self.unit if self.unit else 1.0  # training by `fit` is not counted beforehand
+            return train, sample
+        # Training by `fit` is not counted beforehand.
+        return (train / self.unit, sample / self.unit) if self.unit else (1.0, 0.0)
 
     def _operations(self, setting: Mapping[str, Any]) -> Operations | None:
         key = repr(sorted(setting.items()))
@@ -234,7 +318,14 @@ class Study:
         if record.state == "complete" and record.objectives is not None:
             values = tuple(sign * value for sign, value in zip(self._signs, record.objectives, strict=True))
             errors = tuple(_standard_error(record.metrics.get(name, {})) for name in self._objectives) or None
-        return Observation(dict(record.params), values, cost=record.cost, errors=errors)
+        return Observation(
+            dict(record.params),
+            values,
+            cost=record.cost,
+            errors=errors,
+            training=self._root(record) if self._two_speeds else None,
+            fidelity=record.fidelity,
+        )
 
     def _later(self, number: int) -> tuple[Mapping[str, Any], float]:
         """Setting and cost of a trial that the next proposal may not look at."""
@@ -243,6 +334,11 @@ class Study:
             return asked.proposal.setting, asked.cost
         record = self.records[number]
         return record.params, record.cost
+
+
+def _training_seconds(record: Record) -> float:
+    """Seconds of all of the training that a trial sampled, whoever was charged for them."""
+    return record.seconds.get("train", 0.0) + record.seconds.get("kept", 0.0)
 
 
 def _standard_error(figure: Figure) -> float:

@@ -35,6 +35,8 @@ class StudyFile(BaseModel):
     sampler: Literal["bayesian", "random"] = "bayesian"
     seed: int = Field(default=0, ge=0)
     plugins: tuple[str, ...] = ()
+    warm_start: tuple[str, ...] = ()
+    two_speeds: bool = True
     store: str | None = None
     workers: int | None = Field(default=None, ge=1)
     devices: tuple[str, ...] = ("auto",)
@@ -46,6 +48,8 @@ class StudyFile(BaseModel):
             raise ValueError(f"one of trainings, flops and seconds is wanted, got {' and '.join(given) or 'none'}")
         if len(set(self.families)) != len(self.families):
             raise ValueError(f"a family is named twice: {', '.join(self.families)}")
+        if self.warm_start and self.sampler == "random":
+            raise ValueError("the random sampler learns nothing from a warm start; drop one of the two")
         return self
 
     @property

@@ -11,6 +11,7 @@ from .bench.errors import UsageError
 from .bench.export import export
 from .bench.run_setup import describe, drive
 from .bench.storage import RunFolder
+from .bench.warm_start import make_folder
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -82,6 +83,8 @@ def compare(
     sampler: str | None = None,
     seed: int | None = None,
     plugins: Sequence[str | Path] | None = None,
+    warm_start: Sequence[str | Path] | None = None,
+    two_speeds: bool | None = None,
     store: str | None = None,
 ) -> Run:
     """`gentune compare`: runs or resumes a comparison and returns it. Raises UsageError for wrong input."""
@@ -99,10 +102,12 @@ def compare(
         "sampler": sampler,
         "seed": seed,
         "plugins": None if plugins is None else [str(Path(p).resolve()) for p in plugins],
+        "warm_start": None if warm_start is None else [str(Path(p).resolve()) for p in warm_start],
+        "two_speeds": two_speeds,
         "store": store,
     }
     config = describe(None, options)
-    folder = RunFolder.create_or_match(out, config)
+    folder = make_folder(out, config)
     drive(folder, {"workers": config.workers, "devices": config.devices}, _Silent())
     from .reports import current_report, write_report
 

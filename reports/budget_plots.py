@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -67,25 +68,16 @@ def budget_plots(
     return figures
 
 
-def cost_so_far(trials: Sequence[Record], kind: str) -> list[float]:
+def cost_so_far(trials: Sequence[Record]) -> list[float]:
     """Budget spent when each trial ended, trials in order, in the unit that the budget counts."""
-    spent, total = [], 0.0
-    for record in trials:
-        if kind == "flops":
-            total += sum(record.operations.values())
-        elif kind == "seconds":
-            total += sum(record.seconds.values())
-        else:
-            total += record.cost
-        spent.append(total)
-    return spent
+    return list(itertools.accumulate(record.cost for record in trials))
 
 
 def _add_study(
     drawn: go.Figure, content: Mapping[str, Any], trials: Sequence[Record], colour: str, marker: str, lower: bool
 ) -> None:
     trials = sorted(trials, key=lambda r: r.number)
-    spent = cost_so_far(trials, content["budget"]["kind"])
+    spent = cost_so_far(trials)
     scored = [(x, r) for x, r in zip(spent, trials, strict=True) if r.state != "failed" and r.objectives]
     failed = [(x, r) for x, r in zip(spent, trials, strict=True) if r.state == "failed"]
     values = [r.objectives[0] for _, r in scored if r.objectives]
@@ -106,7 +98,7 @@ def _add_study(
         y=values,
         mode="markers",
         name="trial",
-        text=[f"trial {r.number}: {v:.4g}" for (_, r), v in zip(scored, values, strict=True)],
+        text=[f"trial {r.number}{_how(r)}: {v:.4g}" for (_, r), v in zip(scored, values, strict=True)],
         hovertemplate="%{text}<extra>validation</extra>",
         marker={"color": colour, "size": 7, "opacity": 0.6, "symbol": marker},
     )
@@ -121,6 +113,16 @@ def _add_study(
             hovertemplate="%{text}<extra></extra>",
             marker={"symbol": "x-thin", "size": 9, "line": {"width": 2, "color": colour}},
         )
+
+
+def _how(record: Record) -> str:
+    """How a trial came by its model, where that was not by a full training."""
+    trained = "" if record.fidelity == 1.0 else f", {record.fidelity:.0%} trained"
+    moved = {
+        "continue": f", trial {record.parent} trained further",
+        "resample": f", trial {record.parent} sampled anew",
+    }
+    return moved.get(record.move, "") + trained
 
 
 def _limits(values: Sequence[float], kind: str, lower: bool) -> list[float] | None:

@@ -11,6 +11,7 @@ from ..bench.files import write_atomically
 from ..bench.records import Record
 from ..bench.storage import RunFolder
 from ..bench.study_file import StudyFile
+from ..bench.warm_start import summary
 from . import formats
 from .inference import Estimate
 from .standings import Scores, Standing, Standings, card, compute_standings, metric_order
@@ -85,6 +86,7 @@ def build_leaderboard(folder: RunFolder, records: list[Record] | None = None) ->
         "objective": list(study.objective),
         "directions": ["higher" if card(m).direction == "higher" else "lower" for m in study.objective],
         "budget": {"kind": kind, "amount": amount},
+        "warm_start": summary(folder),
         "seeds": study.seeds,
         "repeats": study.repeats,
         "state": comparison.get("state", "unfinished"),

@@ -21,6 +21,7 @@ from .explanations import explanations
 from .extras import first_finals, guidance, neighbours
 from .formats import row_name, to_csv
 from .leaderboard import FILES, Leaderboard, build_leaderboard
+from .moves import moves
 from .pictures import common_limits, load_png, load_points, scatter
 from .plots import default_plot, family_styles, objective_plot
 from .standings import card
@@ -108,6 +109,7 @@ def render_page(folder: RunFolder, board: Leaderboard, records: list[Record]) ->
         guidance=over_guidance,
         neighbours=neighbours(folder, finals, styles),
         studies=studies,
+        moves=moves(records, content),
         explanations=explained,
         settings=_settings(content),
         failures=_failures(records),

@@ -80,6 +80,12 @@ def notes(content: Mapping[str, Any], standings: Standings, records: Sequence[Re
         f"Settings were chosen on the validation split; the figures are means over {count(seeds, 're-training')} "
         "with fresh seeds, scored on the test split. No score of a tuning trial stands in this table.",
     ]
+    for run in content["warm_start"]:
+        trials = listing([f"{number} of {family}" for family, number in run["trials"].items()])
+        found.append(
+            f"Proposals also learned from trials of the earlier run {run['name']} ({trials}; {run['data']}, "
+            f"{listing(run['objective'])}), which this budget does not count: families without them began from nothing."
+        )
     if repeats > 1:
         found.append(f"Intervals (95%) are over {repeats} repeats of the whole tuning, so they include its variance.")
     elif seeds > 1:

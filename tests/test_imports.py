@@ -61,7 +61,7 @@ ORDER = (
     ("operations", "evaluators"),
     ("training", "data", "metrics", "cache_upkeep"),
     ("training_watch", "training_cache", "code_version"),
-    ("registry", "storage", "lock", "jobs", "provenance", "training_state", "averages"),
+    ("registry", "storage", "lock", "jobs", "provenance", "training_state"),
     ("study_file", "records"),
     ("files", "errors", "seeds", "_torchvision"),
 )

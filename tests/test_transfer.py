@@ -16,7 +16,7 @@ from gentune.bench.proposal import Key, Observation, Proposal, propose
 from gentune.bench.proposal.encoding import Encoding
 from gentune.bench.proposal.ensemble import Ensemble, MeanImprovement, _draw_weights, fit_either
 from gentune.bench.proposal.outputs import standardise
-from gentune.bench.proposal.transfer import outlooks, portfolio, recall
+from gentune.bench.proposal.transfer import agreement, outlooks, portfolio, recall
 from gentune.search_spaces.space import Parameter, SearchSpace
 
 Function = Callable[[Any], float]  # of a setting
@@ -191,16 +191,49 @@ def test_joint_agrees_with_predictions() -> None:
     np.testing.assert_allclose(found.standing(found.columns), found.joint(found.columns)[0], rtol=1e-6, atol=1e-9)
 
 
-def test_start_has_earlier_settings_between_sobol_points() -> None:
-    origins = []
+@pytest.mark.parametrize(
+    ("function", "origins"),
+    [
+        # The first three trials come out as the earlier study expects: what did well there is tried.
+        (bowl, ["default", "sobol", "sobol", "earlier", "sobol", "earlier", "surrogate"]),
+        # They come out in the opposite order: nothing is.
+        (lambda s: -bowl(s), ["default", "sobol", "sobol", "sobol", "sobol", "sobol", "surrogate"]),
+    ],
+)
+def test_start_has_earlier_settings_as_long_as_trials_agree(function: Function, origins: list[str]) -> None:
     observations: list[Observation] = []
-    for k in range(6):
-        proposal = ask(observations, k, [RELATED, UNRELATED], default_first=False)
-        origins.append(proposal.origin)
-        observations.append(Observation(proposal.setting, (bowl(proposal.setting),)))
-    assert origins == ["earlier", "sobol", "earlier", "sobol", "sobol", "surrogate"]
-    tried = [o.setting for o in (*RELATED, *UNRELATED)]
-    assert all(observations[k].setting in tried for k in (0, 2))
+    found = []
+    for k in range(7):
+        proposal = ask(observations, k, [RELATED], start=6)
+        found.append(proposal.origin)
+        observations.append(Observation(proposal.setting, (function(proposal.setting),)))
+    assert found == origins
+    tried = [o.setting for o in RELATED]
+    assert all(o.setting in tried for o, origin in zip(observations, found, strict=True) if origin == "earlier")
+
+
+def test_what_is_recalled_delays_the_start_and_takes_nothing_from_it() -> None:
+    settings: dict[bool, list[Any]] = {}
+    for warm in (False, True):
+        observations: list[Observation] = []
+        for k in range(6):
+            setting = ask(observations, k, [RELATED] if warm else [], start=6).setting
+            observations.append(Observation(setting, (bowl(setting),)))
+        settings[warm] = [o.setting for o in observations]
+    cold, warmed = settings[False], settings[True]
+    assert warmed[:3] == cold[:3]
+    assert warmed[4] == cold[3]
+
+
+def test_agreement_is_of_the_order_alone() -> None:
+    encoding = Encoding(SPACE)
+    studies = recall(encoding, [study(bowl, seed=1, trials=40)])
+    positions = np.array([[0.7, 0.3, 0.75], [0.5, 0.4, 0.75], [0.1, 0.9, 0.75]])
+    rising = np.array([[0.0], [1.0], [1e6]])
+    assert agreement(encoding, studies, positions, rising) == 1.0
+    assert agreement(encoding, studies, positions, -rising) == -1.0
+    assert agreement(encoding, studies, positions, rising[[1, 0, 2]]) == pytest.approx(1 / 3)
+    assert agreement(encoding, studies, positions[:1], rising[:1]) == 0.0
 
 
 def test_portfolio_begins_with_what_was_best_in_each_study() -> None:
@@ -269,7 +302,12 @@ def test_studies_of_other_parameters_are_matched_by_name() -> None:
     encoding = Encoding(SPACE)
     recalled = recall(encoding, [earlier])
     assert len(recalled[0].positions) == sum(o.setting["kind"] != "c" for o in earlier)
-    proposal = ask([], 0, [earlier], default_first=False)
+    seen = study(function, seed=3, trials=5)
+    proposal = ask(
+        [Observation({k: o.setting[k] for k in SPACE.default() if k in o.setting}, o.values) for o in seen],
+        3,
+        [earlier],
+    )
     SPACE.validate(proposal.setting)
     assert proposal.origin == "earlier"
     assert abs(float(str(proposal.setting["x"])) - 0.7) < 0.15
@@ -326,9 +364,10 @@ def test_sampler_starts_from_earlier_studies_of_either_direction(optuna_studies:
     warm.optimize(_objective, n_trials=8)
     cold = optuna.create_study(sampler=BayesianSampler(seed=0))
     cold.optimize(_objective, n_trials=8)
-    first, second = (trial.values[0] for trial in (warm.trials[0], cold.trials[0]))
-    assert first <= optuna_studies[0].best_value + 0.02
-    assert first < second
+    assert warm.trials[0].params == cold.trials[0].params
+    recalled = warm.trials[3].values[0]
+    assert recalled <= optuna_studies[0].best_value + 0.02
+    assert recalled < cold.trials[3].values[0]
     again = optuna.create_study(sampler=BayesianSampler(seed=0, warm_start=optuna_studies))
     again.optimize(_objective, n_trials=8)
     assert [t.params for t in again.trials] == [t.params for t in warm.trials]

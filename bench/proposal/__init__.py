@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from .beliefs import Belief
     from .engine import propose, propose_batch
     from .explanation import Explanation, explain
-    from .records import Costs, Key, Observation, Proposal
+    from .records import Costs, Kept, Key, Observation, Proposal
     from .sampler import BayesianSampler
 
 _HOMES = {
@@ -21,6 +21,7 @@ _HOMES = {
     "BayesianSampler": "sampler",
     "Costs": "records",
     "Explanation": "explanation",
+    "Kept": "records",
     "Key": "records",
     "Observation": "records",
     "Proposal": "records",
@@ -36,6 +37,7 @@ __all__ = [
     "Belief",
     "Costs",
     "Explanation",
+    "Kept",
     "Key",
     "Observation",
     "Proposal",

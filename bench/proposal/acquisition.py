@@ -11,7 +11,7 @@ import scipy.optimize
 from scipy.special import erfcx, log_ndtr
 
 from .candidates import Admission
-from .encoding import Encoding, Floats
+from .encoding import Bools, Encoding, Floats
 from .surrogate import Surrogate
 
 _LEVEL = 0.3  # what is worth this factor less, on a log scale, is as good: the surrogate is not known to a quarter
@@ -103,25 +103,32 @@ def maximise(
     """The position (1, p) that is best, or as good as that, among admissible points (n, p) and what gradients make of
     the best few of them, moving their continuous part.
 
-    Where several are level, the one farthest from the columns taken (t, c) is chosen: a parameter that seems not to
-    matter would otherwise stay where it is for good, and so go on to seem so.
+    Where several are level, the one is chosen that in its choices and short-ranged integers is farthest from the
+    columns taken (t, c), and the best of those: a choice that seems not to matter would otherwise stay where it is for
+    good, and so go on to seem so. What gradients move needs no such help: of two points uphill the higher is better.
     """
     values = acquisition.evaluate(encoding.columns(points))
     best = points[np.argsort(-values, kind="stable")[:starts]]
-    refined = admission.filter(_refine(acquisition, encoding, best))
+    refined = admission.filter(climb(acquisition, encoding, best))
     points = np.concatenate([points, refined])
     columns = encoding.columns(points)
     values = np.concatenate([values, acquisition.evaluate(columns[len(values) :])])
     level = np.argsort(-values, kind="stable")[:_MOST_LEVEL]
     level = level[values[level] >= values.max() - _LEVEL]
-    apart = np.square(columns[level][:, None, :] - taken).sum(-1).min(1)
+    rough = ~encoding.smooth
+    apart = np.square(columns[level][:, None, rough] - taken[:, rough]).sum(-1).min(1)
     return points[[level[int(np.argmax(apart))]]]
 
 
-def _refine(acquisition: Acquisition, encoding: Encoding, points: Floats) -> Floats:
-    """Local maxima (n, p) uphill of positions (n, p), all climbed in one batch by L-BFGS."""
+def climb(acquisition: Acquisition, encoding: Encoding, points: Floats, *, only: Bools | None = None) -> Floats:
+    """Local maxima (n, p) uphill of positions (n, p), all climbed in one batch by L-BFGS.
+
+    only (p,): the parameters that may move, where not all of them may.
+    """
     columns = encoding.columns(points)
     free = encoding.smooth & ~np.isnan(points)[:, encoding.groups]  # (n, c)
+    if only is not None:
+        free &= only[encoding.groups]
     if not free.any():
         return points
 

@@ -10,6 +10,7 @@ from ...search_spaces.space import SearchSpace
 from .encoding import Encoding, Floats
 from .hypervolume import pareto
 from .learning import probability_of_lower
+from .moves import FIDELITY, at_full, observed, with_fidelity
 from .outputs import standardise
 from .records import Observation
 from .seen import Seen
@@ -20,15 +21,17 @@ def incumbents(space: SearchSpace, observations: Sequence[Observation], *, at_mo
 
     One objective: the single best. Several: at most `at_most` points of the Pareto front of posterior means, chosen
     one after another for the largest hypervolume together. Trials that failed or break a constraint are never named;
-    empty when no other is left. Of equal settings the first is named.
+    empty when no other is left. Of equal settings the first is named. Where some models had less than a full training,
+    settings are judged by what a full one is expected to give.
     """
-    seen = Seen(Encoding(space), observations)
+    seen = _see(space, observations)
     rows = seen.worked[seen.valid]
     if not len(rows):
         return []
     if not len(seen.encoding):
         return [int(rows[0])]
-    means = np.stack([seen.standings(j)[seen.valid] for j in range(seen.objectives.shape[1])], axis=1)  # (n, m)
+    positions = _at_full_training(seen, seen.positions[rows])
+    means = np.stack([seen.standings(j, positions) for j in range(seen.objectives.shape[1])], axis=1)  # (n, m)
     rounded = np.round(means, 9)
     best = [int(np.argmin(rounded[:, 0]))] if means.shape[1] == 1 else _spread_front(rounded, at_most)
     return [int(rows[i]) for i in best]
@@ -41,11 +44,22 @@ def probability_of_better(
 
     challenger, baseline: indices of observations that succeeded. One objective.
     """
-    seen = Seen(Encoding(space), observations)
-    first, second = (int(np.flatnonzero(seen.worked == i)[0]) for i in (challenger, baseline))
+    seen = _see(space, observations)
     y = standardise(seen.objectives[:, 0])
     columns = seen.columns[seen.worked]
-    return probability_of_lower(columns, seen.encoding.groups, y, first, second, trainings=seen.trainings())
+    pair = seen.encoding.columns(_at_full_training(seen, seen.positions[[challenger, baseline]]))
+    return probability_of_lower(columns, seen.encoding.groups, y, pair, trainings=seen.trainings())
+
+
+def _see(space: SearchSpace, observations: Sequence[Observation]) -> Seen:
+    """The observations; in the space with `FIDELITY` where some models had less than a full training."""
+    if all(o.fidelity == 1.0 for o in observations):
+        return Seen(Encoding(space), observations)
+    return Seen(Encoding(with_fidelity(space)), [observed(o) for o in observations])
+
+
+def _at_full_training(seen: Seen, positions: Floats) -> Floats:
+    return at_full(positions) if FIDELITY in seen.encoding.space else positions
 
 
 def _spread_front(means: Floats, at_most: int) -> list[int]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -15,16 +16,17 @@ from .encoding import Bools, Encoding, Floats, Ints
 from .ensemble import Ensemble, MeanImprovement
 from .feasibility import of_constraint, of_success
 from .hypervolume import MOST_OBJECTIVES, HypervolumeImprovement, pareto, reference_point
+from .moves import Moves, at_fidelity, at_full, observed, with_fidelity, without_fidelity
 from .outputs import scalarise, standardise
-from .records import Costs, Key, Observation, Origin, Proposal
+from .records import Costs, Kept, Key, Observation, Origin, Proposal
 from .repeats import may_repeat, worth_repeating
 from .seen import Seen
 from .surrogate import Surrogate
-from .transfer import Study, outlooks, portfolio, recall
+from .transfer import Study, agreement, outlooks, portfolio, recall
 
 _START = (5, 10)  # the fewest and the most trials before the surrogate is asked; between, one for each parameter
 _START_REACH = 256  # points of the start's sequence that are looked at for one that is affordable
-_RECALLED = (0, 2)  # trials of the start, the default setting's not counted, that are taken from earlier studies
+_RECALLED = (3, 2)  # of the start: the first trial that may be taken from earlier studies, and steps to the next
 _AROUND = 5  # of the best settings, candidates are drawn near
 
 
@@ -32,10 +34,11 @@ def propose(
     space: SearchSpace,
     observations: Sequence[Observation],
     pending: Sequence[Setting] = (),
-    reusable: Sequence[object] = (),
+    reusable: Sequence[Kept] = (),
     costs: Costs | None = None,
     key: Key | None = None,
     *,
+    fidelities: Sequence[float] = (1.0,),
     start: int | None = None,
     default_first: bool = True,
     beliefs: Mapping[str, Belief] | None = None,
@@ -51,19 +54,54 @@ def propose(
     one observed is where noise makes a second look worth more than anything new (`repeats`), or when the space holds
     no other.
 
-    observations: finished trials, in any order; failed ones teach where failures lie and have no score.
+    observations: finished trials, by number; failed ones teach where failures lie and have no score.
     pending: settings under trial now.
-    reusable: kept trainings that a proposal might start from; not used.
+    reusable: kept trainings that a proposal may sample anew or train further (`moves`), where `costs.parts` says what
+    trainings and samples cost.
     costs: settings predicted dearer than `costs.remaining` are not proposed.
+    fidelities: the shares of a full training that a new one may have, rising to 1. Where there are several, the start's
+    trials have the lowest, but for the default setting.
     key: the study's seed and the trial's number; everything random follows from it.
     beliefs: where good values are expected, by parameter (`beliefs`).
-    earlier: finished trials of other studies, each study's by itself: the first and the third trial (after the default
-    setting) are settings that did well there, and what they say weighs as far as this study's own trials bear it out
-    (`transfer`, `ensemble`).
+    earlier: finished trials of other studies, each study's by itself: from trial 3 on every other one of the start is a
+    setting that did well there, as long as the trials so far come out in the order that the studies expect; what they
+    say weighs as far as this study's own trials bear it out (`transfer`, `ensemble`).
 
     Raises ValueError when observations differ in their number of objectives, or a belief is about nothing.
     """
-    costs, key, beliefs = costs or Costs(), key or Key(0, 0), beliefs or {}
+    costs, key = costs or Costs(), key or Key(0, 0)
+    if not (reusable or len(fidelities) > 1):
+        return _propose(space, observations, pending, costs, key, None, start, default_first, beliefs or {}, earlier)
+    space = with_fidelity(space)
+    costs = replace(costs, counted=tuple((at_fidelity(setting), cost) for setting, cost in costs.counted))
+    proposal = _propose(
+        space,
+        [observed(o) for o in observations],
+        [at_fidelity(setting) for setting in pending],
+        costs,
+        key,
+        Moves(Encoding(space), reusable, fidelities, costs),
+        start,
+        default_first,
+        beliefs or {},
+        [[observed(o) for o in study] for study in earlier],
+    )
+    return None if proposal is None else replace(proposal, setting=without_fidelity(proposal.setting))
+
+
+def _propose(
+    space: SearchSpace,
+    observations: Sequence[Observation],
+    pending: Sequence[Setting],
+    costs: Costs,
+    key: Key,
+    moves: Moves | None,
+    start: int | None,
+    default_first: bool,
+    beliefs: Mapping[str, Belief],
+    earlier: Sequence[Sequence[Observation]],
+) -> Proposal | None:
+    """`propose`; with moves, in the space with `FIDELITY`."""
     encoding = Encoding(space)
     rng = np.random.default_rng([key.seed % 2**64, key.number % 2**64])
     seen = Seen(encoding, observations)
@@ -74,22 +112,35 @@ def propose(
         return _proposal(encoding, admission.first_left(), "default")
     if default_first and key.number == 0 and len(admission.filter(encoding.positions([space.default()]))):
         return Proposal(space.default(), origin="default")
+    rows: Floats
     origin: Origin
     if key.number < (_default_start(encoding) if start is None else start) or all(o.failed for o in observations):
         index = max(key.number - 1 if default_first else key.number, 0)
-        if studies and index in _RECALLED:
-            row = admission.filter(portfolio(encoding, studies))
-            if len(row):
-                return _proposal(encoding, row, "earlier")
-        points = sobol(_START_REACH, len(encoding), key.seed % 2**32, skip=index)
+        if studies:
+            known = portfolio(encoding, studies)
+            first, step = _RECALLED
+            if key.number in range(first, key.number + 1, step) and _agrees(seen, studies):
+                row = admission.filter(known)
+                if len(row):
+                    return _proposal(encoding, row, "earlier")
+            # What is recalled delays the sequence; it does not take a point's place.
+            tried = set(encoding.keys(np.concatenate([seen.positions, encoding.positions(pending)])))
+            index = max(index - sum(k in tried for k in encoding.keys(known)), 0)
+        points = sobol(_START_REACH, len(encoding) - (moves is not None), key.seed % 2**32, skip=index)
+        if moves is not None:
+            points = np.column_stack([points, np.ones(len(points))])
         # Where the point whose turn it is may not be proposed, the next one that may is.
         row = admission.filter(encoding.snap(Beliefs(encoding, beliefs, 0).shape(points)))
         if len(row):
-            return _proposal(encoding, row, "sobol")
+            fidelity = 1.0 if moves is None else moves.lowest
+            return Proposal(encoding.decode(row[0]), fidelity=fidelity, origin="sobol")
         anywhere = candidates(encoding, np.zeros((0, len(encoding))), admission.costs, rng)
-        rows, origin = rng.permutation(admission.filter(anywhere)), "random"
+        rows, origin = rng.permutation(admission.filter(_at_full(moves, anywhere))), "random"
     else:
-        rows, origin = _by_surrogate(seen, admission, pending, beliefs, studies, rng), "surrogate"
+        proposal = _by_surrogate(seen, admission, pending, beliefs, studies, moves, rng)
+        if proposal is not None or moves is not None:
+            return proposal
+        rows, origin = admission.first_left(), "random"
     if not len(rows):
         rows, origin = admission.first_left(), "random"
     return _proposal(encoding, rows, origin)
@@ -122,15 +173,18 @@ def _by_surrogate(
     pending: Sequence[Setting],
     beliefs: Mapping[str, Belief],
     studies: Sequence[Study],
+    moves: Moves | None,
     rng: np.random.Generator,
-) -> Floats:
-    """The best position by the acquisition function (1, p), or none (0, p) where no candidate is admissible."""
+) -> Proposal | None:
+    """The best setting, or move, by the acquisition function; None where nothing is admissible."""
     encoding = seen.encoding
     under_trial = encoding.columns(encoding.positions(pending))
     several = 1 < seen.objectives.shape[1] <= MOST_OBJECTIVES
-    surrogate: Surrogate | Ensemble | None = None
+    surrogates: Sequence[Surrogate | Ensemble]
     if several:
-        improvement, order = _of_several(seen, under_trial, rng)
+        each = [seen.surrogate(raw, standardise(raw, logs=False), j) for j, raw in enumerate(seen.objectives.T)]
+        improvement, order = _of_several(seen, each, under_trial, rng)
+        surrogates = each
         tried, valid = seen.positions[seen.worked], seen.valid
     else:
         single = seen.objectives.shape[1] == 1
@@ -139,42 +193,48 @@ def _by_surrogate(
         y, objective = standardise(raw), 0 if single else None
         surrogate = seen.with_earlier(raw, y, objective, views) if views else seen.surrogate(raw, y, objective)
         tried, valid = seen.positions[seen.worked[surrogate.kept]], seen.valid[surrogate.kept]
-        surrogate, improvement, order = _of_one(surrogate, valid, under_trial)
+        at = surrogate.columns if moves is None else encoding.columns(at_full(tried))
+        surrogate, improvement, order = _of_one(surrogate, at, valid, under_trial)
+        surrogates = [surrogate]
     around = tried[order[:_AROUND]]
-    if studies:
+    if isinstance(surrogates[0], Ensemble):
         around = np.concatenate([around, portfolio(encoding, studies, _AROUND)])
-    points = admission.filter(candidates(encoding, around, admission.costs, rng))
-    if not len(points):
-        return points
+    points = admission.filter(_at_full(moves, candidates(encoding, around, admission.costs, rng)))
+    if not len(points) and moves is None:
+        return None
 
     terms: list[Term] = [] if improvement is None else [improvement]
-    if seen.failed.any():
-        terms.append(of_success(seen.columns, encoding.groups, seen.failed))
     terms += [of_constraint(columns, encoding.groups, figures) for columns, figures in seen.constraints()]
     if beliefs:
         terms.append(Beliefs(encoding, beliefs, len(seen.observations)))
+    anew: list[Term] = []
+    if seen.failed.any():
+        anew.append(of_success(seen.columns, encoding.groups, seen.failed))
     cheapness = admission.costs.cheapness(sum(o.cost for o in seen.observations))
-    if cheapness is not None:
-        terms.append(cheapness)
     taken = np.concatenate([seen.columns, under_trial])
-    new = maximise(Acquisition(terms), encoding, points, admission, taken)
+    new = points
+    if len(points):
+        every = [*terms, *anew, *([] if cheapness is None else [cheapness])]
+        new = maximise(Acquisition(every), encoding, points, admission, taken)
 
-    if surrogate is None or improvement is None or seen.objectives.shape[1] > 1:
-        return new
-    if may_repeat(encoding.keys(seen.positions[seen.worked]), seen.objectives[:, 0]):
-        again = admission.repeatable(tried[valid])
-        row = worth_repeating(surrogate, encoding.columns(again), encoding.columns(new)) if len(again) else None
+    one = seen.objectives.shape[1] == 1 and improvement is not None
+    if one and len(new) and may_repeat(encoding.keys(seen.positions[seen.worked]), seen.objectives[:, 0]):
+        again = admission.repeatable(tried[valid] if moves is None else tried[valid & (tried[:, -1] == 1.0)])
+        columns = encoding.columns(again)
+        row = worth_repeating(surrogates[0], columns, encoding.columns(new)) if len(again) else None
         if row is not None:
-            return again[[row]]
-    return new
+            return _proposal(encoding, again[[row]], "surrogate")
+    if moves is None:
+        return _proposal(encoding, new, "surrogate")
+    return moves.best(new, terms, anew, surrogates, seen, rng)
 
 
 def _of_one(
-    surrogate: Surrogate | Ensemble, valid: Bools, under_trial: Floats
+    surrogate: Surrogate | Ensemble, columns: Floats, valid: Bools, under_trial: Floats
 ) -> tuple[Surrogate | Ensemble, Term | None, Ints]:
     """One objective: the surrogate after what is under trial (k, c), the improvement's term, and the rows of the
-    surrogate from the best on; no term where none of them is valid (n,)."""
-    mean = surrogate.standing(surrogate.columns)
+    surrogate from the best on, each judged at columns (n, c); no term where none of them is valid (n,)."""
+    mean = surrogate.standing(columns)
     # Settings that break a constraint come last, however good they are.
     order = np.lexsort((mean, ~valid))
     best = float(mean[valid].min(initial=np.inf))
@@ -189,10 +249,11 @@ def _of_one(
     return surrogate, LogImprovement(surrogate, best), order
 
 
-def _of_several(seen: Seen, under_trial: Floats, rng: np.random.Generator) -> tuple[Term | None, Ints]:
+def _of_several(
+    seen: Seen, surrogates: Sequence[Surrogate], under_trial: Floats, rng: np.random.Generator
+) -> tuple[Term | None, Ints]:
     """Several objectives: the improvement's term, given what is under trial (k, c), and the rows of those that worked
     from the best on, the Pareto front first; no term where none of them is valid."""
-    surrogates = [seen.surrogate(raw, standardise(raw, logs=False), j) for j, raw in enumerate(seen.objectives.T)]
     columns = seen.columns[seen.worked]
     means = np.stack([s.standing(columns) for s in surrogates], axis=1)  # (w, m)
     front = np.zeros(len(means), dtype=bool)
@@ -205,6 +266,15 @@ def _of_several(seen: Seen, under_trial: Floats, rng: np.random.Generator) -> tu
         surrogates = [s.believe(under_trial) for s in surrogates]
     columns, counts = np.concatenate([columns, under_trial]), np.r_[seen.valid, np.ones(len(under_trial), dtype=bool)]
     return HypervolumeImprovement(surrogates, columns, reference_point(means[rows], rng), rng, counts=counts), order
+
+
+def _agrees(seen: Seen, studies: Sequence[Study]) -> bool:
+    """Whether trials so far came out in the order that earlier studies expect, rather than in the opposite one."""
+    return agreement(seen.encoding, studies, seen.positions[seen.worked], seen.objectives) > 0
+
+
+def _at_full(moves: Moves | None, positions: Floats) -> Floats:
+    return positions if moves is None else at_full(positions)
 
 
 def _default_start(encoding: Encoding) -> int:

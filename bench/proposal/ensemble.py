@@ -33,7 +33,8 @@ from .surrogate import Hyperparameters, Surrogate
 from .transfer import Outlook
 
 _MEMBERS = 8
-_LOG_ODDS = -1.0  # of the ensemble before any trial
+_LOG_ODDS = -4.0  # of the ensemble before any trial
+_POWER = 2.0  # of the evidence
 _GOLDEN = (math.sqrt(5.0) - 1.0) / 2.0  # its multiples are evenly spread modulo 1
 # What the weights of all earlier studies add up to before any trial, the variance of that sum where the studies agree,
 # and the variance of the intercept.
@@ -47,7 +48,7 @@ class Ensemble:
     """
 
     def __init__(self, rests: Sequence[Surrogate], views: Sequence[Outlook], weights: Floats) -> None:
-        self._rests, self._views, self.weights = rests, views, weights
+        self.rests, self._views, self.weights = rests, views, weights
         self.columns, self.kept, self.hyperparameters = rests[0].columns, rests[0].kept, rests[0].hyperparameters
 
     def predict(self, columns: Floats) -> tuple[Floats, Floats]:
@@ -57,17 +58,17 @@ class Ensemble:
 
     def standing(self, columns: Floats) -> Floats:
         """The mixture's mean (b,) at columns (b, c), the own character of settings tried included."""
-        means = np.stack([rest.standing(columns) for rest in self._rests])
+        means = np.stack([rest.standing(columns) for rest in self.rests])
         return np.asarray((means + self._trend(columns)).mean(0))
 
     def marginals(self, columns: Floats) -> tuple[Floats, Floats]:
         """Each member's posterior mean and variance (H, b) at columns (b, c)."""
-        means, variances = (np.stack(each) for each in zip(*(r.predict(columns) for r in self._rests), strict=True))
+        means, variances = (np.stack(each) for each in zip(*(r.predict(columns) for r in self.rests), strict=True))
         return means + self._trend(columns), variances
 
     def slopes(self, columns: Floats) -> tuple[Floats, Floats, Floats, Floats]:
         """`marginals` at columns (b, c), and their gradients (H, b, c)."""
-        found = zip(*(r.slopes(columns) for r in self._rests), strict=True)
+        found = zip(*(r.slopes(columns) for r in self.rests), strict=True)
         means, variances, mean_slopes, variance_slopes = (np.stack(each) for each in found)
         values, gradients = (np.stack(each) for each in zip(*(v.slope(columns) for v in self._views), strict=True))
         means = means + self.weights[:, :-1] @ values + self.weights[:, -1:]
@@ -75,14 +76,14 @@ class Ensemble:
 
     def joint(self, columns: Floats) -> tuple[Floats, Floats]:
         """The mixture's mean (k,) and covariance (k, k) at columns (k, c), each setting's own character included."""
-        means, covariances = (np.stack(each) for each in zip(*(r.joint(columns) for r in self._rests), strict=True))
+        means, covariances = (np.stack(each) for each in zip(*(r.joint(columns) for r in self.rests), strict=True))
         means = means + self._trend(columns)
         off = means - means.mean(0)
         return means.mean(0), covariances.mean(0) + off.T @ off / len(off)
 
     def believe(self, columns: Floats) -> Ensemble:
         """The ensemble after the outcomes at pending columns (m, c) have turned out as each member expects."""
-        return Ensemble([rest.believe(columns) for rest in self._rests], self._views, self.weights)
+        return Ensemble([rest.believe(columns) for rest in self.rests], self._views, self.weights)
 
     def _trend(self, columns: Floats) -> Floats:
         """What the earlier studies say (H, b) at columns (b, c)."""
@@ -146,7 +147,7 @@ def fit_either(
         return Surrogate(columns, groups, values, own, noise=known[kept], trainings=shared, kept=kept)
 
     if follow is None:
-        follow = len(rows) * _GOLDEN % 1.0 < expit(_LOG_ODDS + log_together - log_alone)
+        follow = len(rows) * _GOLDEN % 1.0 < expit(_LOG_ODDS + _POWER * (log_together - log_alone))
     if not follow:
         return process(y, alone)
     members = _around(together, warm)

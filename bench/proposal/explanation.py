@@ -251,11 +251,14 @@ def explain(
 ) -> dict[str, Any]:
     """Everything above as plain JSON: one entry for each objective, or `undefined` with the reason.
 
+    Trials of models with less than a full training are passed over: their figures are of another function.
+
     objectives: their names, in the order of the observations' values. directions: "lower" for all unless told.
     around: the setting around which to slice; each objective's own recommendation unless told. Slices in one
     dimension are those of every parameter that can be sliced, the most important first; one in two dimensions is
     that of the first two. Numbers are kept to six digits.
     """
+    observations = [o for o in observations if o.fidelity == 1.0]
     failed = sum(o.failed for o in observations)
     entries: dict[str, Any] = {}
     for i, name in enumerate(objectives):

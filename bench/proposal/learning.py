@@ -92,9 +92,10 @@ def split(found: Hyperparameters, columns: Floats, y: Floats) -> Hyperparameters
 
 
 def probability_of_lower(
-    columns: Floats, groups: Ints, y: Floats, first: int, second: int, *, trainings: Ints | None = None
+    columns: Floats, groups: Ints, y: Floats, pair: Floats, *, trainings: Ints | None = None
 ) -> float:
-    """Posterior probability that the noise-free objective is lower at row `first` of the columns than at `second`.
+    """Posterior probability that the noise-free objective is lower at the first of columns `pair` (2, c) than at the
+    second, from y (n,) at columns (n, c).
 
     Averaged over the noise variance v, with the other hyperparameters at their mode for each: a few observations
     leave v open, its own mode lies close to zero, and under that every difference would look certain.
@@ -106,7 +107,7 @@ def probability_of_lower(
         # A grid even in log v asks for the prior's density of log v, which is v times that of v.
         log_weights.append(log_posterior + math.log(noise))
         surrogate = Surrogate(columns, groups, y, found, trainings=trainings)
-        mean, covariance = surrogate.joint(columns[[first, second]])
+        mean, covariance = surrogate.joint(pair)
         variance = float(covariance[0, 0] + covariance[1, 1] - 2.0 * covariance[0, 1])
         z = float(mean[1] - mean[0]) / math.sqrt(max(variance, 1e-12))
         probabilities.append(float(scipy.stats.norm.cdf(z)))

@@ -21,6 +21,7 @@ class Observation:
     constraints: figures that must not exceed zero, by name.
     training: what trials that sampled one and the same trained model have in common; None: a training of its own.
     cost: what the trial took, in the study's unit of budget.
+    fidelity: the share of a full training that the sampled model had had.
     """
 
     setting: Setting
@@ -29,6 +30,7 @@ class Observation:
     errors: tuple[float, ...] | None = None
     constraints: Mapping[str, float] = field(default_factory=dict)
     training: object = None
+    fidelity: float = 1.0
 
     @property
     def failed(self) -> bool:
@@ -48,11 +50,27 @@ class Costs:
     remaining: a setting predicted dearer than this is not proposed.
     counted: settings with their counted costs; the others are predicted from them.
     budget: what there was to spend at first.
+    parts: settings with the costs of a full training and of sampling, where these are charged apart (`moves`).
     """
 
     remaining: float = math.inf
     counted: tuple[tuple[Setting, float], ...] = ()
     budget: float = math.inf
+    parts: tuple[tuple[Setting, float, float], ...] = ()
+
+
+@dataclass(frozen=True)
+class Kept:
+    """A trained model that is kept: a proposal may sample it anew, or train it further.
+
+    setting: of its latest trial. training: as the observations of its trials name it. trial: the number of the latest
+    of them, which is the parent of what starts from it. fidelity: the share of a full training that it has had.
+    """
+
+    setting: Setting
+    training: object
+    trial: int
+    fidelity: float = 1.0
 
 
 @dataclass(frozen=True)
@@ -67,8 +85,8 @@ class Key:
 class Proposal:
     """A setting to try next.
 
-    move: "train" for a training from the beginning; parent: the trial whose training another move starts from.
-    fidelity: the share of a full training.
+    move: "train" for a training from the beginning, "continue" for more of a kept one, "resample" for none; parent: the
+    trial whose training the latter two start from. fidelity: the share of a full training that the model then has had.
     origin: where the setting comes from.
     """
 

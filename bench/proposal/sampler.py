@@ -73,6 +73,7 @@ class BayesianSampler(BaseSampler):
         """Does nothing: draws differ by trial number already, and a seed that was asked for shall not be lost."""
 
     def infer_relative_search_space(self, study: Study, trial: FrozenTrial) -> dict[str, BaseDistribution]:
+        self._earlier.check(len(study.directions))
         return dict(self._space(study).distributions)
 
     def sample_relative(
@@ -102,7 +103,7 @@ class BayesianSampler(BaseSampler):
                 start=self._start,
                 default_first=False,
                 beliefs=read.beliefs(self._beliefs),
-                earlier=self._earlier.observations(read, len(study.directions)),
+                earlier=self._earlier.observations(read),
             )
             assert proposal is not None, "without a limit on costs something can always be proposed"
             params = {name: v for name, v in read.params(proposal.setting).items() if name in search_space}
@@ -119,10 +120,6 @@ class BayesianSampler(BaseSampler):
             read = OptunaSpace(SearchSpace((to_parameter(param_name, param_distribution),)), one)
             Beliefs(Encoding(read.space), read.beliefs(self._beliefs), 0)  # says what is wrong with it, if anything is
             return self._beliefs[param_name].value
-        if trial.number == 0:
-            value = self._earlier.first(len(study.directions), self._seed, param_name, param_distribution)
-            if value is not None:
-                return value
         if trial.number == 0 and not isinstance(param_distribution, CategoricalDistribution):
             encoding = Encoding(SearchSpace((to_parameter(param_name, param_distribution),)))
             return encoding.decode(np.array([0.5]))[param_name]

@@ -62,25 +62,29 @@ class Seen:
         errors = np.array([o.errors[objective] if o.errors else 0.0 for o in self._successes()], dtype=float)
         return carry(raw, y, errors) ** 2 if errors.any() else None
 
-    def standings(self, objective: int) -> Floats:
-        """Posterior means (w,) of the trials' own settings."""
+    def standings(self, objective: int, positions: Floats) -> Floats:
+        """Posterior means (k,) at positions (k, p)."""
         raw = self.objectives[:, objective]
         surrogate = self.surrogate(raw, standardise(raw), objective)
         # In parts, so that memory does not grow with the number of trials.
-        parts = np.array_split(self.columns[self.worked], -(-len(raw) // EXACT))
+        parts = np.array_split(self.encoding.columns(positions), -(-max(len(positions), 1) // EXACT))
         return np.concatenate([surrogate.standing(part) for part in parts])
 
     def trainings(self) -> Ints | None:
         """Numbers (w,) that are equal where trials sampled the same trained model; None where no two did."""
-        known: dict[object, int] = {}
-        numbers = np.array(
-            [
-                known.setdefault(i if o.training is None else ("shared", o.training), len(known))
-                for i, o in enumerate(self._successes())
-            ],
-            dtype=int,
-        )
+        known = self._numbers()
+        numbers = np.array([known[_training(i, o)] for i, o in enumerate(self._successes())], dtype=int)
         return numbers if len(known) < len(numbers) else None
+
+    def training_numbers(self) -> dict[object, int]:
+        """The numbers of `trainings` by the name that observations have for them."""
+        return {training: number for (named, training), number in self._numbers().items() if named}
+
+    def _numbers(self) -> dict[tuple[bool, object], int]:
+        known: dict[tuple[bool, object], int] = {}
+        for i, o in enumerate(self._successes()):
+            known.setdefault(_training(i, o), len(known))
+        return known
 
     def constraints(self) -> Iterator[tuple[Floats, Floats]]:
         """Columns (k, c) and figures (k,) of each constraint that some trial is known to break."""
@@ -92,3 +96,8 @@ class Seen:
 
     def _successes(self) -> Iterator[Observation]:
         return (self.observations[i] for i in self.worked)
+
+
+def _training(row: int, observation: Observation) -> tuple[bool, object]:
+    """What names an observation's training: whether it has a name, and that or its row."""
+    return (False, row) if observation.training is None else (True, observation.training)

@@ -141,6 +141,33 @@ class Surrogate(Model):
         prior = self._kernel(weighted, weighted).numpy() + self.hyperparameters.character * same_rows(columns, columns)
         return cross @ self._alpha, prior - cross @ self._inverse @ cross.T
 
+    def log_correlation(self, sought: Floats, shown: Floats, trainings: Ints) -> Floats:
+        """log of the posterior correlation (b,) of the objective at columns `sought` (b, c) with what a trial at
+        columns `shown` (b, c) would measure.
+
+        trainings (b,): the numbers of the trainings that the trials sample, −1 for new ones.
+        """
+        h = self.hyperparameters
+        same = np.all(sought == shown, axis=1)
+        crosses = [self._weigh(at)[0] + self._character(at) for at in (sought, shown)]  # (b, n)
+        if self.trainings is not None:
+            crosses[1] = crosses[1] + h.luck * (trainings[:, None] == self.trainings)
+        solved = crosses[1] @ self._inverse
+        prior = self._diagonal(sought, shown) + h.character * same
+        covariance = prior - (solved * crosses[0]).sum(1)
+        sought_variance = h.scale + h.character - (crosses[0] @ self._inverse * crosses[0]).sum(1)
+        shown_variance = h.scale + h.character + h.luck + h.noise - (solved * crosses[1]).sum(1)
+        product = np.maximum(sought_variance, 1e-12) * np.maximum(shown_variance, h.noise)
+        return np.log(np.clip(covariance / np.sqrt(product), 1e-6, 1.0))
+
+    def _diagonal(self, a: Floats, b: Floats) -> Floats:
+        """k (b,) between the rows of columns a and b (b, c)."""
+        apart = np.square((a - b) * self._weights)
+        distances = [apart[:, block].sum(1) for block in self._blocks]
+        h = self.hyperparameters
+        joint, single = matern(np.sum(distances, axis=0)), np.mean([matern(d) for d in distances], axis=0)
+        return np.asarray(h.scale * ((1.0 - h.additive) * joint + h.additive * single))
+
     def believe(self, columns: Floats) -> Surrogate:
         """The surrogate after the outcomes at pending columns (m, c) have turned out as it expects.
 

@@ -105,6 +105,22 @@ def outlooks(encoding: Encoding, studies: Sequence[Study], rng: np.random.Genera
     return [Outlook(encoding, study, v) for study, v in zip(studies, values, strict=True)]
 
 
+def agreement(encoding: Encoding, studies: Sequence[Study], positions: Floats, objectives: Floats) -> float:
+    """How far earlier studies expect the order in which trials at positions (n, p) came out by objectives (n, m): the
+    mean of Kendall's tau-a over studies and objectives; 0 for fewer than two trials."""
+    pairs = np.triu_indices(len(positions), k=1)
+    if not len(pairs[0]):
+        return 0.0
+    columns = encoding.columns(positions)
+    found = []
+    for study in studies:
+        for earlier, values in zip(study.objectives.T, objectives.T, strict=True):
+            expected = Outlook(encoding, study, earlier).mean(columns)
+            signs = [np.sign(v[pairs[0]] - v[pairs[1]]) for v in (expected, values)]
+            found.append(float(np.mean(signs[0] * signs[1])))
+    return float(np.mean(found))
+
+
 def portfolio(encoding: Encoding, studies: Sequence[Study], n: int = 12) -> Floats:
     """At most n positions (k, p) that were tried before, for a new study to begin with.
 
