@@ -58,8 +58,8 @@ TwoSpeeds = Annotated[
     bool | None,
     typer.Option(
         "--two-speeds/--one-speed",
-        help="Keep trainings, to sample them anew and train them further; or train anew for every setting. "
-        "Default: two speeds.",
+        help="Start trials from kept trainings, sampled anew or trained further; or train anew for every setting. "
+        "Default: one speed.",
     ),
 ]
 Store = Annotated[str | None, typer.Option(help="URL of the Optuna store. Default: store.db in the run folder.")]

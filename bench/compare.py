@@ -11,11 +11,13 @@ from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime
 from functools import partial
+from pathlib import Path
 from typing import Any
 
 import torch
 
 from . import registry
+from .cache_upkeep import pin
 from .counting import count_setting
 from .data import DataSet
 from .data import load as load_data
@@ -32,6 +34,7 @@ from .scheduling import Died, Done, InProcessPool, LocalPool, Pool, Progressed, 
 from .storage import RunFolder
 from .study import Asked, Study
 from .study_file import StudyFile
+from .training_cache import TrainingCache
 from .warm_start import earlier_studies
 from .work import Work
 
@@ -83,6 +86,7 @@ class Comparison:
         self._studies: list[Study] = []
         self._queue: list[Job] = []
         self._prepared: set[str] = set()  # studies whose finals are queued
+        self._pinned: set[str] = set()  # kept trainings of their incumbents
 
     def run(self) -> None:
         """Runs to the end. KeyboardInterrupt passes through, with everything that had finished kept."""
@@ -223,6 +227,7 @@ class Comparison:
                 if study.finished and study.name not in self._prepared:
                     chosen = study.incumbents()
                     self._write_incumbents(study, chosen)
+                    self._pin(chosen)
                     self._write_explanation(study, chosen)
                     self._queue += self._work.finals(study, chosen, self._there("final", "default"))
                     self._prepared.add(study.name)
@@ -309,6 +314,11 @@ class Comparison:
         ]
         content[study.card.name] = sorted(others + mine, key=lambda e: (e["repeat"], e["incumbent"]))
         self.folder.write_json("incumbents.json", dict(sorted(content.items())))
+
+    def _pin(self, chosen: list[Record]) -> None:
+        """Has the trainings of incumbents spared when kept trainings are evicted."""
+        self._pinned |= {record.training for record in chosen if record.training}
+        pin(TrainingCache(Path(self.cache)), self.folder.path, self._pinned)
 
     def _write_explanation(self, study: Study, chosen: list[Record]) -> None:
         objectives = self.config.objective

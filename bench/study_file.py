@@ -36,7 +36,7 @@ class StudyFile(BaseModel):
     seed: int = Field(default=0, ge=0)
     plugins: tuple[str, ...] = ()
     warm_start: tuple[str, ...] = ()
-    two_speeds: bool = True
+    two_speeds: bool = False
     store: str | None = None
     workers: int | None = Field(default=None, ge=1)
     devices: tuple[str, ...] = ("auto",)
