@@ -191,7 +191,7 @@ def test_settings_are_judged_at_a_full_training() -> None:
         for f in (0.5, 1.0)
         if f == 0.5 or i < 10
     ]
-    better = {"rate": 5e-3, "kind": "b", "scale": 2.5, "steps": 100}
+    better: dict[str, Value] = {"rate": 5e-3, "kind": "b", "scale": 2.5, "steps": 100}
     observations.append(Observation(better, (truth(better, 0.5),), training="better", fidelity=0.5))
     values = [o.values[0] for o in observations if o.values is not None]
     assert values[-1] > min(values)
