@@ -156,6 +156,14 @@ def test_samples_as_dear_as_trainings_are_no_bargain() -> None:
     assert share(dear) < share(cheap)
 
 
+def test_samples_that_cost_nothing_wait_for_the_next_training() -> None:
+    tuning = Tuning(seed=0, sample_cost=1e-4)
+    tuning.run(budget=3.0)
+    for n in range(1, len(tuning.proposals) + 1):
+        trained = sum(p.move != "resample" for p in tuning.proposals[:n])
+        assert n <= 8 * trained
+
+
 def test_one_speed_is_what_it_was() -> None:
     observations = [Observation(s, (truth(s),)) for s in _settings(9, seed=3)]
     plain = propose(SPACE, observations, key=Key(0, 9))

@@ -22,7 +22,7 @@ from ...search_spaces.space import Parameter, SearchSpace, Setting, Value
 from .acquisition import Acquisition, Term, climb
 from .candidates import perturbations, sobol
 from .cost import CostModel
-from .encoding import Encoding, Floats, Ints
+from .encoding import Bools, Encoding, Floats, Ints
 from .ensemble import Ensemble
 from .records import Costs, Kept, Observation, Proposal
 from .seen import Seen
@@ -31,7 +31,9 @@ from .surrogate import Surrogate
 FIDELITY = "(fidelity)"  # no family's parameter can have this name
 _LOWEST = 1.0 / 16.0  # fidelity at the end of the parameter's range
 _KEPT = 8  # runs that may be sampled anew or trained further: those with the lowest posterior means
-_LEAST = 0.01  # of a training's cost that any move counts as: none is free of the overhead around it
+# Samples cost some families next to nothing, but none is free of what is around it, which no count of operations holds:
+_LEAST = 0.02  # of a training's cost that any move counts as
+_SAMPLINGS = 8  # trials at most for each time that something was trained
 _SPREAD, _NEAR, _CLIMBED = 64, 64, 2  # candidates of one run's sampling parameters, and those moved uphill
 
 
@@ -65,12 +67,13 @@ def observed(observation: Observation) -> Observation:
 @dataclass(frozen=True)
 class _Options:
     """Moves one might make: positions (k, p) of what would be measured, cost (k,), the rows (k,) in the list of kept
-    runs (−1: none) and the fidelity to reach (k,)."""
+    runs (−1: none), the fidelity to reach (k,), and whether something is trained (k,)."""
 
     positions: Floats
     cost: Floats
     kept: Ints
     fidelity: Floats
+    trains: Bools
 
     def __len__(self) -> int:
         return len(self.positions)
@@ -118,8 +121,10 @@ class Moves:
         promising = self._promising(surrogates[0])
         parts = [self._anew(new), *(self._of_kept(row, acquisition, taken, rng) for row in promising)]
         options = _Options(*(np.concatenate(each) for each in zip(*(vars(p).values() for p in parts), strict=True)))
-        affordable = options.cost <= self._remaining * (1.0 + 1e-9)
-        options = _Options(*(each[affordable] for each in vars(options).values()))
+        possible = options.cost <= self._remaining * (1.0 + 1e-9)
+        if len(seen.observations) >= _SAMPLINGS * len({(o.training, o.fidelity) for o in seen.observations}):
+            possible &= options.trains
+        options = _Options(*(each[possible] for each in vars(options).values()))
         if not len(options):
             return None
         sought = self._encoding.columns(at_full(options.positions))
@@ -176,7 +181,7 @@ class Moves:
             positions[:, -1] = [self._encoding.position(FIDELITY, f) for f in fidelity]
         plain = positions[:, :-1]
         cost = self._train.predict(plain) * np.maximum(fidelity - done, 0.0) + self._sample.predict(plain)
-        return _Options(positions, cost, kept, fidelity)
+        return _Options(positions, cost, kept, fidelity, fidelity > done)
 
     def _samplings(self, own: Floats, acquisition: Acquisition, rng: np.random.Generator) -> Floats:
         """Positions (n, p) of a run at `own` (1, p) with other sampling parameters, its own among them."""
