@@ -77,19 +77,6 @@ def _observation(entry: dict[str, Any]) -> Observation:
     return Observation(entry["params"], None if entry["values"] is None else tuple(entry["values"]))
 
 
-def summary(folder: RunFolder) -> list[dict[str, Any]]:
-    """Of each earlier run its folder's name, data, objective, and number of trials by family."""
-    return [
-        {
-            "name": Path(run["path"]).name,
-            "data": run["data"],
-            "objective": run["objective"],
-            "trials": {family: sum(map(len, repeats)) for family, repeats in run["families"].items()},
-        }
-        for run in folder.read_json(ARTIFACT) or ()
-    ]
-
-
 def make_folder(out: Path | str, config: StudyFile) -> RunFolder:
     """The run's folder, new or of the same study (`RunFolder.create_or_match`), with what its warm start knows."""
     there = RunFolder(out)

@@ -5,13 +5,13 @@ from __future__ import annotations
 import json
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 from ..bench.files import write_atomically
 from ..bench.records import Record
 from ..bench.storage import RunFolder
 from ..bench.study_file import StudyFile
-from ..bench.warm_start import summary
 from . import formats
 from .inference import Estimate
 from .standings import Scores, Standing, Standings, card, compute_standings, metric_order
@@ -86,7 +86,7 @@ def build_leaderboard(folder: RunFolder, records: list[Record] | None = None) ->
         "objective": list(study.objective),
         "directions": ["higher" if card(m).direction == "higher" else "lower" for m in study.objective],
         "budget": {"kind": kind, "amount": amount},
-        "warm_start": summary(folder),
+        "warm_start": _warm_start(folder),
         "seeds": study.seeds,
         "repeats": study.repeats,
         "state": comparison.get("state", "unfinished"),
@@ -101,6 +101,19 @@ def build_leaderboard(folder: RunFolder, records: list[Record] | None = None) ->
     content["verdict"] = verdict(content, standings)
     content["notes"] = notes(content, standings, records)
     return Leaderboard(content, standings)
+
+
+def _warm_start(folder: RunFolder) -> list[dict[str, Any]]:
+    """Of each earlier run that proposals learned from: its folder's name, data, objective, and trials by family."""
+    return [
+        {
+            "name": Path(run["path"]).name,
+            "data": run["data"],
+            "objective": run["objective"],
+            "trials": {family: sum(map(len, repeats)) for family, repeats in run["families"].items()},
+        }
+        for run in folder.read_json("warm_start.json") or ()
+    ]
 
 
 def compared_families(study: StudyFile, records: list[Record], comparison: Mapping[str, Any]) -> tuple[str, ...]:

@@ -51,7 +51,7 @@ ORDER = (
     ("run_setup", "display", "listing"),
     ("compare", "status", "export", "evaluate", "cache_command"),
     ("work",),
-    ("study", "optuna_store", "explanations"),
+    ("study", "optuna_store", "explanations", "warm_start", "counting"),
     ("proposal", "scheduling"),
     ("trial",),
     ("finals",),

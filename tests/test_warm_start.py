@@ -17,7 +17,7 @@ from gentune.bench.run_setup import describe
 from gentune.bench.storage import RunFolder
 from gentune.bench.study import Study
 from gentune.bench.study_file import StudyFile
-from gentune.bench.warm_start import earlier_studies, make_folder, summary
+from gentune.bench.warm_start import earlier_studies, make_folder
 from gentune.reports.leaderboard import build_leaderboard
 from gentune.search_spaces.space import Value
 
@@ -70,9 +70,6 @@ def test_trials_are_copied_as_figures_to_be_minimised(tmp_path: Path, tiny: Path
     first, second = earlier_studies(folder)["tiny"]
     assert [o.setting for o in first[:2] + second[:2]] == [setting(rate) for rate in RATES]
     assert [o.values for o in first] == [pytest.approx((-0.92,)), pytest.approx((-1.0,)), None]
-    assert summary(folder) == [
-        {"name": "before", "data": "two_moons", "objective": ["precision"], "trials": {"tiny": 6}}
-    ]
     # Taken up again, the run needs the earlier one no more.
     again = make_folder(tmp_path / "after", config(tiny, warm_start=[str(before.path)]))
     assert earlier_studies(again) == earlier_studies(folder)
@@ -108,7 +105,9 @@ def test_the_report_says_that_there_was_a_warm_start(tmp_path: Path, tiny: Path)
     before = earlier(tmp_path / "before", tiny)
     folder = make_folder(tmp_path / "after", config(tiny, warm_start=[str(before.path)]))
     content = build_leaderboard(folder).content
-    assert content["warm_start"] == summary(folder)
+    assert content["warm_start"] == [
+        {"name": "before", "data": "two_moons", "objective": ["precision"], "trials": {"tiny": 6}}
+    ]
     assert any("earlier run before (6 of tiny; two_moons, precision)" in note for note in content["notes"])
     cold = make_folder(tmp_path / "cold", config(tiny))
     assert build_leaderboard(cold).content["warm_start"] == []
