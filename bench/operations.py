@@ -23,10 +23,14 @@ _SMALL = (2, 4)  # batch sizes at which a step is counted; operations are affine
 
 @dataclass(frozen=True)
 class Operations:
-    """Counted operations of a full training and of one sample; both 0 for models that train by `fit` alone."""
+    """Counted operations of a full training and of one sample; both 0 for models that train by `fit` alone.
+
+    chained: whether a stage comes after one with phases, and so starts from that one's averaged weights.
+    """
 
     train: float
     per_sample: float
+    chained: bool = False
 
     def total(self, samples: int) -> float:
         """Of the training and of `samples` samples."""
@@ -48,7 +52,8 @@ def count_operations(
     sampling: keyword arguments of `sample`. conditional: whether samples are drawn with conditions.
     """
     model = build()
-    stages = [stage for stage in model.stages() if stage.phases]
+    every = model.stages()
+    stages = [stage for stage in every if stage.phases]
     if not stages:
         return Operations(0.0, 0.0)  # known only afterwards: before its fit a model has nothing to sample from
     train = 0.0
@@ -58,7 +63,8 @@ def count_operations(
         per_step = low + slope * (loop.batch_size - _SMALL[0])
         train += per_step * max(1, round(stage.share * steps))
     condition = data.condition[: _SMALL[0]] if conditional and data.condition is not None else None
-    return Operations(train, _count_sampling(model, condition, sampling) / _SMALL[0])
+    chained = any(stage.phases for stage in every[:-1])
+    return Operations(train, _count_sampling(model, condition, sampling) / _SMALL[0], chained)
 
 
 def _count_step(model: Trainable, stage: Stage, data: Batch, batch_size: int) -> float:

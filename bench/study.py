@@ -8,10 +8,10 @@ proposals, and under counted budgets timing changes nothing.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
-from ..search_spaces import FamilyCard
+from ..search_spaces import FamilyCard, SearchSpace
 from .operations import Operations
 from .proposal import Costs, Kept, Key, Observation, Proposal, incumbents, probability_of_better, propose
 from .records import Figure, Record
@@ -93,6 +93,8 @@ class Study:
         default = self._operations(card.space.default())
         self._broken = default is None
         self._two_speeds = two_speeds
+        # Where a later stage starts from averaged weights, another average is another training.
+        self._space = _with_averages_trained(card.space) if default is not None and default.chained else card.space
         # What trains by `fit` is trained whole.
         self._fidelities = _FIDELITIES if two_speeds and default is not None and default.train else (1.0,)
         self.unit = default.total(samples) if default is not None else 0.0
@@ -226,7 +228,7 @@ class Study:
         costs: Costs,
     ) -> Proposal | None:
         return propose(
-            self.card.space,
+            self._space,
             list(observations),
             list(pending),
             kept,
@@ -334,6 +336,11 @@ class Study:
             return asked.proposal.setting, asked.cost
         record = self.records[number]
         return record.params, record.cost
+
+
+def _with_averages_trained(space: SearchSpace) -> SearchSpace:
+    """The space with the choice of an average as a part of the training."""
+    return SearchSpace(tuple(replace(p, role="loop") if p.role == "average" else p for p in space))
 
 
 def _training_seconds(record: Record) -> float:

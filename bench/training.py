@@ -2,7 +2,10 @@
 
 It owns batch size, EMA, clipping, precision, seeds, divergence and the horizon. All randomness of step s comes
 from (seed, stage, s), so that a training that is taken up again between two steps equals an unbroken one: what lies
-there is weights, optimiser state and running average, and nothing of the generators.
+there is weights, optimiser state and running averages, and nothing of the generators.
+
+The half-life of the EMA is chosen at the end: along the way a few running averages are kept that any other can be
+rebuilt from (`averages`), and so the training is the same whatever the half-life.
 """
 
 from __future__ import annotations
@@ -16,6 +19,7 @@ import torch
 from torch import Tensor, nn
 
 from ..models.base import Adam, Batch, Losses, Phase, Progress, Stage, Trainable
+from .averages import ExponentialProfile, PowerAverages, coefficients, rebuild
 from .seeds import derive
 from .training_state import (
     Kept,
@@ -26,7 +30,6 @@ from .training_state import (
     furthest,
     plan,
     put_state,
-    put_tensor,
     take_state,
 )
 from .training_watch import DeadlineError, Watch
@@ -44,6 +47,7 @@ __all__ = [
 
 _CHECK_EVERY = 10  # steps between looks at the loss: each look waits for the device
 _LOG_POINTS = 100  # lines of the learning curve
+_AVERAGE = "average."  # begins the names of a state's tensors that are running averages
 
 
 class DivergedError(RuntimeError):
@@ -55,9 +59,9 @@ class LoopSettings:
     """What the loop owns; `search_spaces/training.toml` holds ranges and sources."""
 
     batch_size: int = 128
-    ema_half_life: float = 0.0  # share of the full horizon; 0: no averaging
     gradient_clip: float = 100.0  # largest gradient norm of a phase
     precision: str = "float32"  # or "bfloat16"
+    averages: bool = False  # whether running averages are kept, so that the training can end with any half-life
 
 
 def train(
@@ -68,6 +72,7 @@ def train(
     steps: int,
     seed: int,
     fidelity: float = 1.0,
+    average: float = 0.0,
     kept: Kept | None = None,
     deadline: float | None = None,
     on_progress: Callable[[float], None] | None = None,
@@ -76,14 +81,20 @@ def train(
     """Trains a fresh `model` in place on `data` (both on one device) over a full horizon of `steps`.
 
     fidelity: the share of the full training, in (0, 1]; schedules stay those of the full horizon.
+    average: half-life of the exponential average of the weights with which every stage ends, as a share of its full
+        horizon; 0: the last weights. More than 0 needs `settings.averages`.
     kept: where states are kept: the training goes on from the one that is nearest to its end, and keeps one at the
         end of every stage. With a state of the very end nothing is trained.
     deadline: a `time.monotonic()` moment past which DeadlineError is raised. What is taken from `kept` counts with
         the seconds that it took when it was trained; waiting for another process that trains the same does not.
     on_progress: told the share of this call's training that is done, now and then.
     run: filled in as the training goes on, for callers who want to know how far a failed one came.
-    Raises DivergedError when a loss or weight stops being finite.
+    Raises DivergedError when a loss or weight stops being finite, ValueError for a half-life that cannot be had.
     """
+    if not 0.0 <= average < math.inf:
+        raise ValueError(f"average is {average}; wanted a half-life of 0 or more")
+    if average > 0.0 and not settings.averages:
+        raise ValueError(f"average is {average}, but the settings keep no averages")
     run = TrainingRun() if run is None else run
     planned = plan(model.stages(), steps, fidelity)
     watch = Watch(run, planned, deadline, on_progress)
@@ -117,7 +128,7 @@ def train(
                     state = take_state(training.step, model, before, training.tensors(), run)
                     if state is not None:
                         kept.keep(index, state)
-            training.use_average()
+            training.use_average(average)
             state = None
     _check_weights(model)
     model.eval()
@@ -175,7 +186,7 @@ class FitTraining:
         """Adds the operations to a run."""
         run.fit_operations += self._operations
 
-    def use_average(self) -> None:
+    def use_average(self, half_life: float) -> None:
         """A fit has none."""
 
 
@@ -197,7 +208,7 @@ class StageTraining:
         self._batches = _Batches(len(data), settings.batch_size, seed)
         self._generator = torch.Generator(data.x.device)
         self._weights = list({id(p): p for phase in stage.phases for p in phase.parameters}.values())
-        self._average = [p.detach().clone() for p in self._weights] if settings.ema_half_life > 0 else []
+        self._averages = PowerAverages(self._weights) if settings.averages else None
         self._finite = torch.ones((), dtype=torch.bool, device=data.x.device)
 
     def advance(self, until: int) -> Iterator[int]:
@@ -223,7 +234,8 @@ class StageTraining:
                     entry[phase.name] = losses[0].item()
                     entry |= {f"{phase.name}/{name}": value.item() for name, value in losses[1].items()}
             self.step += 1
-            self._update_average()
+            if self._averages is not None:
+                self._averages.update(self._weights)
             if log:
                 self.history.append(entry)
             if (self.step % _CHECK_EVERY == 0 or self.step == until) and not self._finite.item():
@@ -232,8 +244,9 @@ class StageTraining:
         self.model.progress = Progress(self.step, self.horizon)
 
     def tensors(self) -> dict[str, Tensor]:
-        """The running average and the optimisers' state, by name."""
-        found = {f"average.{i}": average for i, average in enumerate(self._average)}
+        """The running averages and the optimisers' state, by name."""
+        kept = {} if self._averages is None else self._averages.state_dict()
+        found = {_AVERAGE + name: tensor for name, tensor in kept.items()}
         for number, (phase, optimiser) in enumerate(zip(self.stage.phases, self._optimisers, strict=True)):
             for i, parameter in enumerate(phase.parameters):
                 for name, value in optimiser.state.get(parameter, {}).items():
@@ -243,8 +256,9 @@ class StageTraining:
     def restore(self, state: TrainingState) -> None:
         """Takes a state up, but for the model's own tensors."""
         self.step = state.step
-        for i, average in enumerate(self._average):
-            put_tensor(f"average.{i}", average, state)
+        if self._averages is not None:
+            kept = {name.removeprefix(_AVERAGE): t for name, t in state.tensors.items() if name.startswith(_AVERAGE)}
+            self._averages.load_state_dict(kept)
         for name, value in state.tensors.items():
             if name.startswith("optimiser."):
                 number, index, key = name.split(".", 3)[1:]
@@ -259,10 +273,16 @@ class StageTraining:
         run.history += self.history
         run.steps += self.step - since
 
-    def use_average(self) -> None:
-        """Puts the averaged weights in place of the last ones."""
+    def use_average(self, half_life: float) -> None:
+        """Puts the average with this half-life (a share of the full horizon) in place of the last weights; 0: none."""
+        if half_life == 0.0:
+            return
+        assert self._averages is not None
+        snapshots = self._averages.snapshots(self._weights)
+        target = ExponentialProfile(half_life, self.horizon, shortened=False)
+        averaged = rebuild(snapshots, coefficients(snapshots, target, self.step))
         with torch.no_grad():
-            for weight, average in zip(self._weights, self._average, strict=bool(self._average)):
+            for weight, average in zip(self._weights, averaged, strict=True):
                 weight.copy_(average)
 
     def _optimise(self, phase: Phase, optimiser: torch.optim.Optimizer, draw: int) -> tuple[Tensor, dict[str, Tensor]]:
@@ -290,15 +310,6 @@ class StageTraining:
             if self._finite.item():
                 raise
             raise DivergedError(f"loss not finite by step {self.step} of {self.horizon}: {error}") from error
-
-    def _update_average(self) -> None:
-        """Exponential moving average, its early steps shortened so that it forgets the initial weights."""
-        if not self._average:
-            return
-        half_life = max(1e-9, self.settings.ema_half_life * self.horizon)
-        decay = min(0.5 ** (1.0 / half_life), (1.0 + self.step) / (10.0 + self.step))
-        with torch.no_grad():
-            torch._foreach_lerp_(self._average, [w.detach() for w in self._weights], 1.0 - decay)
 
 
 class _Batches:

@@ -18,7 +18,7 @@ from .data import DataSet
 from .training import LoopSettings
 from .training_state import PlannedStage
 
-_SCHEMA = 1  # of the keys and of what lies behind them
+_SCHEMA = 2  # of the keys and of what lies behind them
 
 
 @dataclass(frozen=True)
@@ -65,10 +65,14 @@ class TrainingKey:
         threads = f"/{torch.get_num_threads()}" if device.type == "cpu" else ""
         return cls(card.name, settings, _describe(data), seed, code, device.type + threads)
 
-    def of_stages(self, model: GenerativeModel, planned: Sequence[PlannedStage]) -> tuple[str, ...]:
+    def of_stages(
+        self, model: GenerativeModel, planned: Sequence[PlannedStage], average: float = 0.0
+    ) -> tuple[str, ...]:
         """The key of each stage of a fresh model's training: 32 hexadecimal digits.
 
-        A later stage starts where the one before it ends, and so depends on that one's key and last step.
+        A later stage starts where the one before it ends, and so depends on that one's key and last step, and on the
+        average with which it ends (`average`, the half-life), where it has one: a `fit` has none. What a stage keeps
+        of itself is from before averaging, so that its own key holds no half-life.
         """
         keys: list[str] = []
         for index, part in enumerate(planned):
@@ -80,7 +84,7 @@ class TrainingKey:
                 "stage": [index, part.stage.name, part.horizon],
                 # Where settings that do not count shift the drawing of initial weights, nothing can be shared.
                 "initial": _initial(model, part) if shared else None,
-                "before": None if index == 0 else [keys[-1], planned[index - 1].until],
+                "before": None if index == 0 else [keys[-1], *_end(planned[index - 1], average)],
             }
             text = json.dumps(identity, sort_keys=True, allow_nan=False)  # floats by repr: exactly
             keys.append(hashlib.sha256(text.encode()).hexdigest()[:32])
@@ -98,6 +102,11 @@ def _describe(data: DataSet) -> str:
     spec = data.spec
     seen = (spec.kind, spec.shape, spec.levels, spec.vocabulary, spec.classes, spec.condition, spec.pairing)
     return f"{data.fingerprint} {seen!r} {spec.mean!r} {spec.deviation!r}"
+
+
+def _end(part: PlannedStage, average: float) -> tuple[int, float | None]:
+    """Where a stage ends, but for what its key says."""
+    return part.until, float(average) if part.stage.phases else None
 
 
 def _initial(model: GenerativeModel, part: PlannedStage) -> str:

@@ -1,6 +1,6 @@
 """What lies between two steps of a training, and how far its stages go.
 
-A state is whole: weights before averaging, optimiser state, running average, the curve so far. The generators are no
+A state is whole: weights before averaging, optimiser state, running averages, the curve so far. The generators are no
 part of it, since the loop seeds them anew at every step.
 """
 
@@ -125,13 +125,13 @@ def put_state(state: TrainingState, model: nn.Module, run: TrainingRun) -> None:
     own = model.state_dict()
     for name in state.tensors:
         if name.startswith(_MODEL):
-            put_tensor(name, own.get(name.removeprefix(_MODEL)), state)
+            _put_tensor(name, own.get(name.removeprefix(_MODEL)), state)
     for key in _RUN:
         setattr(run, key, state.run[key])
     run.history = list(run.history)
 
 
-def put_tensor(name: str, into: Tensor | None, state: TrainingState) -> None:
+def _put_tensor(name: str, into: Tensor | None, state: TrainingState) -> None:
     """Copies a state's tensor into one of the same kind. Raises ValueError where it is of another."""
     kept = state.tensors.get(name)
     if kept is None or into is None or kept.shape != into.shape or kept.dtype != into.dtype:

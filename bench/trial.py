@@ -47,19 +47,25 @@ class TrialError(RuntimeError):
 
 @dataclass(frozen=True)
 class Setting:
-    """A setting taken apart by who uses it: the constructor, `sample`, and the training loop."""
+    """A setting taken apart by who uses it: the constructor, `sample`, the training loop, and the end of a training.
+
+    average: half-life of the weights' average with which a training ends.
+    """
 
     train: dict[str, Any]
     sample: dict[str, Any]
     loop: LoopSettings
+    average: float
 
 
 def split_setting(card: FamilyCard, params: Mapping[str, Any]) -> Setting:
     """A setting by role; what the space does not search stays at the family's default."""
-    by_role: dict[str, dict[str, Any]] = {"train": {}, "sample": {}, "loop": card.loop.default()}
+    by_role: dict[str, dict[str, Any]] = {"train": {}, "sample": {}}
+    by_role |= {"loop": card.loop.only("loop").default(), "average": card.loop.only("average").default()}
     for name, value in params.items():
         by_role[card.space[name].role][name] = value
-    return Setting(by_role["train"], by_role["sample"], LoopSettings(**by_role["loop"]))
+    loop = LoopSettings(**by_role["loop"], averages=card.averaged)
+    return Setting(by_role["train"], by_role["sample"], loop, by_role["average"]["ema_half_life"])
 
 
 def build_model(
@@ -170,6 +176,7 @@ def _carry_out(
             steps=steps,
             seed=derive(seed, "training"),
             fidelity=job.fidelity,
+            average=setting.average,
             kept=kept,
             deadline=None if job.deadline is None else time.monotonic() + job.deadline + job.paid,
             on_progress=on_progress,
@@ -224,7 +231,7 @@ def _kept_training(
     if key is None:
         return base, None
     planned = plan(model.stages(), steps, job.fidelity)
-    keys = key.of_stages(model, planned)
+    keys = key.of_stages(model, planned, setting.average)
     named = replace(base, training=state_name(keys[-1], planned[-1].until))
     if not job.cache or not cache_limit():
         return named, None

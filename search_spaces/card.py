@@ -33,7 +33,7 @@ class FamilyCard:
     likelihood: kind of likelihood for each data kind ("none" where it has none).
     steps: full training in steps for each data preset (a data set's name, or a data kind); empty for families
         that train by `fit` alone.
-    space: what is searched. loop: every parameter of the training loop at this family's default.
+    space: what is searched. loop: every parameter of `training.toml` at this family's default.
     """
 
     name: str
@@ -52,6 +52,11 @@ class FamilyCard:
     def full_steps(self, data_name: str, data_kind: str) -> int:
         """Steps of a full training on a data set; 1 for families that train by `fit` alone."""
         return self.steps.get(data_name, self.steps.get(data_kind, 1))
+
+    @property
+    def averaged(self) -> bool:
+        """Whether trainings keep averages of the weights: some average is searched, or used by default."""
+        return any(p.role == "average" for p in self.space) or any(self.loop.only("average").default().values())
 
 
 def load_card(path: Path | str) -> FamilyCard:
@@ -122,8 +127,12 @@ def shipped_cards() -> Iterator[Path]:
 @cache
 def _shared_parameters() -> tuple[Parameter, ...]:
     path = HERE / "training.toml"
-    tables = tomllib.loads(path.read_text(encoding="utf-8"))
-    return tuple(_parameter(name, table, "loop", path.name, name) for name, table in tables.items())
+    content = tomllib.loads(path.read_text(encoding="utf-8"))
+    return tuple(
+        _parameter(name, table, _one_of(role, ("loop", "average"), path.name, role), path.name, f"{role}.{name}")  # type: ignore[arg-type]
+        for role, tables in content.items()
+        for name, table in tables.items()
+    )
 
 
 def _loop_parameters(defaults: Mapping[str, Value], where: str) -> SearchSpace:

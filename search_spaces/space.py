@@ -12,14 +12,15 @@ Value = float | int | str | bool | None
 Setting = Mapping[str, Value]  # one point of a search space: the active parameters' values
 
 Kind = Literal["float", "int", "categorical"]
-Role = Literal["train", "sample", "loop"]
+Role = Literal["train", "sample", "loop", "average"]
 
 
 @dataclass(frozen=True)
 class Parameter:
     """One hyperparameter: a range on a linear or logarithmic scale, or a choice.
 
-    role: "train" goes to the family's constructor, "sample" to its `sample`, "loop" to the training loop.
+    role: "train" goes to the family's constructor, "sample" to its `sample`, "loop" to the training loop; "average"
+        says which average of the weights a training ends with, and is chosen after it, as "sample" is.
     when: the values of other parameters under which this one is active; empty: always.
     step: spacing of a float or integer grid counted from `low`; None: continuous, or every integer.
     """

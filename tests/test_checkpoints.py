@@ -147,18 +147,21 @@ def test_a_lock_whose_file_was_tidied_away_is_taken_anew(tmp_path: Path) -> None
 
 def key_of(name: str = "ddpm", seed: int = 0, data: str = "two_moons", **params: object) -> TrainingKey:
     card = registry.family(name).require_card()
-    loop = LoopSettings(**{**card.loop.default(), **{k: v for k, v in params.items() if k in card.loop}})  # type: ignore[arg-type]
+    shared = {**card.loop.only("loop").default(), **{k: v for k, v in params.items() if k in card.loop}}
+    loop = LoopSettings(**shared, averages=card.averaged)  # type: ignore[arg-type]
     given = {k: v for k, v in params.items() if k not in card.loop}
     found = TrainingKey.of(card, registry.family(name).load(), given, loop, load_data(data), seed=seed, device=CPU)
     assert found is not None
     return found
 
 
-def stage_keys(key: TrainingKey, name: str = "ddpm", fidelity: float = 1.0, steps: int = 40) -> tuple[str, ...]:
+def stage_keys(
+    key: TrainingKey, name: str = "ddpm", fidelity: float = 1.0, steps: int = 40, average: float = 0.0
+) -> tuple[str, ...]:
     torch.manual_seed(key.seed)
     settings = {k: v for k, v in key.settings.items() if not k.startswith("loop.")}
     model = registry.family(name).load()(load_data("two_moons").spec, **settings)
-    return key.of_stages(model, plan(model.stages(), steps, fidelity))
+    return key.of_stages(model, plan(model.stages(), steps, fidelity), average)
 
 
 def test_a_spelt_out_default_is_the_same_training() -> None:
@@ -196,6 +199,17 @@ def test_a_stage_is_shared_by_settings_on_which_it_does_not_depend() -> None:
     first, second = stage_keys(key_of()), stage_keys(key_of(learning_rate=1e-3))
     assert first[0] == second[0]
     assert first[1] != second[1]
+
+
+def test_a_half_life_is_part_of_what_starts_from_averaged_weights() -> None:
+    key = key_of()
+    assert stage_keys(key, average=0.1) == stage_keys(key)  # a fit, and one stage of training
+    registry.load_plugin(str(Path(__file__).parent / "plugins" / "staged.py"))
+    staged = key_of("staged")
+    none, some, other = (stage_keys(staged, "staged", average=half_life) for half_life in (0.0, 0.1, 0.1 + 2**-52))
+    assert none[0] == some[0] == other[0]
+    assert all(len(set(keys)) == 3 for keys in zip(none[1:], some[1:], other[1:], strict=True))
+    assert stage_keys(replace(key, settings={**key.settings, "loop.averages": False}))[-1] != stage_keys(key)[-1]
 
 
 # --- the code's version -------------------------------------------------------------------------------------
@@ -254,7 +268,9 @@ def test_a_change_of_a_plugin_or_of_what_it_imports_changes_the_version(
 def test_the_version_covers_the_loop_and_what_the_family_imports() -> None:
     sources, libraries = code_version_module._closure(["gentune.models.ddpm", "gentune.bench.training"])
     wanted = {f"gentune.models.{name}" for name in ("ddpm", "diffusion", "unet", "likelihoods", "base", "data_spec")}
-    wanted |= {f"gentune.bench.{name}" for name in ("training", "training_state", "training_watch", "seeds")}
+    wanted |= {
+        f"gentune.bench.{name}" for name in ("averages", "training", "training_state", "training_watch", "seeds")
+    }
     assert wanted <= set(sources)
     assert not {"gentune.models.wgan_gp", "gentune.bench.study", "gentune"} & set(sources)
     assert libraries["torch"] == torch.__version__

@@ -206,8 +206,8 @@ def test_learns_two_clusters() -> None:
     signs = 2.0 * torch.randint(0, 2, (n, 1), generator=generator()) - 1.0
     x = torch.cat((signs, torch.zeros(n, 1)), dim=1) + 0.2 * torch.randn(n, 2, generator=generator(1))
     model = DDPM(vector_spec(), width=16, timesteps=100)
-    settings = LoopSettings(batch_size=128, ema_half_life=0.05, gradient_clip=1.0)
-    train(model, Batch(x), settings, steps=300, seed=0)
+    settings = LoopSettings(batch_size=128, gradient_clip=1.0, averages=True)
+    train(model, Batch(x), settings, steps=300, seed=0, average=0.05)
     samples = model.sample(1000, generator=generator(), steps=25)
     assert samples[:, 0].abs().mean().item() == pytest.approx(1.0, abs=0.1)
     assert (samples[:, 0] > 0).float().mean().item() == pytest.approx(0.5, abs=0.1)

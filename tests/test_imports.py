@@ -40,7 +40,7 @@ ALLOWED: dict[str, set[str]] = {
         "bench.seeds",
         "models",
     },
-    "bench.training": {"bench.seeds", "bench.training_state", "bench.training_watch", "models"},
+    "bench.training": {"bench.averages", "bench.seeds", "bench.training_state", "bench.training_watch", "models"},
     "bench.data": {"bench.data", "models"},
     "bench.records": {"search_spaces"},
     "bench.storage": {"bench.records", "bench.study_file", "bench.files", "bench.errors"},
@@ -63,7 +63,7 @@ ORDER = (
     ("training_watch", "training_cache", "code_version"),
     ("registry", "storage", "lock", "jobs", "provenance", "training_state"),
     ("study_file", "records"),
-    ("files", "errors", "seeds", "_torchvision"),
+    ("files", "errors", "seeds", "averages", "_torchvision"),
 )
 
 

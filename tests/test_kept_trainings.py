@@ -116,6 +116,31 @@ def test_a_second_sampling_trains_nothing(tmp_path: Path, log: Path) -> None:
     assert other.training != first.training
 
 
+def test_another_half_life_trains_nothing_and_is_as_if_trained_with_it(tmp_path: Path) -> None:
+    small = {"width": 16, "timesteps": 100, "steps": 10}
+    options: dict[str, Any] = {"family": "ddpm", "plugins": (), "fidelity": 0.01, "keep_model": True}
+
+    def model(record: Record) -> bytes:
+        return (RunFolder(tmp_path / "run").artifact("models", record.name) / "model.safetensors").read_bytes()
+
+    first = trial(tmp_path, 0, params=small, **options)
+    assert first.state == "complete", first.reason
+    seen = []
+    for number, half_life in enumerate((0.002, 0.0, 0.2), start=1):
+        params = {**small, "ema_half_life": half_life}
+        move: dict[str, Any] = {"seed": 8, "training_seed": 7, "move": "resample", "parent": 0}
+        again = trial(tmp_path, 10 + number, params=params, **options, **move)
+        assert again.seconds["train"] == 0.0
+        assert again.training == first.training
+        fresh = trial(tmp_path, 20 + number, "empty" + str(number), params=params, **options, **move)
+        assert fresh.seconds["train"] > 0.0
+        assert content(tmp_path, again) == content(tmp_path, fresh)
+        assert model(again) == model(fresh)
+        seen.append((model(again), again.objectives))
+    assert len({weights for weights, _ in seen} | {model(first)}) == 4
+    assert len({scores for _, scores in seen}) == 3
+
+
 def test_settings_that_agree_on_a_stage_share_it(tmp_path: Path, log: Path) -> None:
     trial(tmp_path, 0)
     calls(log)
@@ -252,11 +277,11 @@ KILLS = 30  # inside a write
 
 
 class Wide(Trainable):
-    """Quick to train and slow to write: 2 MB of weights, 8 MB of state."""
+    """Quick to train and slow to write: 0.9 MB of weights, 8 MB of state."""
 
     def __init__(self) -> None:
         super().__init__()
-        self.w = nn.Parameter(torch.zeros(500_000))
+        self.w = nn.Parameter(torch.zeros(220_000))
         self.learning_rate = 0.1
 
     def loss(self, batch: Batch, generator: Generator) -> Losses:
@@ -267,8 +292,8 @@ class Wide(Trainable):
 def train_wide(cache: Path | None, fidelity: float) -> Tensor:
     model = Wide()
     kept = None if cache is None else KeptTraining(TrainingCache(cache), ["a" * 32], family="wide", data="none")
-    settings = LoopSettings(batch_size=2, ema_half_life=0.1)
-    train(model, Batch(torch.zeros(4, 1)), settings, steps=20, seed=0, fidelity=fidelity, kept=kept)
+    settings = LoopSettings(batch_size=2, averages=True)
+    train(model, Batch(torch.zeros(4, 1)), settings, steps=20, seed=0, fidelity=fidelity, average=0.1, kept=kept)
     return model.w.detach()
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections import Counter
 from collections.abc import Sequence
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -236,6 +237,32 @@ def test_correlation_is_that_of_the_joint_normal_distribution() -> None:
         total = prior + noise
         after = total[6:, 6:] - total[6:, :6] @ np.linalg.solve(total[:6, :6], total[:6, 6:])
         assert found[i] == pytest.approx(after[0, 1] / math.sqrt(after[0, 0] * after[1, 1]), rel=1e-6)
+
+
+def test_an_average_of_the_weights_is_chosen_anew_on_a_kept_run() -> None:
+    half_life = Parameter("half_life", "float", 0.05, low=0.0, high=0.2, role="average")
+    space = SearchSpace((SPACE["rate"], half_life))
+    rng = np.random.default_rng(0)
+    settings: list[dict[str, Value]] = [
+        {"rate": 10 ** rng.uniform(-4, -1), "half_life": rng.uniform(0.0, 0.2)} for _ in range(8)
+    ]
+
+    def value(setting: Setting) -> float:
+        return (math.log10(number(setting, "rate")) + 2.3) ** 2 + 40 * (number(setting, "half_life") - 0.15) ** 2
+
+    observations = [Observation(s, (value(s),), cost=1.05, training=i) for i, s in enumerate(settings)]
+    kept = [Kept(s, i, i, 1.0) for i, s in enumerate(settings)]
+    parts = tuple((s, 1.0, 0.05) for s in settings)
+    costs = Costs(0.1, tuple((s, t + d) for s, t, d in parts), 9.0, parts)  # too little for a training
+    proposal = propose(space, observations, (), kept, costs, Key(0, 8), fidelities=FIDELITIES)
+    assert proposal is not None
+    assert proposal.move == "resample"
+    assert proposal.parent is not None
+    parent = settings[proposal.parent]
+    assert proposal.setting["rate"] == parent["rate"]
+    assert proposal.setting["half_life"] != parent["half_life"]
+    trained = SearchSpace((SPACE["rate"], replace(half_life, role="loop")))
+    assert propose(trained, observations, (), kept, costs, Key(0, 8), fidelities=FIDELITIES) is None
 
 
 def test_less_of_a_training_and_a_known_one_tell_less() -> None:

@@ -55,6 +55,21 @@ def test_operations_are_those_counted_by_hand(batch_size: int, twice: int, round
     assert counted.train == batch_size * per_example * twice * 40
     assert counted.per_sample == 2 * 15 * rounds
     assert counted.total(10) == counted.train + 10 * counted.per_sample
+    assert counted.chained
+
+
+@pytest.mark.parametrize(("order", "chained"), [("ft", False), ("t", False), ("tf", True), ("ftt", True)])
+def test_a_stage_after_training_is_chained_to_it(order: str, chained: bool) -> None:
+    class Staged(Net):
+        def stages(self) -> tuple[Stage, ...]:
+            phase = Phase("whole", self.parameters(), self.loss, Adam(1e-3))
+            kinds = {"f": Stage("fit", fit=lambda data, generator: None), "t": Stage("training", phases=(phase,))}
+            return tuple(kinds[kind] for kind in order)
+
+    counted = count_operations(
+        lambda: Staged(SPEC), Batch(torch.randn(8, 3)), LoopSettings(), steps=1, sampling={}, conditional=False
+    )
+    assert counted.chained == chained
 
 
 def test_a_family_that_only_fits_counts_nothing_beforehand() -> None:

@@ -67,6 +67,15 @@ def test_a_family_can_move_a_shared_default() -> None:
     assert "gradient_clip" not in card.space
 
 
+def test_an_average_is_no_part_of_a_training() -> None:
+    searched = parse_card(GOOD.replace('["batch_size"]', '["batch_size", "ema_half_life"]'), "toy.toml")
+    assert [p.role for p in searched.space][-2:] == ["loop", "average"]
+    assert searched.loop.only("average").names == ("ema_half_life",)
+    by_default = parse_card(GOOD + "[training_defaults]\nema_half_life = 0.05\n", "toy.toml")
+    assert "ema_half_life" not in by_default.space
+    assert [card.averaged for card in (searched, by_default, parse_card(GOOD, "toy.toml"))] == [True, True, False]
+
+
 @pytest.mark.parametrize(
     ("old", "new", "said"),
     [

@@ -13,6 +13,8 @@ import pytest
 import torch
 from torch import Generator, nn
 
+from gentune.bench.averages import WIDTHS
+from gentune.bench.seeds import derive
 from gentune.bench.training import (
     DeadlineError,
     DivergedError,
@@ -45,9 +47,10 @@ def data(n: int = 50) -> Batch:
     return Batch(torch.linspace(-1, 1, n).unsqueeze(1))
 
 
-def trained(seed: int = 0, steps: int = 30, **settings: object) -> Line:
+def trained(seed: int = 0, steps: int = 30, average: float = 0.0, **settings: object) -> Line:
     model = Line()
-    train(model, data(), LoopSettings(batch_size=16, **settings), steps=steps, seed=seed)  # type: ignore[arg-type]
+    loop = LoopSettings(batch_size=16, averages=average > 0, **settings)  # type: ignore[arg-type]
+    train(model, data(), loop, steps=steps, seed=seed, average=average)
     return model
 
 
@@ -63,7 +66,7 @@ def test_a_seed_fixes_everything_and_global_randomness_is_left_alone() -> None:
 
 def test_advancing_in_parts_equals_an_unbroken_run() -> None:
     def stage_training(model: Line) -> StageTraining:
-        settings = LoopSettings(batch_size=16, ema_half_life=0.1)
+        settings = LoopSettings(batch_size=16, averages=True)
         return StageTraining(model, model.stages()[0], data(), settings, horizon=40, seed=3)
 
     broken, whole = Line(), Line()
@@ -74,8 +77,8 @@ def test_advancing_in_parts_equals_an_unbroken_run() -> None:
     unbroken = stage_training(whole)
     for _ in unbroken.advance(40):
         pass
-    parts.use_average()
-    unbroken.use_average()
+    parts.use_average(0.1)
+    unbroken.use_average(0.1)
     assert torch.equal(broken.w, whole.w)
     assert parts.history == unbroken.history
 
@@ -141,21 +144,37 @@ def test_phases_take_turns_and_keep_to_their_weights() -> None:
 
 
 def test_averaged_weights_lag_behind() -> None:
-    last, averaged = trained(steps=40), trained(steps=40, ema_half_life=0.2)
+    last, averaged = trained(steps=40), trained(steps=40, average=0.2)
     assert abs(averaged.w.item()) < abs(last.w.item())  # w rises from 0
 
 
-def test_the_average_follows_its_formula() -> None:
+@pytest.mark.parametrize("until", [40, 100])
+@pytest.mark.parametrize("half_life", [0.02, 0.05, 0.2])
+def test_the_average_is_exponential_over_the_steps_so_far(half_life: float, until: int) -> None:
     model = Line()
     training = StageTraining(
-        model, model.stages()[0], data(), LoopSettings(batch_size=16, ema_half_life=0.1), horizon=20, seed=0
+        model, model.stages()[0], data(), LoopSettings(batch_size=16, averages=True), horizon=100, seed=0
     )
-    expected = model.w.detach().clone()
-    for step in training.advance(20):
-        decay = min(0.5 ** (1 / 2.0), (1 + step) / (10 + step))
-        expected = decay * expected + (1 - decay) * model.w.detach()
-    training.use_average()
-    torch.testing.assert_close(model.w.detach(), expected)
+    seen = torch.cat([model.w.detach().clone() for _ in training.advance(until)])
+    weights = 0.5 ** (torch.arange(until - 1, -1, -1) / (half_life * 100))
+    expected = (weights * seen).sum() / weights.sum()
+    training.use_average(half_life)
+    assert abs(model.w.detach() - expected) < 0.05 * abs(seen[-1] - expected)
+
+
+def test_a_half_life_of_nought_is_the_last_weights_and_averages_change_no_training() -> None:
+    model = Line()
+    train(model, data(), LoopSettings(batch_size=16, averages=True), steps=30, seed=0)
+    assert torch.equal(model.w, trained().w)
+
+
+@pytest.mark.parametrize(
+    ("average", "averages", "said"),
+    [(0.1, False, "keep no averages"), (-0.1, True, "of 0 or more"), (float("nan"), True, "of 0 or more")],
+)
+def test_a_half_life_that_cannot_be_had_is_refused(average: float, averages: bool, said: str) -> None:
+    with pytest.raises(ValueError, match=said):
+        train(Line(), data(), LoopSettings(averages=averages), steps=1, seed=0, average=average)
 
 
 def test_divergence_is_found() -> None:
@@ -270,10 +289,11 @@ class Memory:
         self.states[stage, state.step] = replace(state, tensors={k: v.clone() for k, v in state.tensors.items()})
 
 
-def line_with(kept: Memory, fidelity: float, **options: object) -> tuple[Line, TrainingRun]:
+def line_with(kept: Memory, fidelity: float, average: float = 0.1, **options: object) -> tuple[Line, TrainingRun]:
     model = Line()
-    settings = LoopSettings(batch_size=16, ema_half_life=0.1)
-    run = train(model, data(), settings, steps=40, seed=0, fidelity=fidelity, kept=kept, **options)  # type: ignore[arg-type]
+    settings = LoopSettings(batch_size=16, averages=True)
+    options |= {"fidelity": fidelity, "average": average}
+    run = train(model, data(), settings, steps=40, seed=0, kept=kept, **options)  # type: ignore[arg-type]
     return model, run
 
 
@@ -302,7 +322,9 @@ def test_going_on_equals_an_unbroken_training() -> None:
     first, second = whole.states[0, 40], broken.states[0, 40]
     assert set(first.tensors) == {
         "model.w",
-        "average.0",
+        "average.step",
+        "average.widths",
+        *(f"average.{width}/0" for width in range(len(WIDTHS))),
         *(f"optimiser.0.0.{name}" for name in ("step", "exp_avg", "exp_avg_sq")),
     }
     assert all(torch.equal(first.tensors[name], second.tensors[name]) for name in first.tensors)
@@ -311,11 +333,16 @@ def test_going_on_equals_an_unbroken_training() -> None:
 
 
 def test_what_is_kept_is_the_last_weights_and_not_their_average() -> None:
-    kept = Memory()
+    kept, other = Memory(), Memory()
     model, _ = line_with(kept, 1.0)
+    last, _ = line_with(other, 1.0, average=0.0)
     state = kept.states[0, 40]
-    assert torch.equal(model.w, state.tensors["average.0"])
+    assert torch.equal(last.w, state.tensors["model.w"])
     assert not torch.equal(model.w, state.tensors["model.w"])
+    assert all(torch.equal(tensor, other.states[0, 40].tensors[name]) for name, tensor in state.tensors.items())
+    again, run = line_with(other, 1.0)
+    assert torch.equal(again.w, model.w)
+    assert run.seconds_now == 0.0
 
 
 def test_with_the_very_state_nothing_is_trained_and_nobody_is_kept_waiting() -> None:
@@ -399,6 +426,28 @@ def test_a_shared_stage_keeps_what_it_has_changed_in_any_bit() -> None:
     train(alone, data(), LoopSettings(), steps=6, seed=0)
     assert torch.equal(wide.other, alone.other)
     assert math.copysign(1.0, wide.zero.item()) == -1.0
+
+
+def test_a_stage_starts_from_the_averaged_weights_of_the_one_before() -> None:
+    kept = Memory()
+    train(Shared(), data(), LoopSettings(averages=True), steps=20, seed=0, average=0.1, kept=kept)
+    first, second = (kept.states[stage, 10].tensors["model.w"] for stage in range(2))
+    assert not torch.equal(first, second)
+    alone = Shared()
+    (stage, _), settings = alone.stages(), LoopSettings(averages=True)
+    training = StageTraining(alone, stage, data(), settings, horizon=10, seed=derive(0, "first"))
+    for _ in training.advance(10):
+        pass
+    assert torch.equal(alone.w, first)
+    training.use_average(0.1)
+    assert torch.equal(alone.w, second)
+
+
+def test_a_state_without_averages_cannot_serve_a_training_with_them() -> None:
+    kept = Memory()
+    train(Line(), data(), LoopSettings(batch_size=16), steps=40, seed=0, fidelity=0.5, kept=kept)
+    with pytest.raises(ValueError, match="stored averages do not fit"):
+        line_with(kept, 1.0)
 
 
 def test_a_state_of_another_shape_is_refused() -> None:

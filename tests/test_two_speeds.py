@@ -13,6 +13,7 @@ from gentune.bench.operations import Operations
 from gentune.bench.records import Record
 from gentune.bench.study import Asked, Study
 from gentune.reports.moves import moves
+from gentune.search_spaces import Parameter, SearchSpace
 from gentune.search_spaces.card import parse_card
 
 CARD = parse_card(
@@ -62,7 +63,7 @@ def study(budget: float = 5.0, kind: str = "trainings", **options: Any) -> Study
         "lag": 0,
         "two_speeds": True,
     }
-    return Study(CARD, **{**arguments, **options})
+    return Study(options.pop("card", CARD), **{**arguments, **options})
 
 
 def carry_out(asked: Asked, *, kind: str = "trainings") -> Record:
@@ -137,6 +138,17 @@ def test_trials_are_charged_for_what_they_add(records: dict[int, Record]) -> Non
         train, sample = 950.0 * width / 16, 50.0 * width / 16
         assert record.operations == pytest.approx({"train": share * train, "sample": sample})
         assert record.cost == pytest.approx((share * train + sample) / 1000.0)
+
+
+@pytest.mark.parametrize("chained", [False, True])
+def test_another_average_is_another_training_where_later_stages_start_from_it(chained: bool) -> None:
+    half_life = Parameter("ema_half_life", "float", 0.05, low=0.0, high=0.2, role="average")
+    card = dataclasses.replace(CARD, space=SearchSpace((*CARD.space, half_life)))
+    made = run(study(card=card, count=lambda setting: dataclasses.replace(count(setting), chained=chained)))
+    later = [r for r in made.values() if r.parent is not None]
+    assert len(later) > 3
+    changed = [r.params["ema_half_life"] != root(r, made).params["ema_half_life"] for r in later]
+    assert any(changed) != chained
 
 
 @pytest.mark.parametrize("stop_after", [2, 7, 12])

@@ -10,7 +10,8 @@ from torch import Tensor, nn
 from torch.utils.flop_counter import FlopCounterMode
 
 from gentune.bench.data import load
-from gentune.bench.training import LoopSettings, train
+from gentune.bench.training import train
+from gentune.bench.trial import split_setting
 from gentune.models import Batch, DataSpec
 from gentune.models.wgan_gp import WGANGP
 from gentune.search_spaces import load_card, shipped_cards
@@ -114,8 +115,8 @@ def test_eight_gaussians_are_all_covered() -> None:
     data = load("eight_gaussians")
     torch.manual_seed(0)
     model = WGANGP(data.spec)
-    settings = LoopSettings(**card.loop.default())  # type: ignore[arg-type]
-    train(model, data.splits["train"], settings, steps=card.full_steps("eight_gaussians", "vector"), seed=0)
+    setting, steps = split_setting(card, {}), card.full_steps("eight_gaussians", "vector")
+    train(model, data.splits["train"], setting.loop, steps=steps, seed=0, average=setting.average)
     assert data.spec.mean is not None
     assert data.spec.deviation is not None
     x = model.sample(4000, generator=_generator())

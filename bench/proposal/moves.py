@@ -28,6 +28,7 @@ from .records import Costs, Kept, Observation, Proposal
 from .seen import Seen
 from .surrogate import Surrogate
 
+FREE = ("sample", "average")  # roles of the parameters that a kept run can be sampled anew with
 FIDELITY = "(fidelity)"  # no family's parameter can have this name
 _LOWEST = 1.0 / 16.0  # fidelity at the end of the parameter's range
 _KEPT = 8  # runs that may be sampled anew or trained further: those with the lowest posterior means
@@ -95,7 +96,7 @@ class Moves:
         sample = tuple((without_fidelity(s), sample) for s, _, sample in costs.parts)
         self._train, self._sample = (CostModel(self._plain, Costs(counted=part)) for part in (train, sample))
         # A family without sampling parameters gains nothing from sampling again.
-        self._sampling = np.array([p.role == "sample" for p in encoding.space], dtype=bool)
+        self._sampling = np.array([p.role in FREE for p in encoding.space], dtype=bool)
 
     @property
     def lowest(self) -> float:
@@ -146,7 +147,7 @@ class Moves:
             return Proposal(setting, fidelity=fidelity)
         kept = self._kept[row]
         # What the run was trained with, to the last digit, and not what the encoding makes of it.
-        setting |= {p.name: kept.setting[p.name] for p in self._plain.space if p.role != "sample" and p.name in setting}
+        setting |= {p.name: kept.setting[p.name] for p in self._plain.space if p.role not in FREE and p.name in setting}
         return Proposal(setting, "continue" if fidelity > kept.fidelity else "resample", kept.trial, fidelity)
 
     def _anew(self, new: Floats) -> _Options:

@@ -19,7 +19,8 @@ from gentune.bench.training_key import TrainingKey
 from gentune.models import GenerativeModel
 from gentune.search_spaces import FamilyCard
 
-LOOP = LoopSettings(batch_size=8, ema_half_life=0.1)
+LOOP = LoopSettings(batch_size=8, averages=True)
+HALF_LIFE = 0.1
 
 
 @dataclass(frozen=True)
@@ -53,9 +54,10 @@ def train_kept(
     planned = plan(model.stages(), steps, fidelity)
     key = TrainingKey.of(card, family, settings, LOOP, data, seed=0, device=torch.device("cpu"))
     assert key is not None, f"the source of {family.__name__} is in no file"
-    keys = key.of_stages(model, planned)
+    keys = key.of_stages(model, planned, HALF_LIFE)
     kept = KeptTraining(TrainingCache(cache), keys, family=card.name, data=data.spec.name)
-    run = train(model, data.splits["train"], LOOP, steps=steps, seed=0, fidelity=fidelity, kept=kept)
+    train_split = data.splits["train"]
+    run = train(model, train_split, LOOP, steps=steps, seed=0, fidelity=fidelity, average=HALF_LIFE, kept=kept)
     return KeptRun(model, run, tuple(zip(keys, (part.until for part in planned), strict=True)))
 
 

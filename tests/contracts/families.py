@@ -136,7 +136,7 @@ class FamilyContract:
         assert continued.stages == unbroken.stages
         last = len(unbroken.stages) - 1
         states = [r.state(tmp_path / c, last) for r, c in ((unbroken, "unbroken"), (continued, "broken"))]
-        assert same_bits(*states), "weights, average or optimiser state differ"
+        assert same_bits(*states), "weights, averages or optimiser state differ"
         assert same_bits(unbroken.model.state_dict(), continued.model.state_dict())
         assert torch.equal(self._sample(unbroken.model, 0), self._sample(continued.model, 0))
         assert (continued.run.steps, continued.run.history) == (unbroken.run.steps, unbroken.run.history)
