@@ -8,7 +8,7 @@ export OMP_NUM_THREADS ?= 1
 export MKL_NUM_THREADS ?= 1
 export OPENBLAS_NUM_THREADS ?= 1
 
-.PHONY: install demo test lint types unit bench-metrics bench-proposals format clean
+.PHONY: install demo test lint types unit bench-metrics bench-proposals bench-two-speeds format clean
 
 install: $(STAMP)
 
@@ -42,6 +42,10 @@ bench-metrics: install
 ABLATIONS := gentune:without=additive,gentune:without=level,gentune:without=character,gentune:without=repeats,gentune:without=caution,gentune:without=transform
 
 # docs/benchmarks.md, the proposal engine beside its rivals: hours at first, then only what is not done yet.
+bench-two-speeds: install
+	$(BIN)/python tests/performance/two_speeds.py --workers 2
+	$(BIN)/python tests/performance/two_speeds.py --report
+
 bench-proposals: install
 	PYTHONWARNINGS=ignore $(BIN)/pip install --quiet --constraint constraints.txt --editable '.[dev,rivals]'
 	$(BIN)/python tests/performance/proposals/run.py --workers 2
