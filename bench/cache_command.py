@@ -66,12 +66,12 @@ def overview_table(content: Mapping[str, Any]) -> Table:
     limit = f"at most {content['limit_gib']:g} GiB" if content["limit_gib"] else "keeping is off"
     notes = []
     if content["trimmed"] is not None:
-        notes.append(f"removed: {content['trimmed']['states']} states, {_size(content['trimmed']['bytes'])}")
+        notes.append(f"removed states: {content['trimmed']['states']}, {_size(content['trimmed']['bytes'])}")
     pinned, aside = content["pinned"], content["damaged"]
-    notes.append(f"pinned by {len(pinned['runs'])} runs: {pinned['states']} states, {_size(pinned['bytes'])}")
+    notes.append(f"pinned states: {pinned['states']}, {_size(pinned['bytes'])}; runs that pin: {len(pinned['runs'])}")
     if aside["states"]:
-        notes.append(f"damaged and set aside: {aside['states']} states, {_size(aside['bytes'])}")
-    table = _table(f"{content['folder']}: {content['states']} states, {_size(content['bytes'])}; {limit}", notes)
+        notes.append(f"damaged states, set aside: {aside['states']}, {_size(aside['bytes'])}")
+    table = _table(f"{content['folder']}, states: {content['states']}, {_size(content['bytes'])}; {limit}", notes)
     table.add_column("family", no_wrap=True)
     for name in ("states", "size", "last used", "longest unused"):
         table.add_column(name, justify="right", no_wrap=True)
@@ -89,7 +89,7 @@ def overview_table(content: Mapping[str, Any]) -> Table:
 def pinned_table(content: Mapping[str, Any]) -> Table:
     """`pinned_by` for people."""
     notes = [f"no longer there: {', '.join(content['missing'])}"] if content["missing"] else []
-    table = _table(f"{content['folder']}: {len(content['states'])} states pinned by {content['run']}", notes)
+    table = _table(f"{content['folder']}, pinned by {content['run']}", notes)
     for name in ("family", "data"):
         table.add_column(name, no_wrap=True)
     for name in ("step", "size", "last used"):
