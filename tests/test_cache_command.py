@@ -170,7 +170,7 @@ def test_the_command_shows_what_there_is(
     assert content["damaged"]["states"] == 1
     assert content["trimmed"] is None
     table = said(capsys)
-    for piece in ("3 states", "family a", "pinned by 1 runs: 1 states", "damaged and set aside: 1 states", "20 GiB"):
+    for piece in ("states: 3", "family a", "pinned states: 1", "damaged states, set aside: 1", "20 GiB"):
         assert piece in table
 
 
@@ -184,14 +184,14 @@ def test_the_command_shows_what_a_run_has_pinned(
     assert (row["name"], row["family"], row["data"], row["step"]) == (state_name(A, 2), "family a", "digits", 2)
     assert content["missing"] == [state_name(A, 50)]
     table = said(capsys, str(run))
-    assert "1 states pinned by" in table
+    assert ", pinned by" in table
     assert "no longer there" in table
 
 
 def test_the_command_trims(own: TrainingCache, capsys: pytest.CaptureFixture[str]) -> None:
     content = json.loads(said(capsys, "--trim", "0", "--json"))
     assert (content["states"], content["trimmed"]["states"]) == (0, 4)
-    assert "removed: 0 states" in said(capsys, "--trim", "1")
+    assert "removed states: 0" in said(capsys, "--trim", "1")
 
 
 def test_a_run_with_a_wrong_limit_is_refused(
