@@ -40,7 +40,8 @@ def _collect(folder: RunFolder, path: str, config: StudyFile) -> dict[str, Any]:
             f"wanted as many"
         )
     signs = [1.0 if registry.metric(name).direction == "lower" else -1.0 for name in study.objective]
-    trials = [record for record in folder.records("trial") if record.family in config.families]
+    # What was trained in part is of another function.
+    trials = [r for r in folder.records("trial") if r.family in config.families and r.fidelity == 1.0]
     if not trials:
         raise UsageError(
             f"warm start from {path}: it has no trial of {', '.join(config.families)}; "

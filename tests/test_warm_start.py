@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import shutil
 from collections.abc import Mapping
 from pathlib import Path
@@ -60,6 +61,8 @@ def earlier(path: Path, plugin: Path, objective: tuple[str, ...] = ("precision",
         for number, rate in enumerate([*rates, 1.0]):
             value = 1.02 - rate if rate < 1.0 else None
             folder.write_record(trial(number, repeat, setting(rate), value, len(objective)))
+        # Half of a training: no figure of a whole one.
+        folder.write_record(dataclasses.replace(trial(9, repeat, setting(0.5), 5.0, len(objective)), fidelity=0.5))
     return folder
 
 
