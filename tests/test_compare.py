@@ -37,7 +37,9 @@ def few_samples() -> Iterator[None]:
 
 
 @pytest.fixture(autouse=True)
-def tiny(tiny_plugin: Path) -> Path:
+def tiny(tiny_plugin: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    # What one run has trained the next would only load, and so agree with it, or not die of it.
+    monkeypatch.setenv("GENTUNE_CACHE_GIB", "0")
     registry.load_plugin(tiny_plugin)
     return tiny_plugin
 
@@ -312,9 +314,10 @@ def test_a_driver_may_be_killed_at_any_moment(tmp_path: Path, tiny: Path, how: s
     command = [sys.executable, "-m", "gentune.bench", "compare", "--data", "two_moons", "--families", "tiny"]
     command += ["--plugin", str(tiny), "--objective", "nll", "--trainings", "4", "--seeds", "2", "--workers", "1"]
     broken, whole = tmp_path / "broken", tmp_path / "whole"
+    keeping = {name: value for name, value in os.environ.items() if name != "GENTUNE_CACHE_GIB"}
     codes = []
     for delay in (0.3, 4.0, 7.0, 9.0):
-        process = subprocess.Popen([*command, "--out", str(broken)], stderr=subprocess.DEVNULL)
+        process = subprocess.Popen([*command, "--out", str(broken)], stderr=subprocess.DEVNULL, env=keeping)
         time.sleep(delay)
         process.send_signal(how)
         codes.append(process.wait())
@@ -322,7 +325,7 @@ def test_a_driver_may_be_killed_at_any_moment(tmp_path: Path, tiny: Path, how: s
         assert codes[1] in (130, 0), "a polite stop has its own exit code"
     for record in RunFolder.open(broken).records():
         assert record.state in ("complete", "failed")
-    subprocess.run([*command, "--out", str(broken), "--quiet"], check=True, stdout=subprocess.DEVNULL)
+    subprocess.run([*command, "--out", str(broken), "--quiet"], check=True, stdout=subprocess.DEVNULL, env=keeping)
     subprocess.run([*command, "--out", str(whole), "--quiet"], check=True, stdout=subprocess.DEVNULL)
     assert comparable(RunFolder(broken)) == comparable(RunFolder(whole))
     assert not any(p.name.startswith(".") for p in (broken / "records").iterdir()) or how == signal.SIGKILL

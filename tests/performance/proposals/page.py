@@ -148,7 +148,7 @@ def _tasks(report: Report) -> Iterable[str]:
 def _ablations(report: Report) -> Iterable[str]:
     """What the engine's pieces are worth: runs of `gentune:without=…`, where there are any."""
     rows = [
-        [method.partition("without=")[2], c.runs, f"{c.ours:.4f}", f"{c.rival:.4f}", _ratio(c)]
+        [method.partition("without=")[2].partition("@")[0], c.runs, f"{c.ours:.4f}", f"{c.rival:.4f}", _ratio(c)]
         for method, c in report.comparisons["all"].items()
         if "without=" in method
     ]
