@@ -69,17 +69,13 @@ class PowerProfile:
 
 @dataclass(frozen=True)
 class ExponentialProfile:
-    """An exponential moving average, its half-life a share of the full `horizon` (in steps); 0: the last weights.
+    """An exponential moving average over steps 1, ..., t, normalised; the initial weights get nothing.
 
-    shortened: with the decay of step s at most (1 + s) / (10 + s), so that the initial weights are forgotten. While
-        that bound holds, the average is nearly the power profile of gamma = 8, whatever the half-life: at step t
-        for all half-lives above 0.077 t steps. Otherwise the exponential's masses over steps 1, ..., t are
-        normalised, and every half-life gives an average of its own.
+    half_life: a share of the full `horizon` (in steps); 0: the last weights.
     """
 
     half_life: float
     horizon: int
-    shortened: bool = True
 
     def __post_init__(self) -> None:
         if not (math.isfinite(self.half_life) and self.half_life >= 0.0):
@@ -91,15 +87,9 @@ class ExponentialProfile:
         _check_step(step)
         if self.half_life == 0.0:
             return LastWeights().masses(step)
-        s = np.arange(1, step + 1)
-        decay = 0.5 ** (1.0 / max(1e-9, self.half_life * self.horizon))
-        decays = np.minimum(decay, (1.0 + s) / (10.0 + s)) if self.shortened else np.full(step, decay)
-        kept = np.append(np.cumprod(decays[::-1])[::-1], 1.0)  # of what was there before each step, and at the end
-        masses = np.append(kept[0], (1.0 - decays) * kept[1:])
-        if not self.shortened:
-            masses[0] = 0.0
-            masses /= masses.sum()
-        return masses
+        ages = np.arange(step - 1, -1, -1)
+        kept = 0.5 ** (ages / max(1e-9, self.half_life * self.horizon))
+        return np.append(0.0, kept / kept.sum())
 
 
 @dataclass(frozen=True)
@@ -140,23 +130,6 @@ def update_weight(gamma: float, step: int) -> float:
     """
     _check_step(step)
     return 1.0 if step == 1 else -math.expm1((gamma + 1.0) * math.log1p(-1.0 / step))
-
-
-def inner_product(gamma_a: float, step_a: int, gamma_b: float, step_b: int) -> float:
-    """Integral of the product of two power profiles as densities (gamma + 1) s^gamma / t^(gamma + 1) over 0 < s <= t.
-
-    In closed form, with a the one of the earlier step: (ga + 1) (gb + 1) / (ga + gb + 1) * (ta / tb)^gb / tb, per
-    step. A profile's mass at step s is its density's integral from s - 1 to s, so that sums over masses differ from
-    this only by the densities' variation within a step: relatively, by about ga gb / (12 t^2).
-
-    References: Karras et al., arXiv:2312.02696, appendix C.
-    """
-    _check_step(step_a)
-    _check_step(step_b)
-    if step_a > step_b:
-        gamma_a, step_a, gamma_b, step_b = gamma_b, step_b, gamma_a, step_a
-    constant = (gamma_a + 1.0) * (gamma_b + 1.0) / (gamma_a + gamma_b + 1.0)
-    return constant * (step_a / step_b) ** gamma_b / step_b
 
 
 @dataclass(frozen=True)

@@ -263,10 +263,8 @@ class Study:
         )
 
     def _asked(self, number: int, proposal: Proposal, cost: float, deadline: float | None) -> Asked:
-        seed, operations = (
-            derive(self.seed, "trial", number),
-            self.operations_of(proposal.setting, self._share(proposal)),
-        )
+        seed = derive(self.seed, "trial", number)
+        operations = self.operations_of(proposal.setting, self._share(proposal))
         if proposal.parent is None:
             return Asked(number, proposal, cost, operations, seed, deadline)
         parent = self.records[proposal.parent]

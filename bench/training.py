@@ -279,7 +279,7 @@ class StageTraining:
             return
         assert self._averages is not None
         snapshots = self._averages.snapshots(self._weights)
-        target = ExponentialProfile(half_life, self.horizon, shortened=False)
+        target = ExponentialProfile(half_life, self.horizon)
         averaged = rebuild(snapshots, coefficients(snapshots, target, self.step))
         with torch.no_grad():
             for weight, average in zip(self._weights, averaged, strict=True):

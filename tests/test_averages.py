@@ -20,7 +20,6 @@ from gentune.bench.averages import (
     coefficients,
     expected_error,
     gamma_of,
-    inner_product,
     rebuild,
     sigma_rel_of,
     update_weight,
@@ -73,8 +72,8 @@ def worst_error(step: int, targets: list[Profile], widths: tuple[float, ...] = W
     return max(expected_error(stored, coefficients(stored, t, step), t, step) for t in targets)
 
 
-def exponentials(horizon: int, *, shortened: bool) -> list[Profile]:
-    return [ExponentialProfile(h, horizon, shortened) for h in HALF_LIVES]
+def exponentials(horizon: int) -> list[Profile]:
+    return [ExponentialProfile(h, horizon) for h in HALF_LIVES]
 
 
 @pytest.mark.parametrize("sigma_rel", [0.003, 0.05, 0.1, 0.25, math.sqrt(1 / 12)])
@@ -106,55 +105,26 @@ def test_updates_follow_the_power_rule_and_make_the_profile(sigma_rel: float) ->
     assert masses[0] == 0.0
 
 
-@pytest.mark.parametrize("a", [(0.05, 400), (0.25, 400), (0.1, 300)])
-@pytest.mark.parametrize("b", [(0.05, 400), (0.1, 250)])
-def test_inner_products_equal_sums(a: tuple[float, int], b: tuple[float, int]) -> None:
-    (width_a, t_a), (width_b, t_b) = a, b
-    gamma_a, gamma_b = gamma_of(width_a), gamma_of(width_b)
-    closed = inner_product(gamma_a, t_a, gamma_b, t_b)
-    assert closed == inner_product(gamma_b, t_b, gamma_a, t_a)
-
-    def summed(cells: int) -> float:
-        """Over `cells` cells a step, as densities per step."""
-        p = np.append(PowerProfile(width_a).masses(t_a * cells), np.zeros(400 * cells - t_a * cells))
-        q = np.append(PowerProfile(width_b).masses(t_b * cells), np.zeros(400 * cells - t_b * cells))
-        return float(p @ q) * cells
-
-    assert summed(50) == pytest.approx(closed, rel=1e-6)
-    # By whole steps, as the averages are: the densities' variation within a step is missing.
-    missing = gamma_a * gamma_b / (12 * min(t_a, t_b) ** 2)
-    assert 0 < 1 - summed(1) / closed < 2 * missing + 1e-6
-
-
-def test_the_shortened_profile_is_a_recursive_average() -> None:
-    """Against the recursion: the decay of step s is 2^(-1/half-life), at most (1 + s) / (10 + s)."""
+def test_the_exponential_is_a_recursive_average_without_its_beginning() -> None:
+    """Against the recursion from nothing, divided by what is missing then: the mass 2^(-t / half-life)."""
     horizon, path = 120, trajectory(120)
     for half_life in (0.01, 0.05, 0.2):
-        average = flat(path[0])
+        decay = 0.5 ** (1 / (half_life * horizon))
+        average = torch.zeros_like(flat(path[0]))
         for s in range(1, horizon + 1):
-            decay = min(0.5 ** (1 / (half_life * horizon)), (1 + s) / (10 + s))
             average = decay * average + (1 - decay) * flat(path[s])
+        average /= 1 - decay**horizon
         torch.testing.assert_close(direct(path, ExponentialProfile(half_life, horizon), horizon), average)
 
 
 def test_a_normalised_exponential_halves_with_every_half_life() -> None:
-    masses = ExponentialProfile(0.1, 100, shortened=False).masses(60)
+    masses = ExponentialProfile(0.1, 100).masses(60)
     assert masses.sum() == pytest.approx(1.0)
     assert masses[0] == 0.0
     np.testing.assert_allclose(masses[1:51] / masses[11:61], 0.5, rtol=1e-9)
 
 
-def test_long_half_lives_are_one_while_the_bound_holds() -> None:
-    a, b = (ExponentialProfile(h, 1000).masses(1000) for h in (0.078, 0.2))
-    np.testing.assert_array_equal(a, b)
-    # That average is nearly the power profile of gamma = 8.
-    assert np.abs(a - PowerProfile(sigma_rel_of(8)).masses(1000)).sum() < 0.02
-    assert np.abs(a - ExponentialProfile(0.07, 1000).masses(1000)).sum() > 0.02
-
-
-@pytest.mark.parametrize(
-    "profile", [PowerProfile(0.1), ExponentialProfile(0.05, 50), ExponentialProfile(0.05, 50, False), LastWeights()]
-)
+@pytest.mark.parametrize("profile", [PowerProfile(0.1), ExponentialProfile(0.05, 50), LastWeights()])
 @pytest.mark.parametrize("step", [1, 2, 50])
 def test_masses_are_a_distribution(profile: Profile, step: int) -> None:
     masses = profile.masses(step)
@@ -193,7 +163,7 @@ def test_a_half_life_of_zero_gives_the_last_weights_exactly() -> None:
 @pytest.mark.parametrize("step", [1, 2, 3, 5, 10, 30])
 def test_the_first_steps_are_no_trouble(step: int) -> None:
     """Profiles nearly or wholly coincide there; coefficients of thousands would multiply the tensors' rounding."""
-    for target in (ExponentialProfile(0.1, 100, False), PowerProfile(0.12)):
+    for target in (ExponentialProfile(0.1, 100), PowerProfile(0.12)):
         stored = shapes(step)
         combination = coefficients(stored, target, step)
         assert combination.sum() == pytest.approx(1.0)
@@ -204,7 +174,7 @@ def test_the_first_steps_are_no_trouble(step: int) -> None:
 def test_weights_that_stand_still_are_given_back() -> None:
     path = [[torch.full((3,), 7.0)]] * 41
     snapshots = averaged(path, 40).snapshots(path[40])
-    for target in (ExponentialProfile(0.002, 40, False), ExponentialProfile(0.3, 40, False), PowerProfile(0.05)):
+    for target in (ExponentialProfile(0.002, 40), ExponentialProfile(0.3, 40), PowerProfile(0.05)):
         (rebuilt,) = rebuild(snapshots, coefficients(snapshots, target, 40))
         torch.testing.assert_close(rebuilt, path[0][0])
 
@@ -215,7 +185,7 @@ def test_averages_are_rebuilt_within_a_few_percent(horizon: int, share: float, b
     """Of the distance to the last weights."""
     step = round(share * horizon)
     powers: list[Profile] = [PowerProfile(s) for s in (0.02, 0.03, 0.05, 0.1, 0.15, 0.25)]
-    for targets in (exponentials(horizon, shortened=True), exponentials(horizon, shortened=False), powers):
+    for targets in (exponentials(horizon), powers):
         assert worst_error(step, targets) < bound
 
 
@@ -224,7 +194,7 @@ def test_a_rebuilt_half_life_is_nearer_than_one_changed_by_a_tenth(share: float)
     """The scale for errors: whoever cannot tell 0.050 from 0.055 cannot tell a rebuilt average from a real one."""
     step = round(share * 1000)
     for half_life in HALF_LIVES:
-        target, changed = (ExponentialProfile(h, 1000, False) for h in (half_life, 1.1 * half_life))
+        target, changed = (ExponentialProfile(h, 1000) for h in (half_life, 1.1 * half_life))
         stored = [Snapshot(changed, step, [])]
         difference = expected_error(stored, coefficients(stored, target, step), target, step)
         assert worst_error(step, [target]) < 0.7 * difference
@@ -245,7 +215,7 @@ def test_two_widths_at_many_moments_do_not_reach_six_at_one() -> None:
     horizon = 1000
     moments = [Snapshot(PowerProfile(w), t, []) for t in range(100, 1001, 100) for w in (0.05, 0.10)]
     many = [*moments, Snapshot(LastWeights(), horizon, [])]
-    targets = exponentials(horizon, shortened=False)
+    targets = exponentials(horizon)
     error = max(expected_error(many, coefficients(many, t, horizon), t, horizon) for t in targets)
     assert len(many) == 3 * len(shapes(horizon))
     assert error > 10 * worst_error(horizon, targets)
@@ -256,7 +226,7 @@ def test_snapshots_of_several_steps_combine() -> None:
     path = trajectory(200)
     few = averaged(path, 200).snapshots(path[200])
     more = averaged(path, 100).snapshots(path[100]) + few
-    for target in (ExponentialProfile(0.3, 200, False), ExponentialProfile(0.01, 200, False)):
+    for target in (ExponentialProfile(0.3, 200), ExponentialProfile(0.01, 200)):
         errors = [expected_error(s, coefficients(s, target, 200), target, 200) for s in (few, more)]
         assert errors[1] <= errors[0] * (1 + 1e-6)
         wanted = direct(path, target, 200)
@@ -268,11 +238,10 @@ def test_snapshots_of_several_steps_combine() -> None:
 def test_rebuilt_weights_are_near_those_averaged_along_the_way(step: int) -> None:
     path = trajectory(1000)
     snapshots = averaged(path, step).snapshots(path[step])
-    for shortened in (True, False):
-        for target in exponentials(1000, shortened=shortened):
-            wanted = direct(path, target, step)
-            rebuilt = flat(rebuild(snapshots, coefficients(snapshots, target, step)))
-            assert (rebuilt - wanted).norm() < 0.05 * (wanted - flat(path[step])).norm()
+    for target in exponentials(1000):
+        wanted = direct(path, target, step)
+        rebuilt = flat(rebuild(snapshots, coefficients(snapshots, target, step)))
+        assert (rebuilt - wanted).norm() < 0.05 * (wanted - flat(path[step])).norm()
 
 
 @pytest.mark.parametrize("until", [40, 100])

@@ -114,19 +114,20 @@ def _propose(
         return Proposal(space.default(), origin="default")
     rows: Floats
     origin: Origin
-    if key.number < (_default_start(encoding) if start is None else start) or all(o.failed for o in observations):
+    dimensions = len(encoding) - (moves is not None)
+    if key.number < (_default_start(dimensions) if start is None else start) or all(o.failed for o in observations):
         index = max(key.number - 1 if default_first else key.number, 0)
         if studies:
             known = portfolio(encoding, studies)
-            first, step = _RECALLED
-            if key.number in range(first, key.number + 1, step) and _agrees(seen, studies):
+            past, step = key.number - _RECALLED[0], _RECALLED[1]
+            if past >= 0 and past % step == 0 and _agrees(seen, studies):
                 row = admission.filter(known)
                 if len(row):
                     return _proposal(encoding, row, "earlier")
             # What is recalled delays the sequence; it does not take a point's place.
             tried = set(encoding.keys(np.concatenate([seen.positions, encoding.positions(pending)])))
             index = max(index - sum(k in tried for k in encoding.keys(known)), 0)
-        points = sobol(_START_REACH, len(encoding) - (moves is not None), key.seed % 2**32, skip=index)
+        points = sobol(_START_REACH, dimensions, key.seed % 2**32, skip=index)
         if moves is not None:
             points = np.column_stack([points, np.ones(len(points))])
         # Where the point whose turn it is may not be proposed, the next one that may is.
@@ -277,9 +278,9 @@ def _at_full(moves: Moves | None, positions: Floats) -> Floats:
     return positions if moves is None else at_full(positions)
 
 
-def _default_start(encoding: Encoding) -> int:
+def _default_start(dimensions: int) -> int:
     fewest, most = _START
-    return min(max(len(encoding), fewest), most)
+    return min(max(dimensions, fewest), most)
 
 
 def _proposal(encoding: Encoding, rows: Floats, origin: Origin) -> Proposal | None:

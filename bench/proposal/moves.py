@@ -203,7 +203,7 @@ class Moves:
         return np.concatenate([points, climbed])
 
     def _promising(self, surrogate: Surrogate | Ensemble) -> list[int]:
-        """The kept runs with the lowest posterior means at a full training, and those trained least among equals."""
+        """The kept runs with the lowest posterior means at a full training."""
         if not self._kept:
             return []
         settings = [at_fidelity(kept.setting) for kept in self._kept]

@@ -15,19 +15,21 @@ from __future__ import annotations
 import argparse
 import functools
 import json
-import multiprocessing
 import os
 import sys
-import time
 from collections.abc import Callable, Mapping, Sequence
-from concurrent.futures import ProcessPoolExecutor, as_completed
 from pathlib import Path
 from typing import Any
 
 for _name in ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS"):
     os.environ[_name] = "1"
 
-import numpy as np  # noqa: E402 - after the threads are set
+sys.path.insert(0, str(Path(__file__).parent / "proposals"))
+
+import methods  # noqa: E402 - after the threads are set
+import numpy as np  # noqa: E402
+import pool  # noqa: E402
+import store  # noqa: E402
 
 from gentune.bench import registry  # noqa: E402
 from gentune.bench.counting import count_setting  # noqa: E402
@@ -46,7 +48,7 @@ ROOT = Path(__file__).parents[2]
 METHODS = ("two_speeds", "one_speed", "gp_halving", "tpe_halving")
 CONTROL = "one_speed"
 DATA, OBJECTIVE = "digits", "fid"
-BUDGET, SEEDS, FINALS = 12.0, 10, 3
+BUDGET, SEEDS, FINALS = 12, 10, 3
 RUNGS = (0.25, 0.5, 1.0)
 DRAWS = 4000  # of the bootstrap
 
@@ -109,18 +111,17 @@ class Run:
         study.enqueue_trial(dict(self.study.card.space.default()))
         while self.study.spent < self.budget:
             trial = study.ask()
-            setting = suggest(trial, self.study.card.space)
-            value = None
+            setting = methods.suggest(trial, self.study.card.space)
+            value: float | None = None
             parent: Record | None = None
             for step, fidelity in enumerate(RUNGS, start=1):
                 asked = self._rung(setting, fidelity, parent)
                 if asked.cost > self.budget - self.study.spent:
                     return self._best()
                 parent = self._carry_out(asked)
-                if parent.objectives is None:
-                    value = None
+                value = None if parent.objectives is None else parent.objectives[0]
+                if value is None:
                     break
-                value = parent.objectives[0]
                 trial.report(value, step)
                 if step < len(RUNGS) and trial.should_prune():
                     break
@@ -136,8 +137,7 @@ class Run:
         number = len(self.study.records)
         share = fidelity - (0.0 if parent is None else parent.fidelity)
         operations = self.study.operations_of(setting, share)
-        proposal = Proposal(setting, "train" if parent is None else "continue", None, fidelity)
-        training_seed = None
+        proposal, training_seed = Proposal(setting, fidelity=fidelity), None
         if parent is not None:
             proposal = Proposal(setting, "continue", parent.number, fidelity)
             training_seed = parent.seed if parent.training_seed is None else parent.training_seed
@@ -150,53 +150,43 @@ class Run:
         return [min(whole, key=lambda r: (r.objectives or (float("inf"),))[0])] if whole else []
 
 
-def suggest(trial: Any, space: Any) -> dict[str, Any]:
-    """What an Optuna trial suggests for the active parameters, parents first."""
-    setting: dict[str, Any] = {}
-    for p in space:
-        if space.is_active(p, setting):
-            if p.kind == "categorical":
-                setting[p.name] = trial.suggest_categorical(p.name, list(p.choices))
-            elif p.kind == "int":
-                setting[p.name] = trial.suggest_int(p.name, int(p.low), int(p.high), step=int(p.step or 1), log=p.log)
-            else:
-                setting[p.name] = trial.suggest_float(p.name, p.low, p.high, step=p.step, log=p.log)
-    return setting
-
-
-def carry_out(results: Path, method: str, family: str, seed: int, budget: float) -> float:
-    """One run and its summary; the seconds that it took."""
+def carry_out(job: store.Job, results: Path) -> dict[str, Any]:
+    """One run, in a worker; its summary."""
     import torch
 
     torch.set_num_threads(1)
-    began = time.perf_counter()
-    folder = results / f"{budget:g}_trainings" / method / family / f"seed_{seed}"
-    run = Run(folder, results / "cache", method, family, seed, budget)
-    named = run.tune()
-    finals = run.finals(named)
+    folder = results / "runs" / f"{job.trials}_trainings" / job.method / job.task / f"seed_{job.seed}"
+    run = Run(folder, results / "cache", job.method, job.task, job.seed, float(job.trials))
+    finals = run.finals(run.tune())
     trials = [run.study.records[n] for n in sorted(run.study.records)]
-    content = {
-        "method": method,
-        "family": family,
-        "seed": seed,
-        "budget": budget,
+    return {
+        "budget": run.budget,
         "settings": len({json.dumps(dict(r.params), sort_keys=True) for r in trials}),
-        "trials": [[r.cost, r.move, r.fidelity, r.objectives[0] if r.objectives else None] for r in trials],
+        "tried": [[r.cost, r.move, r.fidelity, r.objectives[0] if r.objectives else None] for r in trials],
         "test": [r.metrics[OBJECTIVE]["value"] for r in finals if OBJECTIVE in r.metrics],
     }
-    run.folder.write_json("summary.json", content)
-    return time.perf_counter() - began
 
 
-def report(results: Path, families: Sequence[str], budget: float) -> dict[str, Any]:
-    """By family and method the figures that the issue of two speeds is about, paired by seed with the control."""
-    found: dict[str, Any] = {}
-    for family in families:
-        runs = {method: _read(results, method, family, budget) for method in METHODS}
-        found[family] = {
-            method: _compare(mine, runs[CONTROL]) for method, mine in runs.items() if mine and runs[CONTROL]
+def wanted(methods_: Sequence[str], families: Sequence[str], seeds: int, budget: int) -> list[store.Job]:
+    """The runs, those of one seed together; the budget is in whole trainings."""
+    return [store.Job(m, m, "1", f, s, budget) for s in range(seeds) for f in families for m in methods_]
+
+
+def report(results: Path, families: Sequence[str], seeds: int, budget: int) -> dict[str, Any]:
+    """By family and method the figures that two speeds are about, paired by seed with the control."""
+    runs: dict[tuple[str, str], dict[int, dict[str, Any]]] = {}
+    for job in wanted(METHODS, families, seeds, budget):
+        run = store.read(job.path(results))
+        if run is not None and run["test"]:
+            runs.setdefault((job.task, job.method), {})[job.seed] = run
+    return {
+        family: {
+            method: _compare(runs[family, method], control)
+            for method in METHODS
+            if (family, method) in runs and (control := runs.get((family, CONTROL)))
         }
-    return found
+        for family in families
+    }
 
 
 def _compare(mine: Mapping[int, dict[str, Any]], control: Mapping[int, dict[str, Any]]) -> dict[str, Any]:
@@ -217,39 +207,33 @@ def _compare(mine: Mapping[int, dict[str, Any]], control: Mapping[int, dict[str,
 
 
 def _settings_per_cost(run: Mapping[str, Any]) -> float:
-    return run["settings"] / sum(cost for cost, *_ in run["trials"])
+    return run["settings"] / sum(cost for cost, *_ in run["tried"])
 
 
 def _whole_values(run: Mapping[str, Any]) -> list[float]:
     """Validation scores of fully trained models."""
-    return [value for _, _, fidelity, value in run["trials"] if value is not None and fidelity == 1.0]
+    return [value for _, _, fidelity, value in run["tried"] if value is not None and fidelity == 1.0]
 
 
 def _cost_until(run: Mapping[str, Any], goal: float) -> float:
     """Cost at which a fully trained model had scored as low as the goal; infinite where none did."""
     spent = 0.0
-    for cost, _, fidelity, value in run["trials"]:
+    for cost, _, fidelity, value in run["tried"]:
         spent += cost
         if value is not None and fidelity == 1.0 and value <= goal:
             return spent
     return float("inf")
 
 
-def _read(results: Path, method: str, family: str, budget: float) -> dict[int, dict[str, Any]]:
-    folder = results / f"{budget:g}_trainings" / method / family
-    paths = sorted(folder.glob("seed_*/artifacts/summary.json"))
-    return {run["seed"]: run for run in (json.loads(path.read_text(encoding="utf-8")) for path in paths) if run["test"]}
-
-
 def text(found: Mapping[str, Any]) -> str:
     lines = []
-    for family, methods in found.items():
+    for family, by_method in found.items():
         lines += [
             "",
             family,
             f"{'method':12} {'runs':>4} {'settings/cost':>13} {'ratio':>6} {'reached at':>10}  test FID, ratio",
         ]
-        for method, f in methods.items():
+        for method, f in by_method.items():
             low, high = f["test_ratio_interval"]
             lines.append(
                 f"{method:12} {f['runs']:4d} {f['settings_per_cost']:13.2f} {f['settings_ratio']:6.2f} "
@@ -261,27 +245,16 @@ def text(found: Mapping[str, Any]) -> str:
 
 def main(arguments: Sequence[str] | None = None) -> int:
     options = _parser().parse_args(arguments)
-    families, methods = options.families.split(","), options.methods.split(",")
-    if unknown := [m for m in methods if m not in METHODS]:
+    families, chosen = options.families.split(","), options.methods.split(",")
+    if unknown := [m for m in chosen if m not in METHODS]:
         print(f"two_speeds.py: no method {unknown[0]!r}; known: {', '.join(METHODS)}", file=sys.stderr)
         return 2
-    if options.report:
-        found = report(options.results, families, options.budget)
-        print(text(found))
-        options.results.mkdir(parents=True, exist_ok=True)
-        (options.results / "two_speeds.json").write_text(json.dumps(found, indent=1) + "\n", encoding="utf-8")
-        return 0
-    jobs = [
-        (m, f, s)
-        for s in range(options.seeds)
-        for f in families
-        for m in methods
-        if s not in _read(options.results, m, f, options.budget)
-    ]
-    with ProcessPoolExecutor(options.workers, multiprocessing.get_context("spawn")) as pool:
-        running = {pool.submit(carry_out, options.results, *job, options.budget): job for job in jobs}
-        for done, future in enumerate(as_completed(running), start=1):
-            print(f"{done}/{len(jobs)}  {' '.join(map(str, running[future]))}: {future.result():.0f} s", flush=True)
+    if not options.report:
+        jobs = wanted(chosen, families, options.seeds, options.budget)
+        return pool.work(jobs, functools.partial(carry_out, results=options.results), options.results, options.workers)
+    found = report(options.results, families, options.seeds, options.budget)
+    print(text(found))
+    store.write(options.results / "two_speeds.json", found)
     return 0
 
 
@@ -290,7 +263,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--families", default="ddpm,beta_vae")
     parser.add_argument("--methods", default=",".join(METHODS))
     parser.add_argument("--seeds", type=int, default=SEEDS)
-    parser.add_argument("--budget", type=float, default=BUDGET, help="full trainings' worth of each run")
+    parser.add_argument("--budget", type=int, default=BUDGET, help="full trainings' worth of each run")
     parser.add_argument("--workers", type=int, default=1, help="processes of one thread each")
     parser.add_argument("--results", type=Path, default=ROOT / "runs" / "two_speeds")
     parser.add_argument("--report", action="store_true", help="show what the results say; run nothing")
