@@ -121,6 +121,13 @@ def test_more_settings_are_tried_at_the_same_cost(records: dict[int, Record]) ->
         assert sum(r.cost for r in made.values()) <= 5.0 + 1e-9
 
 
+@pytest.mark.parametrize("budget", [1.1, 1.4, 2.0])
+def test_what_is_left_of_a_small_budget_is_spent(budget: float) -> None:
+    made = run(study(budget=budget))
+    assert len(made) >= 3
+    assert budget - sum(r.cost for r in made.values()) < 0.05 + 1e-9, "a sample of the default's model would still fit"
+
+
 def test_what_starts_from_a_training_has_its_setting_and_its_seed(records: dict[int, Record]) -> None:
     for record in records.values():
         first = root(record, records)

@@ -73,7 +73,9 @@ def propose(
     if not (reusable or len(fidelities) > 1):
         return _propose(space, observations, pending, costs, key, None, start, default_first, beliefs or {}, earlier)
     space = with_fidelity(space)
-    costs = replace(costs, counted=tuple((at_fidelity(setting), cost) for setting, cost in costs.counted))
+    # A setting is affordable where the least of its trainings is; `Moves` looks at the others.
+    least = tuple((setting, fidelities[0] * train + sample) for setting, train, sample in costs.parts)
+    costs = replace(costs, counted=tuple((at_fidelity(setting), cost) for setting, cost in least or costs.counted))
     proposal = _propose(
         space,
         [observed(o) for o in observations],
@@ -135,6 +137,8 @@ def _propose(
         if len(row):
             fidelity = 1.0 if moves is None else moves.lowest
             return Proposal(encoding.decode(row[0]), fidelity=fidelity, origin="sobol")
+        if moves is not None and len(seen.worked):  # a kept training may still be sampled
+            return _by_surrogate(seen, admission, pending, beliefs, studies, moves, rng)
         anywhere = candidates(encoding, np.zeros((0, len(encoding))), admission.costs, rng)
         rows, origin = rng.permutation(admission.filter(_at_full(moves, anywhere))), "random"
     else:
