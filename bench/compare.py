@@ -201,6 +201,7 @@ class Comparison:
             start=None if self.config.sampler == "bayesian" else 10**9,
             earlier=self._earlier.get(name, ()),
             two_speeds=self.config.two_speeds and self.config.sampler == "bayesian",
+            stopping=self.config.stopping,
         )
 
     # Driving

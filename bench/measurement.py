@@ -18,6 +18,7 @@ from .evaluators import Evaluator, Features, describe_cached, evaluators_for, lo
 from .lazy import Lazy, Once
 from .metrics import METRICS, CostReport, Measurement, MetricCard, measure
 from .seeds import derive
+from .training import DivergedError, TrainingRun
 
 SAMPLES = 2_000  # the most examples of each side that sample metrics see
 _LIKELIHOOD_EXAMPLES = 20_000  # the most examples whose likelihood is computed
@@ -36,6 +37,10 @@ _ONLY_FINALS = frozenset(  # inputs that cost a pass of their own, or look at th
 )
 _SEEN = frozenset({"generated_features", "generated_probabilities", "reconstruction_features"})  # by an evaluator
 _CHUNK = 500  # examples sampled or evaluated at a time; part of the protocol, since chunks have their own seeds
+
+
+class TrialError(RuntimeError):
+    """A setting that does not lead to a score; the message is the record's reason."""
 
 
 @dataclass(frozen=True)
@@ -86,6 +91,38 @@ def sample_like(
     return Batch(torch.cat(parts), batch.condition if conditional else None)
 
 
+def check_samples(generated: Batch, count: int, data: DataSet) -> None:
+    """Raises TrialError for samples of another shape than asked for, DivergedError where they are not finite."""
+    if tuple(generated.x.shape) != (count, *data.spec.shape):
+        raise TrialError(f"samples have shape {tuple(generated.x.shape)}; wanted {(count, *data.spec.shape)}")
+    if generated.x.is_floating_point() and not torch.isfinite(generated.x).all():
+        raise DivergedError("samples are not finite")
+
+
+def cost_report(
+    model: GenerativeModel,
+    run: TrainingRun,
+    *,
+    sample_seconds: float,
+    samples: int,
+    operations: float,
+    energy: float | None,
+) -> CostReport:
+    """What the training of a model and `samples` samples took."""
+    trained = sum(p.numel() for p in model.parameters()) or sum(b.numel() for b in model.buffers())
+    device = model.device
+    peak = max(run.peak_memory or 0.0, torch.cuda.max_memory_allocated(device)) if device.type == "cuda" else None
+    return CostReport(
+        train_seconds=run.seconds,
+        sample_seconds=sample_seconds,
+        samples=samples,
+        parameters=trained,
+        peak_memory=peak,
+        operations=operations,
+        energy=None if run.seconds_kept else energy,  # what kept parts drew is not known
+    )
+
+
 def likelihood_of(model: GenerativeModel, batch: Batch, *, seed: int) -> tuple[Likelihood | None, Batch]:
     """log p(x) of (at most 20,000) examples, unconditionally, and these examples; None where not defined."""
     examples = Batch(batch.x[:_LIKELIHOOD_EXAMPLES])
@@ -116,6 +153,7 @@ def score(
     cache: str,
     second: bool,
     wanted: Collection[str] = (),
+    others: bool = True,
     thorough: bool = False,
     likelihood: Likelihood | None = None,
     examples: Batch | None = None,
@@ -126,7 +164,8 @@ def score(
     """Metrics of the catalogue through one evaluator: the quick ones, or all that the samples and the model allow.
 
     generated: samples, or real examples for the floor. The real side is subsampled to the same count.
-    wanted: metrics that are measured even if they are not quick, such as a study's objective.
+    wanted: metrics that are measured even if they are not quick, such as a study's objective; others: whether any but
+        these are measured.
     thorough: whether slow metrics and those that look at the train split are measured too, as for finals.
     likelihood, examples: log-likelihoods and the examples they belong to.
     model: for what is asked of the model itself, such as reconstructions; conditional: whether it takes labels.
@@ -175,7 +214,7 @@ def score(
         needs = set(card.needs)
         if card.name in wanted:
             return True
-        if not needs <= inputs.keys() or (second and not needs & _SEEN):
+        if not others or not needs <= inputs.keys() or (second and not needs & _SEEN):
             return False
         return thorough or (card.name not in _SLOW and not needs & _ONLY_FINALS)
 

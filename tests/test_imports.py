@@ -52,18 +52,20 @@ ORDER = (
     ("compare", "status", "export", "evaluate", "cache_command"),
     ("work",),
     ("study", "optuna_store", "explanations", "warm_start", "counting"),
-    ("proposal", "scheduling"),
+    ("scheduling",),
     ("trial",),
-    ("finals",),
+    ("trained", "finals"),
+    ("rungs",),
     ("neighbours",),
     ("measurement", "checkpoints", "pictures", "sample_files"),
     ("lazy", "energy", "training_key"),
     ("operations", "evaluators"),
+    ("setting",),
     ("training", "data", "metrics", "cache_upkeep"),
     ("training_watch", "training_cache", "code_version"),
     ("registry", "storage", "lock", "jobs", "provenance", "training_state"),
     ("study_file", "records"),
-    ("files", "errors", "seeds", "averages", "_torchvision"),
+    ("files", "errors", "seeds", "averages", "_torchvision", "proposal"),
 )
 
 

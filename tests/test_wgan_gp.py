@@ -10,8 +10,8 @@ from torch import Tensor, nn
 from torch.utils.flop_counter import FlopCounterMode
 
 from gentune.bench.data import load
+from gentune.bench.setting import split_setting
 from gentune.bench.training import train
-from gentune.bench.trial import split_setting
 from gentune.models import Batch, DataSpec
 from gentune.models.wgan_gp import WGANGP
 from gentune.search_spaces import load_card, shipped_cards
