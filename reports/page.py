@@ -25,6 +25,7 @@ from .moves import moves
 from .pictures import common_limits, load_png, load_points, scatter
 from .plots import default_plot, family_styles, objective_plot
 from .standings import card
+from .times import times
 from .verdict import budget_text
 
 FORMATS = ("html", *FILES)
@@ -99,7 +100,8 @@ def render_page(folder: RunFolder, board: Leaderboard, records: list[Record]) ->
         data={key: (comparison.get("data") or {}).get(key) for key in _DATA},
         budget=budget_text(content["budget"]),
         summaries={f: about.get("summary") for f, about in (comparison.get("families") or {}).items()},
-        times={key: comparison.get(key) for key in ("started", "finished")},
+        clock={key: comparison.get(key) for key in ("started", "finished")},
+        times=times(records, comparison),
         columns=_columns(content),
         absent=_absent(content),
         rows=[_table_row(row, content, styles) for row in content["rows"]],

@@ -254,9 +254,11 @@ def test_a_promising_training_that_was_stopped_is_trained_further() -> None:
         seed=99,
     )
     tuned.tell(stopped)
+    asked = first
     for _ in range(20):
-        asked = tuned.ask()
-        assert asked is not None
+        following = tuned.ask()
+        assert following is not None
+        asked = following
         if asked.proposal.move == "continue" and asked.training_seed == stopped.seed:
             break
         tuned.tell(carry_out(asked))

@@ -29,7 +29,7 @@ def loss(setting: Setting, share: float) -> float:
 
 
 def curve(rate: float, training: object, shares: Sequence[float] = SHARES, noise: float = 0.0) -> Curve:
-    setting = {"rate": rate, "kind": "a"}
+    setting: Setting = {"rate": rate, "kind": "a"}
     rng = np.random.default_rng(int(rate * 1e7))
     points = (Point(f, (loss(setting, f) * math.exp(noise * rng.normal()),)) for f in shares)
     return Curve(setting, training, tuple(points))
@@ -65,7 +65,7 @@ def test_a_surrogate_of_few_curves_stops_nothing() -> None:
 def test_a_slow_starter_is_told_from_a_bad_one_by_its_kind() -> None:
     # Trainings of kind b begin worse and end better: the curves say so, where halving looks at the moment alone.
     def slow(rate: float, training: object, shares: Sequence[float]) -> Curve:
-        setting = {"rate": rate, "kind": "b"}
+        setting: Setting = {"rate": rate, "kind": "b"}
         points = (Point(f, (0.6 * loss(setting, 1.0) + 2.5 * (1.0 / f - 1.0),)) for f in shares)
         return Curve(setting, training, tuple(points))
 
@@ -101,7 +101,7 @@ def test_halving_of_several_objectives_goes_by_pareto_fronts() -> None:
 def test_curves_of_several_objectives_stop_what_can_win_in_none() -> None:
     # The second objective is worst where the first is best, so that all whole trainings are on the front.
     def both(rate: float, training: object, shares: Sequence[float], worse: float = 0.0) -> Curve:
-        setting = {"rate": rate, "kind": "b" if worse else "a"}
+        setting: Setting = {"rate": rate, "kind": "b" if worse else "a"}
         points = (Point(f, (loss(setting, f) + worse, 4.0 + math.log10(rate) + worse)) for f in shares)
         return Curve(setting, training, tuple(points))
 
