@@ -33,7 +33,7 @@ class KernelDensity(KeepsData, DensityModel):
     sized_by_data = ("centres",)
     centres: Tensor  # (N, D) float64
 
-    def __init__(self, data: DataSpec, *, bandwidth: float = 0.05) -> None:
+    def __init__(self, data: DataSpec, *, bandwidth: float = 0.07) -> None:
         super().__init__(data)
         if not bandwidth > 0.0:
             raise ValueError(f"bandwidth is {bandwidth}; wanted more than 0")
