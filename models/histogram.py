@@ -26,7 +26,7 @@ class Histogram(GenerativeModel):
     pseudocount: alpha, added to the count of every bin (cell, for joint histograms).
     """
 
-    def __init__(self, data: DataSpec, *, bins: int = 48, pseudocount: float = 0.1) -> None:
+    def __init__(self, data: DataSpec, *, bins: int = 40, pseudocount: float = 0.1) -> None:
         super().__init__(data)
         require_kind(data, "histogram")
         self.joint: JointBins | None = None

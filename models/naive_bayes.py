@@ -48,7 +48,7 @@ class NaiveBayes(GenerativeModel):
         data: DataSpec,
         *,
         conditionals: str = "histogram",
-        bins: int = 48,
+        bins: int = 40,
         pseudocount: float = 0.1,
         bandwidth: float = 0.05,
         regularisation: float = 1e-3,
