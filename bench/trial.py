@@ -25,7 +25,7 @@ from .data import load as load_data
 from .energy import Meter
 from .evaluators import load_or_train
 from .files import write_atomically
-from .finals import write_extras
+from .finals import write_extras, write_outliers
 from .jobs import EvaluatorJob, FloorJob, Job, TrialJob
 from .measurement import evaluator_pair, likelihood_of, reference_batch, sample_like, score
 from .metrics import CostReport, Measurement, MetricValue
@@ -37,6 +37,7 @@ from .storage import RunFolder
 from .training import DeadlineError, DivergedError, LoopSettings, TrainingRun, plan, train
 from .training_cache import TrainingCache, cache_limit, state_name
 from .training_key import TrainingKey
+from .yardsticks import yardsticks
 
 Progress = Callable[[float], None]
 
@@ -147,8 +148,11 @@ def run_floor(job: FloorJob) -> Record:
         evaluators=_evaluators(job.data, job.cache, True),
         provenance=provenance() | {"device": "cpu"},
     )
+    folder = RunFolder(job.folder)
+    for name, measured in yardsticks(data, split).items():  # before the floor, by whose record a resumed run goes
+        folder.write_record(replace(_with_scores(record, measured, None), family=name, params={}, evaluators={}))
     record = _with_scores(record, first, second)
-    RunFolder(job.folder).write_record(record)
+    folder.write_record(record)
     return record
 
 
@@ -215,6 +219,15 @@ def _carry_out(
                 cache=job.cache,
                 seed=derive(job.seed, "guidance"),
             )
+
+            def train_anew(other: DataSet) -> GenerativeModel:
+                """The same setting on other data, outside the final's budget."""
+                fresh = build_model(family.load(), other.spec, setting.train, derive(seed, "anew")).to(device)
+                whole, own_seed = other.splits["train"].to(device), derive(seed, "anew", "training")
+                train(fresh, whole, setting.loop, steps=steps, seed=own_seed, average=setting.average)
+                return fresh
+
+            write_outliers(folder, base.name, data, model, train_anew)
     if job.budget == "flops" and not job.cost:  # trained by `fit`: known only now
         if not run.fit_operations:
             raise TrialError(f"{job.family} does not count the operations of its fit; use --trainings or --seconds")
