@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 
 from ..models.base import Batch, GenerativeModel, Likelihood
+from ..models.data_spec import DataSpec
 from .data import DataSet, Split
 from .data import load as load_data
 from .evaluators import Evaluator, Features, describe_cached, evaluators_for, load_or_train
@@ -19,6 +20,7 @@ from .lazy import Lazy, Once
 from .metrics import METRICS, CostReport, Measurement, MetricCard, measure
 from .seeds import derive
 from .training import DivergedError, TrainingRun
+from .uses import Completion, complete_held_out, foreign_sets, typicality
 
 SAMPLES = 2_000  # the most examples of each side that sample metrics see
 _LIKELIHOOD_EXAMPLES = 20_000  # the most examples whose likelihood is computed
@@ -27,6 +29,8 @@ _SLOW = frozenset({"fd_infinity", "c2st"})  # seconds each, so for finals alone
 _ONLY_FINALS = frozenset(  # inputs that cost a pass of their own, or look at the train split
     (
         "class_log_likelihoods",
+        "completed_x",
+        "outlier_scores",
         "reconstruction_features",
         "reconstructions",
         "synthetic",
@@ -180,6 +184,7 @@ def score(
     seen = Once(lambda: evaluator.describe(generated.x))
     pairs = Once(lambda: _reconstructions(model, reference.batch))
     codes = Once(lambda: _codes(model, train, reference.batch) if labelled else None)
+    completion = Once(lambda: _completion(model, data, reference.batch, generated.x))
     inputs: dict[str, Callable[[], object]] = {
         "generated_features": lambda: seen().features,
         "generated_probabilities": lambda: seen().probabilities,
@@ -207,6 +212,12 @@ def score(
         "train_labels": lambda: train.condition,
         "test_codes": lambda: None if codes() is None else codes()[1],
         "test_labels": lambda: reference.batch.condition,
+        "inlier_scores": lambda: _inlier_scores(model, likelihood, reference.batch),
+        "outlier_scores": lambda: _outlier_scores(model, data.spec, reference.batch),
+        "incomplete_x": lambda: None if completion() is None else completion().x,
+        "missing": lambda: None if completion() is None else completion().missing,
+        "completed_x": lambda: None if completion() is None else completion().completed,
+        "mean_completed_x": lambda: None if completion() is None else completion().by_mean,
         "class_log_likelihoods": lambda: _class_log_likelihoods(data, model, reference.batch) if conditional else None,
     }
 
@@ -246,6 +257,27 @@ def _codes(model: GenerativeModel | None, train: Batch, test: Batch) -> tuple[Te
         return None
     encode: Callable[[Tensor], Tensor] = model.encode  # type: ignore[assignment]
     return _in_chunks(encode, model, train.x).flatten(1), _in_chunks(encode, model, test.x).flatten(1)
+
+
+def _completion(model: GenerativeModel | None, data: DataSet, held_out: Batch, samples: Tensor) -> Completion | None:
+    if model is None:
+        return None
+    return complete_held_out(model, data, held_out, samples, seed=derive(0, "uses"))
+
+
+def _inlier_scores(model: GenerativeModel | None, likelihood: Likelihood | None, batch: Batch) -> Tensor | None:
+    """How typical held-out examples look (n,): as their likelihood says, where it is known already."""
+    if likelihood is not None:
+        return likelihood.log_prob
+    return None if model is None else typicality(model, batch.x, seed=derive(0, "uses"))
+
+
+def _outlier_scores(model: GenerativeModel | None, spec: DataSpec, batch: Batch) -> Tensor | None:
+    """How typical the examples of all foreign sets look (m,)."""
+    foreign = foreign_sets(spec, batch, seed=derive(0, "uses"))
+    if model is None or not foreign:
+        return None
+    return typicality(model, torch.cat(list(foreign.values())), seed=derive(0, "uses"))
 
 
 def _class_log_likelihoods(data: DataSet, model: GenerativeModel | None, batch: Batch) -> Tensor | None:

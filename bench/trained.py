@@ -101,6 +101,22 @@ def trained_model(
     return trained
 
 
+def trained_anew(job: TrialJob, setting: Setting, data: DataSet) -> GenerativeModel:
+    """The job's setting fully trained on other data than its own, in no budget and kept nowhere."""
+    family = registry.family(job.family)
+    seed = derive(job.seed, "anew")
+    model = build_model(family.load(), data.spec, setting.train, seed).to(torch.device(job.device))
+    train(
+        model,
+        data.splits["train"].to(torch.device(job.device)),
+        setting.loop,
+        steps=family.require_card().full_steps(data.spec.name, data.spec.kind),
+        seed=derive(seed, "training"),
+        average=setting.average,
+    )
+    return model
+
+
 def _tell_part(tell: Progress, share: float, done: float) -> None:
     tell(share * done)
 

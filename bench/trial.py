@@ -21,7 +21,7 @@ from .data import load as load_data
 from .energy import Meter
 from .evaluators import load_or_train
 from .files import write_atomically
-from .finals import write_extras
+from .finals import write_extras, write_outliers
 from .jobs import EvaluatorJob, FloorJob, Job, TrialJob
 from .measurement import (
     TrialError,
@@ -41,8 +41,9 @@ from .rungs import rungs_between
 from .seeds import derive
 from .setting import split_setting
 from .storage import RunFolder
-from .trained import Clock, Progress, Trained, trained_model
+from .trained import Clock, Progress, Trained, trained_anew, trained_model
 from .training import DeadlineError, DivergedError, TrainingRun
+from .yardsticks import yardsticks
 
 
 def run_job(job: Job, on_progress: Progress | None = None) -> Record | None:
@@ -115,8 +116,11 @@ def run_floor(job: FloorJob) -> Record:
         evaluators=_evaluators(job.data, job.cache, True),
         provenance=provenance() | {"device": "cpu"},
     )
+    folder = RunFolder(job.folder)
+    for name, measured in yardsticks(data, split).items():  # before the floor, by whose record a resumed run goes
+        folder.write_record(replace(_with_scores(record, measured, None), family=name, params={}, evaluators={}))
     record = _with_scores(record, first, second)
-    RunFolder(job.folder).write_record(record)
+    folder.write_record(record)
     return record
 
 
@@ -167,6 +171,7 @@ def _carry_out(
                 cache=job.cache,
                 seed=derive(job.seed, "guidance"),
             )
+            write_outliers(folder, base.name, data, model, partial(trained_anew, job, setting))
     if job.budget == "flops" and not job.cost:  # trained by `fit`: known only now
         if not run.fit_operations:
             raise TrialError(f"{job.family} does not count the operations of its fit; use --trainings or --seconds")

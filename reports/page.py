@@ -18,7 +18,7 @@ from ..bench.storage import RunFolder
 from . import text
 from .budget_plots import budget_plots
 from .explanations import explanations
-from .extras import first_finals, guidance, neighbours
+from .extras import first_finals, guidance, neighbours, outliers
 from .formats import row_name, to_csv
 from .leaderboard import FILES, Leaderboard, build_leaderboard
 from .moves import moves
@@ -110,6 +110,7 @@ def render_page(folder: RunFolder, board: Leaderboard, records: list[Record]) ->
         samples=_samples(folder, records, content, styles),
         guidance=over_guidance,
         neighbours=neighbours(folder, finals, styles),
+        outliers=outliers(folder, finals, styles),
         studies=studies,
         moves=moves(records, content),
         explanations=explained,

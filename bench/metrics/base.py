@@ -87,12 +87,18 @@ class Measurement:
 # What a missing input is called where its own name says too little.
 _WORDS = {
     "class_log_likelihoods": "a likelihood for each class",
+    "completed_x": "hidden entries that a model completes",
     "conditions": "class conditions",
+    "incomplete_x": "hidden entries that a model completes",
+    "inlier_scores": "a likelihood or reconstructions",
     "likelihood": "a likelihood",
+    "mean_completed_x": "hidden entries that a model completes",
+    "missing": "hidden entries that a model completes",
     "spec": "the data's description",
     "modes": "data with known modes",
     "original_features": "reconstructions",
     "originals": "reconstructions",
+    "outlier_scores": "a likelihood or reconstructions",
     "reconstruction_features": "reconstructions",
     "synthetic": "samples drawn for given classes",
     "test_codes": "codes",
