@@ -111,16 +111,20 @@ class GaussianMixture(GenerativeModel):
     @torch.no_grad()
     def sample(self, n: int, *, condition: Tensor | None = None, generator: Generator) -> Tensor:
         """n draws (n, *data.shape); images are rounded down to their level."""
+        v = self.draw(n, generator).view(n, *self.data.shape)
+        return quantise(v, self.data) if self.data.kind == "image" else v.float()
+
+    def draw(self, n: int, generator: Generator, *, temperature: float = 1.0) -> Tensor:
+        """n draws of v, float64 (n, D); temperature: the factor on deviations from a component's mean."""
         d = self.data.dimensions
         chosen = torch.multinomial(self.weights, n, replacement=True, generator=generator)  # (n,)
-        noise = torch.randn(n, d, dtype=torch.float64, generator=generator, device=self.device)
+        noise = temperature * torch.randn(n, d, dtype=torch.float64, generator=generator, device=self.device)
         v = self.means[chosen]  # (n, D)
         for j in range(self.components):
             rows = chosen == j
             factor = self._factor(j)
             v[rows] += noise[rows] * factor if factor.ndim == 1 else noise[rows] @ factor.T
-        v = v.view(n, *self.data.shape)
-        return quantise(v, self.data) if self.data.kind == "image" else v.float()
+        return v
 
     @torch.no_grad()
     def log_likelihood(self, x: Tensor, condition: Tensor | None = None) -> Likelihood:
