@@ -146,8 +146,8 @@ def test_a_sprite_has_the_area_and_place_that_its_factors_say() -> None:
     factors = np.stack(np.unravel_index(np.arange(math.prod(values)), values), axis=1)
     factors = factors[factors[:, 5] == 3][::7]
     coverage = sprites.render(factors, 10_001) / 10_000
-    reach = 2.6 + 0.7 * factors[:, 1]
-    area = np.choose(factors[:, 0], (1.6 * reach**2, math.pi / 2 * reach**2, 3**1.5 / 4 * reach**2))
+    reach = 3.2 + 0.5 * factors[:, 1]
+    area = np.choose(factors[:, 0], (16 / 17 * reach**2, 3 * math.pi / 4 * reach**2, 3**1.5 / 4 * reach**2))
     assert np.abs(coverage.sum((1, 2)) / area - 1.0).max() < 0.1  # corners are blunt, a small shape's most
     pixel = np.arange(16) + 0.5
     for axis, column in ((1, 3), (2, 4)):

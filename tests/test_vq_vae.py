@@ -89,7 +89,7 @@ def test_a_codebook_spreads_over_its_data_from_nothing() -> None:
 
 def test_restarts_come_from_the_given_generator() -> None:
     z = torch.randn(50, 2, generator=_generator())
-    ends = []
+    ends: list[Tensor] = []
     for seed in (0, 0, 1):
         codebook = Codebook(8, 2, decay=0.9)
         codebook.vectors.zero_()

@@ -15,15 +15,15 @@ from ...models.base import Batch
 from ...models.data_spec import DataSpec
 from .base import DataSet, Split
 
-SHAPES = ("rectangle", "ellipse", "triangle")
+SHAPES = ("bar", "ellipse", "triangle")
 # Values that each factor takes. All 24,576 combinations are different images.
 FACTORS = {"shape": 3, "size": 4, "angle": 8, "x": 8, "y": 8, "brightness": 4}
 SIZES: dict[Split, int] = {"train": 4_000, "validation": 1_000, "test": 1_000}
 _SEED = 31_907
 _SIDE = 16
 _LOWEST, _HIGHEST = 5.0, 11.0  # of a shape's centre
-_SMALLEST, _LARGEST = 2.6, 4.7  # of a shape's reach a: the largest at the outermost place stays inside the image
-_FLATNESS = 0.5  # height over width of rectangle and ellipse, so that angles can be told over half a turn
+_SMALLEST, _LARGEST = 3.2, 4.7  # of a shape's reach a: the largest at the outermost place stays inside the image
+_BAR, _ELLIPSE = 0.25, 0.75  # height over width, so that angles can be told over half a turn
 
 
 def load(spec: DataSpec) -> DataSet:
@@ -53,23 +53,23 @@ def render(factors: np.ndarray, levels: int) -> np.ndarray:
     pixel = np.arange(_SIDE) + 0.5
     x, y = pixel[None, None, :] - centre_x, pixel[None, :, None] - centre_y  # (n, 1, 16), (n, 16, 1)
     u, v = np.cos(turn) * x + np.sin(turn) * y, np.cos(turn) * y - np.sin(turn) * x  # (n, 16, 16)
-    distance = np.choose(shape, (_rectangle(u, v, reach), _ellipse(u, v, reach), _triangle(u, v, reach)))
+    distance = np.choose(shape, (_bar(u, v, reach), _ellipse(u, v, reach), _triangle(u, v, reach)))
     coverage = np.clip(0.5 - distance, 0.0, 1.0)
     top = (levels - 1) * (0.4 + 0.6 * brightness / (FACTORS["brightness"] - 1))
     return np.rint(top * coverage).astype(np.int64)
 
 
-def _rectangle(u: np.ndarray, v: np.ndarray, reach: np.ndarray) -> np.ndarray:
+def _bar(u: np.ndarray, v: np.ndarray, reach: np.ndarray) -> np.ndarray:
     """Corners at distance `reach` from the centre."""
-    half = reach / math.hypot(1.0, _FLATNESS)
-    across, along = np.abs(u) - half, np.abs(v) - _FLATNESS * half
+    half = reach / math.hypot(1.0, _BAR)
+    across, along = np.abs(u) - half, np.abs(v) - _BAR * half
     outside = np.hypot(np.maximum(across, 0.0), np.maximum(along, 0.0))
     return outside + np.minimum(np.maximum(across, along), 0.0)
 
 
 def _ellipse(u: np.ndarray, v: np.ndarray, reach: np.ndarray) -> np.ndarray:
-    """Half axes `reach` and half of it; the distance to first order, (f - 1) / |grad f| with f = |(u/a, v/b)|."""
-    a, b = reach, _FLATNESS * reach
+    """Half axes `reach` and three quarters of it; the distance to first order, (f - 1) / |grad f| with f = |(u/a, v/b)|."""
+    a, b = reach, _ELLIPSE * reach
     f = np.hypot(u / a, v / b)
     gradient = np.hypot(u / a**2, v / b**2) / np.maximum(f, 1e-9)
     return (f - 1.0) / np.maximum(gradient, 1e-9)

@@ -87,6 +87,10 @@ class Measurement:
 # What a missing input is called where its own name says too little.
 _WORDS = {
     "class_log_likelihoods": "a likelihood for each class",
+    "codes": "codes",
+    "factors": "data with known factors",
+    "path_features_a": "a decoder",
+    "path_features_b": "a decoder",
     "conditions": "class conditions",
     "likelihood": "a likelihood",
     "spec": "the data's description",
