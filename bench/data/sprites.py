@@ -68,9 +68,9 @@ def _bar(u: np.ndarray, v: np.ndarray, reach: np.ndarray) -> np.ndarray:
 
 
 def _ellipse(u: np.ndarray, v: np.ndarray, reach: np.ndarray) -> np.ndarray:
-    """Half axes `reach` and three quarters of it; the distance to first order, (f - 1) / |grad f| with f = |(u/a, v/b)|."""
+    """Half axes `reach` and three quarters of it; the distance to first order: f - 1 over its slope."""
     a, b = reach, _ELLIPSE * reach
-    f = np.hypot(u / a, v / b)
+    f = np.hypot(u / a, v / b)  # 1 on the edge
     gradient = np.hypot(u / a**2, v / b**2) / np.maximum(f, 1e-9)
     return (f - 1.0) / np.maximum(gradient, 1e-9)
 
