@@ -325,6 +325,33 @@ def cache(
         _console().print(table(content))
 
 
+@app.command()
+def latent(
+    run: Run,
+    family: Annotated[str, typer.Option(help="Family whose codes are looked at.")],
+    model: Annotated[str | None, typer.Option(help="One of its kept models. Default: the first final's.")] = None,
+    seed: Annotated[int, typer.Option(help="Seed of the codes and classes that are drawn.")] = 0,
+    as_json: Json = False,
+) -> None:
+    """Picture a model's codes: paths between them, each by itself, arithmetic on them, and all on one plane.
+
+    Writes artifacts/latent/ in the run folder, and a section of the report where there is one.
+    """
+    from . import latent_command
+
+    folder = _open(run)
+    content = latent_command.latent(folder, family, model=model, seed=seed)
+    if (folder.report_path / "index.html").is_file():
+        from ..reports import write_report
+
+        write_report(folder)
+    if as_json:
+        _print_json(content)
+        return
+    for path in latent_command.written(folder, content):
+        print(path)
+
+
 @app.command("list")
 def list_(
     what: Annotated[str, typer.Argument(metavar="families|data|metrics", help="What to list.")],

@@ -16,6 +16,7 @@ from ..models.data_spec import DataSpec
 from .data import DataSet, Split
 from .data import load as load_data
 from .evaluators import Evaluator, Features, describe_cached, evaluators_for, load_or_train
+from .latent_inputs import EPSILON, encoded, mapped, path_examples
 from .lazy import Lazy, Once
 from .metrics import METRICS, CostReport, Measurement, MetricCard, measure
 from .seeds import derive
@@ -31,6 +32,8 @@ _ONLY_FINALS = frozenset(  # inputs that cost a pass of their own, or look at th
         "class_log_likelihoods",
         "completed_x",
         "outlier_scores",
+        "codes",
+        "path_features_a",
         "reconstruction_features",
         "reconstructions",
         "synthetic",
@@ -39,7 +42,9 @@ _ONLY_FINALS = frozenset(  # inputs that cost a pass of their own, or look at th
         "train_x",
     )
 )
-_SEEN = frozenset({"generated_features", "generated_probabilities", "reconstruction_features"})  # by an evaluator
+_SEEN = frozenset(  # by an evaluator
+    ("generated_features", "generated_probabilities", "path_features_a", "reconstruction_features")
+)
 _CHUNK = 500  # examples sampled or evaluated at a time; part of the protocol, since chunks have their own seeds
 
 
@@ -183,8 +188,8 @@ def score(
     whole = Once(lambda: reference_for(data.spec.name, cache, "train", second, whole_train(data)))
     seen = Once(lambda: evaluator.describe(generated.x))
     pairs = Once(lambda: _reconstructions(model, reference.batch))
-    codes = Once(lambda: _codes(model, train, reference.batch) if labelled else None)
     completion = Once(lambda: _completion(model, data, reference.batch, generated.x))
+    paths = Once(lambda: path_examples(model, len(reference.batch)))
     inputs: dict[str, Callable[[], object]] = {
         "generated_features": lambda: seen().features,
         "generated_probabilities": lambda: seen().probabilities,
@@ -208,9 +213,9 @@ def score(
         "reconstructions": pairs,
         "original_features": lambda: reference.features.features if pairs() is not None else None,
         "reconstruction_features": lambda: None if pairs() is None else evaluator.describe(pairs()).features,
-        "train_codes": lambda: None if codes() is None else codes()[0],
+        "train_codes": lambda: encoded(model, train.x) if labelled else None,
         "train_labels": lambda: train.condition,
-        "test_codes": lambda: None if codes() is None else codes()[1],
+        "test_codes": lambda: encoded(model, reference.batch.x) if labelled else None,
         "test_labels": lambda: reference.batch.condition,
         "inlier_scores": lambda: _inlier_scores(model, likelihood, reference.batch),
         "outlier_scores": lambda: _outlier_scores(model, data.spec, reference.batch),
@@ -218,6 +223,11 @@ def score(
         "missing": lambda: None if completion() is None else completion().missing,
         "completed_x": lambda: None if completion() is None else completion().completed,
         "mean_completed_x": lambda: None if completion() is None else completion().by_mean,
+        "codes": lambda: encoded(model, data.splits[split].x[:SAMPLES]),
+        "factors": lambda: None if data.factors is None else data.factors[split][:SAMPLES],
+        "path_features_a": lambda: None if paths() is None else evaluator.describe(paths()[0]).features,
+        "path_features_b": lambda: None if paths() is None else evaluator.describe(paths()[1]).features,
+        "epsilon": lambda: EPSILON,
         "class_log_likelihoods": lambda: _class_log_likelihoods(data, model, reference.batch) if conditional else None,
     }
 
@@ -247,16 +257,7 @@ def _reconstructions(model: GenerativeModel | None, batch: Batch) -> Tensor | No
     """The model's reconstructions of a batch, on the CPU; None where it does not reconstruct."""
     if model is None or not model.can("reconstruct"):
         return None
-    reconstruct: Callable[[Tensor], Tensor] = model.reconstruct  # type: ignore[assignment]
-    return _in_chunks(reconstruct, model, batch.x)
-
-
-def _codes(model: GenerativeModel | None, train: Batch, test: Batch) -> tuple[Tensor, Tensor] | None:
-    """Codes (n, c) of the train split and of a held-out batch; None where the model does not encode."""
-    if model is None or not model.can("encode"):
-        return None
-    encode: Callable[[Tensor], Tensor] = model.encode  # type: ignore[assignment]
-    return _in_chunks(encode, model, train.x).flatten(1), _in_chunks(encode, model, test.x).flatten(1)
+    return mapped(model.reconstruct, model, batch.x)  # type: ignore[arg-type]
 
 
 def _completion(model: GenerativeModel | None, data: DataSet, held_out: Batch, samples: Tensor) -> Completion | None:
@@ -292,8 +293,3 @@ def _class_log_likelihoods(data: DataSet, model: GenerativeModel | None, batch: 
         with torch.no_grad():
             columns.append(model.log_likelihood(batch.x.to(model.device), condition).log_prob.cpu())  # type: ignore[operator]
     return torch.stack(columns, dim=1)
-
-
-def _in_chunks(function: Callable[[Tensor], Tensor], model: GenerativeModel, x: Tensor) -> Tensor:
-    with torch.no_grad():
-        return torch.cat([function(part.to(model.device)).cpu() for part in x.split(_CHUNK)])

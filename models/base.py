@@ -188,7 +188,9 @@ class GenerativeModel(Trainable):
         log_likelihood(x, condition=None) -> Likelihood     class-conditional: log p(x) without a condition,
                                                             log p(x|y) with one
         reconstruct(x) -> Tensor                            like x
-        encode(x) -> Tensor, decode(z) -> Tensor            codes (n, latent_dim)
+        encode(x) -> Tensor, decode(z) -> Tensor            codes (n, latent_dim); decoded images are not rounded
+        draw_codes(n, generator) -> Tensor                  codes that it samples from, on its device; without it
+                                                            they are standard normal, of length `latent_dim`
     """
 
     data: DataSpec

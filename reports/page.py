@@ -20,6 +20,7 @@ from .budget_plots import budget_plots
 from .explanations import explanations
 from .extras import first_finals, guidance, neighbours, outliers
 from .formats import row_name, to_csv
+from .latent import latent
 from .leaderboard import FILES, Leaderboard, build_leaderboard
 from .moves import moves
 from .pictures import common_limits, load_png, load_points, scatter
@@ -111,6 +112,7 @@ def render_page(folder: RunFolder, board: Leaderboard, records: list[Record]) ->
         guidance=over_guidance,
         neighbours=neighbours(folder, finals, styles),
         outliers=outliers(folder, finals, styles),
+        latent=latent(folder, styles),
         studies=studies,
         moves=moves(records, content),
         explanations=explained,
