@@ -115,6 +115,7 @@ def score(
     *,
     cache: str,
     second: bool,
+    seen: Features | None = None,
     wanted: Collection[str] = (),
     thorough: bool = False,
     likelihood: Likelihood | None = None,
@@ -126,6 +127,7 @@ def score(
     """Metrics of the catalogue through one evaluator: the quick ones, or all that the samples and the model allow.
 
     generated: samples, or real examples for the floor. The real side is subsampled to the same count.
+    seen: how the evaluator sees them, where that is known.
     wanted: metrics that are measured even if they are not quick, such as a study's objective.
     thorough: whether slow metrics and those that look at the train split are measured too, as for finals.
     likelihood, examples: log-likelihoods and the examples they belong to.
@@ -138,12 +140,12 @@ def score(
     train = data.splits["train"]
     # The whole of it: among a part most copies would not be found.
     whole = Once(lambda: reference_for(data.spec.name, cache, "train", second, whole_train(data)))
-    seen = Once(lambda: evaluator.describe(generated.x))
+    described = Once(lambda: evaluator.describe(generated.x) if seen is None else seen)
     pairs = Once(lambda: _reconstructions(model, reference.batch))
     codes = Once(lambda: _codes(model, train, reference.batch) if labelled else None)
     inputs: dict[str, Callable[[], object]] = {
-        "generated_features": lambda: seen().features,
-        "generated_probabilities": lambda: seen().probabilities,
+        "generated_features": lambda: described().features,
+        "generated_probabilities": lambda: described().probabilities,
         "real_features": lambda: reference.features.features,
         "conditions": lambda: generated.condition,
         "real_labels": lambda: reference.batch.condition if labelled else None,

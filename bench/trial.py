@@ -20,14 +20,15 @@ from ..models.data_spec import DataSpec
 from ..search_spaces import FamilyCard
 from . import registry
 from .checkpoints import KeptTraining, ModelCard, save_model
+from .collapse import diversity
 from .data import DataSet, Split
 from .data import load as load_data
 from .energy import Meter
-from .evaluators import load_or_train
+from .evaluators import Features, load_or_train
 from .files import write_atomically
 from .finals import write_extras
 from .jobs import EvaluatorJob, FloorJob, Job, TrialJob
-from .measurement import evaluator_pair, likelihood_of, reference_batch, sample_like, score
+from .measurement import evaluator_pair, likelihood_of, reference_batch, reference_for, sample_like, score
 from .metrics import CostReport, Measurement, MetricValue
 from .pictures import write_samples
 from .provenance import provenance
@@ -250,6 +251,8 @@ def _measure(
     run: TrainingRun,
     meter: Meter,
 ) -> Record:
+    seen = evaluator_pair(data.spec.name, job.cache)[0].describe(generated.x)
+    _check_diversity(seen, generated, data, split, job.cache)
     likelihood, examples = likelihood_of(model, data.splits[split], seed=derive(job.seed, "likelihood"))
     trained = sum(p.numel() for p in model.parameters()) or sum(b.numel() for b in model.buffers())
     device = model.device
@@ -275,7 +278,7 @@ def _measure(
         model=model,
         conditional=generated.condition is not None,
     )
-    first = scoring(second=False, likelihood=likelihood, examples=examples, cost=cost)
+    first = scoring(second=False, seen=seen, likelihood=likelihood, examples=examples, cost=cost)
     second = scoring(second=True) if job.second_evaluator else None
     record = _with_scores(record, first, second)
     if likelihood is not None:
@@ -302,6 +305,15 @@ def _check_samples(generated: Batch, count: int, data: DataSet) -> None:
         raise TrialError(f"samples have shape {tuple(generated.x.shape)}; wanted {(count, *data.spec.shape)}")
     if generated.x.is_floating_point() and not torch.isfinite(generated.x).all():
         raise DivergedError("samples are not finite")
+
+
+def _check_diversity(seen: Features, generated: Batch, data: DataSet, split: Split, cache: str) -> None:
+    """Raises TrialError where the samples have collapsed, as the primary evaluator sees them."""
+    real = reference_for(data.spec.name, cache, split, False, len(generated))
+    labels = (generated.condition, real.batch.condition)
+    found = diversity(seen.features, real.features.features, *labels)
+    if found is not None and found.collapsed is not None:
+        raise TrialError(f"collapsed: {found.collapsed}")
 
 
 def _evaluators(data: str, cache: str, second: bool) -> dict[str, dict[str, Any]]:

@@ -57,7 +57,7 @@ ORDER = (
     ("finals",),
     ("neighbours",),
     ("measurement", "checkpoints", "pictures", "sample_files"),
-    ("lazy", "energy", "training_key"),
+    ("lazy", "energy", "training_key", "collapse"),
     ("operations", "evaluators"),
     ("training", "data", "metrics", "cache_upkeep"),
     ("training_watch", "training_cache", "code_version"),
