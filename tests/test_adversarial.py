@@ -173,4 +173,4 @@ def test_a_quarter_of_a_default_training_is_no_collapse(family: str, tmp_path: P
 def test_modes_are_counted(family: str, tmp_path: Path) -> None:
     record = _record(family, tmp_path / "run", "eight_gaussians", 0.3)
     assert record.state == "complete"
-    assert 0 < record.metrics["modes_covered"]["value"] <= 8
+    assert (record.metrics["modes_covered"]["value"] or 0.0) in range(1, 9)
