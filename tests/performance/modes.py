@@ -3,8 +3,8 @@
     python tests/performance/modes.py                    # wgan_gp: 4 trainings, then its incumbent with 10 seeds
     python tests/performance/modes.py --family gan --out runs/modes_gan
 
-Tunes the family, trains its incumbent with fresh seeds and counts the modes among 2,000 samples (`modes_covered`). Every
-trial and every seed is a record in the run folder: Ctrl-C ends a run, the same command goes on with it.
+Tunes the family, trains its incumbent with fresh seeds and counts the modes among 2,000 samples (`modes_covered`).
+Every trial and every seed is a record in the run folder: Ctrl-C ends a run, the same command goes on with it.
 Fails where fewer than nine seeds of ten cover all eight.
 """
 
