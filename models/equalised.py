@@ -98,7 +98,7 @@ class MinibatchDeviation(nn.Module):
     """
 
     def forward(self, x: Tensor) -> Tensor:
-        deviation = (x.var(0, unbiased=False) + 1e-8).sqrt().mean()
+        deviation = ((x - x.mean(0)).square().mean(0) + 1e-8).sqrt().mean()  # much faster than `var`
         return torch.cat((x, deviation.expand(len(x), 1, *x.shape[2:])), dim=1)
 
 
