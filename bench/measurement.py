@@ -161,6 +161,7 @@ def score(
     *,
     cache: str,
     second: bool,
+    seen: Features | None = None,
     wanted: Collection[str] = (),
     others: bool = True,
     thorough: bool = False,
@@ -173,6 +174,7 @@ def score(
     """Metrics of the catalogue through one evaluator: the quick ones, or all that the samples and the model allow.
 
     generated: samples, or real examples for the floor. The real side is subsampled to the same count.
+    seen: how the evaluator sees them, where that is known.
     wanted: metrics that are measured even if they are not quick, such as a study's objective; others: whether any but
         these are measured.
     thorough: whether slow metrics and those that look at the train split are measured too, as for finals.
@@ -186,13 +188,13 @@ def score(
     train = data.splits["train"]
     # The whole of it: among a part most copies would not be found.
     whole = Once(lambda: reference_for(data.spec.name, cache, "train", second, whole_train(data)))
-    seen = Once(lambda: evaluator.describe(generated.x))
+    described = Once(lambda: evaluator.describe(generated.x) if seen is None else seen)
     pairs = Once(lambda: _reconstructions(model, reference.batch))
     completion = Once(lambda: _completion(model, data, reference.batch, generated.x))
     paths = Once(lambda: path_examples(model, len(reference.batch)))
     inputs: dict[str, Callable[[], object]] = {
-        "generated_features": lambda: seen().features,
-        "generated_probabilities": lambda: seen().probabilities,
+        "generated_features": lambda: described().features,
+        "generated_probabilities": lambda: described().probabilities,
         "real_features": lambda: reference.features.features,
         "conditions": lambda: generated.condition,
         "real_labels": lambda: reference.batch.condition if labelled else None,

@@ -16,10 +16,11 @@ import torch
 from ..models.base import Batch, GenerativeModel
 from . import registry
 from .checkpoints import ModelCard, save_model
+from .collapse import diversity
 from .data import DataSet, Split
 from .data import load as load_data
 from .energy import Meter
-from .evaluators import load_or_train
+from .evaluators import Features, load_or_train
 from .files import write_atomically
 from .finals import write_extras, write_outliers
 from .jobs import EvaluatorJob, FloorJob, Job, TrialJob
@@ -30,6 +31,7 @@ from .measurement import (
     evaluator_pair,
     likelihood_of,
     reference_batch,
+    reference_for,
     sample_like,
     score,
 )
@@ -217,6 +219,8 @@ def _measure(
     run: TrainingRun,
     meter: Meter,
 ) -> Record:
+    seen = evaluator_pair(data.spec.name, job.cache)[0].describe(generated.x)
+    _check_diversity(seen, generated, data, split, job.cache)
     likelihood, examples = likelihood_of(model, data.splits[split], seed=derive(job.seed, "likelihood"))
     cost = cost_report(
         model,
@@ -238,7 +242,7 @@ def _measure(
         model=model,
         conditional=generated.condition is not None,
     )
-    first = scoring(second=False, likelihood=likelihood, examples=examples, cost=cost)
+    first = scoring(second=False, seen=seen, likelihood=likelihood, examples=examples, cost=cost)
     second = scoring(second=True) if job.second_evaluator else None
     record = _with_scores(record, first, second)
     if likelihood is not None:
@@ -258,6 +262,15 @@ def _with_scores(record: Record, first: Measurement, second: Measurement | None)
 
 def _figures(values: Mapping[str, MetricValue]) -> dict[str, Figure]:
     return {name: {"value": v.value, "low": v.low, "high": v.high} for name, v in values.items()}
+
+
+def _check_diversity(seen: Features, generated: Batch, data: DataSet, split: Split, cache: str) -> None:
+    """Raises TrialError where the samples have collapsed, as the primary evaluator sees them."""
+    real = reference_for(data.spec.name, cache, split, False, len(generated))
+    labels = (generated.condition, real.batch.condition)
+    found = diversity(seen.features, real.features.features, *labels)
+    if found is not None and found.collapsed is not None:
+        raise TrialError(f"collapsed: {found.collapsed}")
 
 
 def _evaluators(data: str, cache: str, second: bool) -> dict[str, dict[str, Any]]:

@@ -58,7 +58,7 @@ ORDER = (
     ("rungs",),
     ("neighbours",),
     ("measurement", "checkpoints", "pictures", "sample_files"),
-    ("lazy", "latent_inputs", "energy", "training_key", "uses"),
+    ("lazy", "latent_inputs", "energy", "training_key", "uses", "collapse"),
     ("operations", "evaluators"),
     ("setting",),
     ("training", "data", "metrics", "cache_upkeep"),
