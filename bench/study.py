@@ -7,6 +7,7 @@ proposals, and under counted budgets timing changes nothing.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
@@ -261,11 +262,17 @@ class Study:
     def _kept(self, records: Sequence[Record]) -> list[Kept]:
         """The trainings of these trials that a proposal may start from, each as its furthest trial left it."""
         furthest: dict[int, Record] = {}
+        failed_at: dict[int, float] = {}
         for record in records:
             root = self._root(record)
+            if record.objectives is None and record.move == "continue":
+                failed_at[root] = min(record.fidelity, failed_at.get(root, math.inf))
             if record.objectives is not None and (root not in furthest or record.fidelity >= furthest[root].fidelity):
                 furthest[root] = record
-        return [Kept(record.params, root, record.number, record.fidelity) for root, record in furthest.items()]
+        return [
+            Kept(record.params, root, record.number, record.fidelity, failed_at.get(root, math.inf))
+            for root, record in furthest.items()
+        ]
 
     def _root(self, record: Record) -> int:
         """The number of the trial that began the training that a trial sampled."""
