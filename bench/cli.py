@@ -62,6 +62,13 @@ TwoSpeeds = Annotated[
         "Default: one speed.",
     ),
 ]
+Stopping = Annotated[
+    str | None,
+    typer.Option(
+        help="Stop trainings early, with --two-speeds: curves (by a surrogate of learning curves), halving (successive "
+        "halving), or none. Default: none.",
+    ),
+]
 Store = Annotated[str | None, typer.Option(help="URL of the Optuna store. Default: store.db in the run folder.")]
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON document on standard output.")]
 Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="No progress on standard error.")]
@@ -96,6 +103,7 @@ def compare(
     plugin: Plugin = None,
     warm_start: WarmStart = None,
     two_speeds: TwoSpeeds = None,
+    stopping: Stopping = None,
     store: Store = None,
     quiet: Quiet = False,
     as_json: Json = False,
@@ -119,6 +127,7 @@ def compare(
         "seed": seed,
         "plugins": [str(p.resolve()) for p in plugin] if plugin else None,
         "two_speeds": two_speeds,
+        "stopping": stopping,
         "warm_start": [str(p.resolve()) for p in warm_start] if warm_start else None,
         "store": store,
     }
@@ -143,6 +152,7 @@ def tune(
     plugin: Plugin = None,
     warm_start: WarmStart = None,
     two_speeds: TwoSpeeds = None,
+    stopping: Stopping = None,
     store: Store = None,
     quiet: Quiet = False,
     as_json: Json = False,
@@ -166,6 +176,7 @@ def tune(
         plugin,
         warm_start,
         two_speeds,
+        stopping,
         store,
         quiet,
         as_json,

@@ -1,20 +1,25 @@
-"""What a first finalist leaves beside its scores: nearest train examples, scores by class and over guidance."""
+"""What a first finalist leaves beside its scores: nearest train examples, scores by class and over guidance, and how
+well it tells foreign examples.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import asdict
 from typing import Any
+
+from torch import Tensor
 
 from ..models.base import Batch, GenerativeModel
 from ..search_spaces import FamilyCard
 from .data import DataSet
-from .measurement import Reference, evaluator_pair, reference_for, sample_like, whole_train
+from .measurement import Reference, evaluator_pair, reference_batch, reference_for, sample_like, whole_train
 from .metrics import METRICS, MetricValue, measure
 from .metrics.per_class import per_class
 from .neighbours import nearest_neighbours, write_neighbours
 from .seeds import derive
 from .storage import RunFolder
+from .uses import foreign_sets, measure_of_typicality, typicality, without_last_class
 
 GUIDANCE_SCALES = (0.0, 1.0, 1.5, 2.0, 3.0, 5.0)
 _BY_CLASS = ("precision", "recall", "coverage")
@@ -65,6 +70,47 @@ def write_extras(
     folder.write_json(f"classes/{name}.json", by_class)
     if "guidance_scale" in card.space:
         folder.write_json(f"guidance/{name}.json", _over_guidance(data, real, model, sampling, cache=cache, seed=seed))
+
+
+def write_outliers(
+    folder: RunFolder,
+    name: str,
+    data: DataSet,
+    model: GenerativeModel,
+    train_anew: Callable[[DataSet], GenerativeModel],
+) -> None:
+    """outliers/NAME.json: `outlier_auroc` of the test split against each foreign set by itself.
+
+    With labels a class is left out, too: `train_anew` trains the same setting on the data without it, and its test
+    examples are the foreign ones. Nothing is written for families that say nothing of how typical an example is.
+    """
+    test, seed = reference_batch(data, "test"), derive(0, "uses")
+    inliers = typicality(model, test.x, seed=seed)
+    if inliers is None:
+        return
+    rows = [
+        {"foreign": foreign, **_auroc(inliers, typicality(model, x, seed=seed))}
+        for foreign, x in foreign_sets(data.spec, test, seed=seed).items()
+    ]
+    fewer = without_last_class(data)
+    if fewer is not None:
+        others, last = fewer
+        assert test.condition is not None
+        left_out = test.condition == last
+        try:
+            other = train_anew(others)
+            outcome = _auroc(*(typicality(other, test.x[rows], seed=seed) for rows in (~left_out, left_out)))
+        except Exception as error:  # noqa: BLE001 - the final has its own scores, whatever becomes of this training
+            outcome = {"undefined": f"{type(error).__name__}: {error}"}
+        rows.append({"foreign": f"class {last} left out", **outcome})
+    folder.write_json(f"outliers/{name}.json", {"by": measure_of_typicality(model), "sets": rows})
+
+
+def _auroc(inliers: Tensor | None, outliers: Tensor | None) -> dict[str, Any]:
+    measured = measure(["outlier_auroc"], {"inlier_scores": inliers, "outlier_scores": outliers})
+    for value in measured.values.values():
+        return _figure(value)
+    return {"undefined": measured.undefined["outlier_auroc"]}
 
 
 def _over_guidance(

@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 
 from ..models.base import Batch, GenerativeModel, Likelihood
+from ..models.data_spec import DataSpec
 from .data import DataSet, Split
 from .data import load as load_data
 from .evaluators import Evaluator, Features, describe_cached, evaluators_for, load_or_train
@@ -19,6 +20,8 @@ from .latent_inputs import EPSILON, encoded, mapped, path_examples
 from .lazy import Lazy, Once
 from .metrics import METRICS, CostReport, Measurement, MetricCard, measure
 from .seeds import derive
+from .training import DivergedError, TrainingRun
+from .uses import Completion, complete_held_out, foreign_sets, typicality
 
 SAMPLES = 2_000  # the most examples of each side that sample metrics see
 _LIKELIHOOD_EXAMPLES = 20_000  # the most examples whose likelihood is computed
@@ -27,6 +30,8 @@ _SLOW = frozenset({"fd_infinity", "c2st"})  # seconds each, so for finals alone
 _ONLY_FINALS = frozenset(  # inputs that cost a pass of their own, or look at the train split
     (
         "class_log_likelihoods",
+        "completed_x",
+        "outlier_scores",
         "codes",
         "path_features_a",
         "reconstruction_features",
@@ -41,6 +46,10 @@ _SEEN = frozenset(  # by an evaluator
     ("generated_features", "generated_probabilities", "path_features_a", "reconstruction_features")
 )
 _CHUNK = 500  # examples sampled or evaluated at a time; part of the protocol, since chunks have their own seeds
+
+
+class TrialError(RuntimeError):
+    """A setting that does not lead to a score; the message is the record's reason."""
 
 
 @dataclass(frozen=True)
@@ -91,6 +100,38 @@ def sample_like(
     return Batch(torch.cat(parts), batch.condition if conditional else None)
 
 
+def check_samples(generated: Batch, count: int, data: DataSet) -> None:
+    """Raises TrialError for samples of another shape than asked for, DivergedError where they are not finite."""
+    if tuple(generated.x.shape) != (count, *data.spec.shape):
+        raise TrialError(f"samples have shape {tuple(generated.x.shape)}; wanted {(count, *data.spec.shape)}")
+    if generated.x.is_floating_point() and not torch.isfinite(generated.x).all():
+        raise DivergedError("samples are not finite")
+
+
+def cost_report(
+    model: GenerativeModel,
+    run: TrainingRun,
+    *,
+    sample_seconds: float,
+    samples: int,
+    operations: float,
+    energy: float | None,
+) -> CostReport:
+    """What the training of a model and `samples` samples took."""
+    trained = sum(p.numel() for p in model.parameters()) or sum(b.numel() for b in model.buffers())
+    device = model.device
+    peak = max(run.peak_memory or 0.0, torch.cuda.max_memory_allocated(device)) if device.type == "cuda" else None
+    return CostReport(
+        train_seconds=run.seconds,
+        sample_seconds=sample_seconds,
+        samples=samples,
+        parameters=trained,
+        peak_memory=peak,
+        operations=operations,
+        energy=None if run.seconds_kept else energy,  # what kept parts drew is not known
+    )
+
+
 def likelihood_of(model: GenerativeModel, batch: Batch, *, seed: int) -> tuple[Likelihood | None, Batch]:
     """log p(x) of (at most 20,000) examples, unconditionally, and these examples; None where not defined."""
     examples = Batch(batch.x[:_LIKELIHOOD_EXAMPLES])
@@ -120,7 +161,9 @@ def score(
     *,
     cache: str,
     second: bool,
+    seen: Features | None = None,
     wanted: Collection[str] = (),
+    others: bool = True,
     thorough: bool = False,
     likelihood: Likelihood | None = None,
     examples: Batch | None = None,
@@ -131,7 +174,9 @@ def score(
     """Metrics of the catalogue through one evaluator: the quick ones, or all that the samples and the model allow.
 
     generated: samples, or real examples for the floor. The real side is subsampled to the same count.
-    wanted: metrics that are measured even if they are not quick, such as a study's objective.
+    seen: how the evaluator sees them, where that is known.
+    wanted: metrics that are measured even if they are not quick, such as a study's objective; others: whether any but
+        these are measured.
     thorough: whether slow metrics and those that look at the train split are measured too, as for finals.
     likelihood, examples: log-likelihoods and the examples they belong to.
     model: for what is asked of the model itself, such as reconstructions; conditional: whether it takes labels.
@@ -143,12 +188,13 @@ def score(
     train = data.splits["train"]
     # The whole of it: among a part most copies would not be found.
     whole = Once(lambda: reference_for(data.spec.name, cache, "train", second, whole_train(data)))
-    seen = Once(lambda: evaluator.describe(generated.x))
+    described = Once(lambda: evaluator.describe(generated.x) if seen is None else seen)
     pairs = Once(lambda: _reconstructions(model, reference.batch))
+    completion = Once(lambda: _completion(model, data, reference.batch, generated.x))
     paths = Once(lambda: path_examples(model, len(reference.batch)))
     inputs: dict[str, Callable[[], object]] = {
-        "generated_features": lambda: seen().features,
-        "generated_probabilities": lambda: seen().probabilities,
+        "generated_features": lambda: described().features,
+        "generated_probabilities": lambda: described().probabilities,
         "real_features": lambda: reference.features.features,
         "conditions": lambda: generated.condition,
         "real_labels": lambda: reference.batch.condition if labelled else None,
@@ -173,6 +219,12 @@ def score(
         "train_labels": lambda: train.condition,
         "test_codes": lambda: encoded(model, reference.batch.x) if labelled else None,
         "test_labels": lambda: reference.batch.condition,
+        "inlier_scores": lambda: _inlier_scores(model, likelihood, reference.batch),
+        "outlier_scores": lambda: _outlier_scores(model, data.spec, reference.batch),
+        "incomplete_x": lambda: None if completion() is None else completion().x,
+        "missing": lambda: None if completion() is None else completion().missing,
+        "completed_x": lambda: None if completion() is None else completion().completed,
+        "mean_completed_x": lambda: None if completion() is None else completion().by_mean,
         "codes": lambda: encoded(model, data.splits[split].x[:SAMPLES]),
         "factors": lambda: None if data.factors is None else data.factors[split][:SAMPLES],
         "path_features_a": lambda: None if paths() is None else evaluator.describe(paths()[0]).features,
@@ -185,7 +237,7 @@ def score(
         needs = set(card.needs)
         if card.name in wanted:
             return True
-        if not needs <= inputs.keys() or (second and not needs & _SEEN):
+        if not others or not needs <= inputs.keys() or (second and not needs & _SEEN):
             return False
         return thorough or (card.name not in _SLOW and not needs & _ONLY_FINALS)
 
@@ -208,6 +260,27 @@ def _reconstructions(model: GenerativeModel | None, batch: Batch) -> Tensor | No
     if model is None or not model.can("reconstruct"):
         return None
     return mapped(model.reconstruct, model, batch.x)  # type: ignore[arg-type]
+
+
+def _completion(model: GenerativeModel | None, data: DataSet, held_out: Batch, samples: Tensor) -> Completion | None:
+    if model is None:
+        return None
+    return complete_held_out(model, data, held_out, samples, seed=derive(0, "uses"))
+
+
+def _inlier_scores(model: GenerativeModel | None, likelihood: Likelihood | None, batch: Batch) -> Tensor | None:
+    """How typical held-out examples look (n,): as their likelihood says, where it is known already."""
+    if likelihood is not None:
+        return likelihood.log_prob
+    return None if model is None else typicality(model, batch.x, seed=derive(0, "uses"))
+
+
+def _outlier_scores(model: GenerativeModel | None, spec: DataSpec, batch: Batch) -> Tensor | None:
+    """How typical the examples of all foreign sets look (m,)."""
+    foreign = foreign_sets(spec, batch, seed=derive(0, "uses"))
+    if model is None or not foreign:
+        return None
+    return typicality(model, torch.cat(list(foreign.values())), seed=derive(0, "uses"))
 
 
 def _class_log_likelihoods(data: DataSet, model: GenerativeModel | None, batch: Batch) -> Tensor | None:

@@ -15,6 +15,7 @@ import torch
 from torch import Tensor, nn
 
 from ..models.base import Stage
+from ..models.buffers import make_room
 
 _MODEL = "model."  # begins the names of a state's tensors that are the model's own
 _RUN = ("history", "steps", "seconds", "fit_operations", "peak_memory")  # of a run, what a state carries
@@ -122,6 +123,7 @@ def take_state(
 
 def put_state(state: TrainingState, model: nn.Module, run: TrainingRun) -> None:
     """Puts back what a state says of the model and of the run so far."""
+    make_room(model, state.tensors, _MODEL)
     own = model.state_dict()
     for name in state.tensors:
         if name.startswith(_MODEL):

@@ -14,7 +14,7 @@ from .storage import RunFolder
 from .study import Asked, Study
 from .study_file import StudyFile
 
-_GAUSSIAN = "gaussian_mixture"  # with one component: the single Gaussian that every table shows as a yardstick
+_GAUSSIAN = "gaussian"  # at its default, full covariance: the yardstick that every table shows
 
 
 class Work:
@@ -39,6 +39,7 @@ class Work:
             fidelity=asked.proposal.fidelity,
             training_seed=asked.training_seed,
             paid=asked.paid,
+            stopping=asked.stopping,
             cost=asked.cost,
             operations=asked.operations,
             deadline=asked.deadline,
@@ -71,7 +72,7 @@ class Work:
                 if f"reference-gaussian-{split}-{number:03d}" not in there:
                     job = self._job(
                         _GAUSSIAN,
-                        {"components": 1},
+                        {},
                         role="reference",
                         number=number,
                         split=split,

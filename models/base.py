@@ -126,6 +126,8 @@ class Stage:
     counting, closed forms); it returns the number of floating-point operations it took, where it can tell.
     share: of the full training's steps; the shares of all stages with phases add up to 1.
     depends_on: the training hyperparameters that this stage's result depends on; None: all of them.
+    alike: whether all its steps take as many operations; those of a network that grows do not, and are counted along
+        the way.
     """
 
     name: str
@@ -133,6 +135,7 @@ class Stage:
     fit: Callable[[Batch, Generator], float | None] | None = None
     share: float = 1.0
     depends_on: tuple[str, ...] | None = None
+    alike: bool = True
 
     def __post_init__(self) -> None:
         if bool(self.phases) == (self.fit is not None):

@@ -1,30 +1,26 @@
 """Mixture of Gaussians, fitted by expectation-maximisation.
 
-Glossary:
+Glossary: models/densities.py, and
     k   number of components
     D   numbers in one example
-    v   what is modelled: dequantised values u in [0, 1) of images, standardised vectors as they are
-    L   lower triangular factor of a component's covariance, Sigma = L L^T
 """
 
 from __future__ import annotations
 
-import math
 import warnings
 
 import torch
 from torch import Generator, Tensor
 
-from .base import Batch, GenerativeModel, Likelihood, LikelihoodKind, Stage
+from .base import Batch, Stage
 from .data_spec import DataSpec
-from .layers import require_kind
-from .likelihoods import dequantise, dequantised_log_prob, quantise
+from .densities import DensityModel, coloured, condition_gaussian, gaussian_log_density
 
 _MAX_ITERATIONS = 200
 _COVARIANCES = ("full", "diag", "tied")
 
 
-class GaussianMixture(GenerativeModel):
+class GaussianMixture(DensityModel):
     """p(v) = sum_j pi_j N(v; mu_j, Sigma_j), maximum likelihood by EM (Dempster, Laird and Rubin 1977,
     doi:10.1111/j.2517-6161.1977.tb01600.x; Bishop 2006, section 9.2), started from k-means.
 
@@ -37,6 +33,7 @@ class GaussianMixture(GenerativeModel):
     converged: whether the last fit met EM's tolerance within 200 iterations; None before a fit.
     """
 
+    family = "gaussian_mixture"
     weights: Tensor  # (k,) float64
     means: Tensor  # (k, D) float64
     factors: Tensor  # float64: (k, D, D) L of each; (D, D) L shared; (k, D) deviations
@@ -50,7 +47,6 @@ class GaussianMixture(GenerativeModel):
         regularisation: float = 1e-3,
     ) -> None:
         super().__init__(data)
-        require_kind(data, "gaussian_mixture")
         if covariance not in _COVARIANCES:
             raise ValueError(f"covariance is {covariance!r}; wanted one of {', '.join(_COVARIANCES)}")
         if components < 1:
@@ -111,8 +107,7 @@ class GaussianMixture(GenerativeModel):
     @torch.no_grad()
     def sample(self, n: int, *, condition: Tensor | None = None, generator: Generator) -> Tensor:
         """n draws (n, *data.shape); images are rounded down to their level."""
-        v = self.draw(n, generator).view(n, *self.data.shape)
-        return quantise(v, self.data) if self.data.kind == "image" else v.float()
+        return self._from_modelled(self.draw(n, generator))
 
     def draw(self, n: int, generator: Generator, *, temperature: float = 1.0) -> Tensor:
         """n draws of v, float64 (n, D); temperature: the factor on deviations from a component's mean."""
@@ -122,38 +117,28 @@ class GaussianMixture(GenerativeModel):
         v = self.means[chosen]  # (n, D)
         for j in range(self.components):
             rows = chosen == j
-            factor = self._factor(j)
-            v[rows] += noise[rows] * factor if factor.ndim == 1 else noise[rows] @ factor.T
+            v[rows] += coloured(noise[rows], self._factor(j))
         return v
 
-    @torch.no_grad()
-    def log_likelihood(self, x: Tensor, condition: Tensor | None = None) -> Likelihood:
-        """Exact for vectors; for images the dequantised bound with one noise draw an example."""
-        log_density = self.log_density(self._to_modelled(x, self.evaluation_generator()))
-        if self.data.kind == "vector":
-            return Likelihood(log_density, LikelihoodKind.EXACT)
-        return Likelihood(dequantised_log_prob(log_density, self.data), LikelihoodKind.DEQUANTISED)
-
     def log_density(self, v: Tensor) -> Tensor:
-        """log p(v) in nats, float64 (n,), of values v (n, D) as the mixture models them."""
         v = v.to(torch.float64)
-        d = v.shape[1]
-        joint = []
-        for j in range(self.components):
-            factor, centred = self._factor(j), v - self.means[j]
-            if factor.ndim == 1:
-                whitened, log_det = centred / factor, factor.log().sum()
-            else:
-                whitened = torch.linalg.solve_triangular(factor, centred.T, upper=False).T  # (n, D)
-                log_det = factor.diagonal().log().sum()
-            log_normal = -0.5 * whitened.square().sum(1) - log_det - 0.5 * d * math.log(2 * math.pi)
-            joint.append(self.weights[j].log() + log_normal)
+        joint = [
+            self.weights[j].log() + gaussian_log_density(v, self.means[j], self._factor(j))
+            for j in range(self.components)
+        ]
         return torch.stack(joint).logsumexp(0)
 
-    def _to_modelled(self, x: Tensor, generator: Generator) -> Tensor:
-        """Examples (n, *data.shape) to v, float64 (n, D)."""
-        v = dequantise(x, self.data, generator) if self.data.kind == "image" else x
-        return v.flatten(1).to(torch.float64)
+    def _complete(self, v: Tensor, missing: Tensor) -> Tensor:
+        """Each component's conditional mean, weighted by its responsibility for the observed entries."""
+        completed, joint = [], []
+        for j in range(self.components):
+            factor = self._factor(j)
+            covariance = torch.diag(factor.square()) if factor.ndim == 1 else factor @ factor.T
+            filled, log_density = condition_gaussian(v, missing, self.means[j], covariance)
+            completed.append(filled)
+            joint.append(self.weights[j].log() + log_density)
+        responsibilities = torch.stack(joint, dim=1).softmax(1)  # (n, k)
+        return torch.einsum("nk,knd->nd", responsibilities, torch.stack(completed))
 
     def _factor(self, j: int) -> Tensor:
         return self.factors if self.covariance == "tied" else self.factors[j]

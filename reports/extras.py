@@ -1,4 +1,4 @@
-"""What first finalists leave beside their scores: nearest train examples, and scores over the guidance scale."""
+"""What first finalists leave beside their scores: nearest train examples, foreign ones, scores over guidance."""
 
 from __future__ import annotations
 
@@ -37,6 +37,27 @@ def neighbours(
         if image is not None:
             found.append({"title": row_name(row), "colour": styles[row["family"]][0], "image": image})
     return found
+
+
+def outliers(
+    folder: RunFolder, finals: Sequence[tuple[Mapping[str, Any], Record]], styles: Mapping[str, tuple[str, str]]
+) -> dict[str, Any] | None:
+    """The foreign sets, and for each family what its scores are and how well they tell each set; None without any."""
+    found = [(row, folder.read_json(f"outliers/{record.name}.json")) for row, record in finals]
+    there = [(row, content) for row, content in found if content is not None]
+    names = list(dict.fromkeys(entry["foreign"] for _, content in there for entry in content["sets"]))
+    rows = []
+    for row, content in there:
+        scored = {entry["foreign"]: entry for entry in content["sets"]}
+        rows.append(
+            {
+                "title": row_name(row),
+                "colour": styles[row["family"]][0],
+                "by": content["by"],
+                "cells": [scored.get(name) for name in names],
+            }
+        )
+    return {"sets": names, "rows": rows} if rows else None
 
 
 def guidance(

@@ -23,6 +23,13 @@ _HANDFUL = (
     ("condition_accuracy", "clip_score"),
 )
 _COST = ("train_seconds", "samples_per_second")
+_REFERENCES = {
+    "floor": "real against real",
+    "gaussian": "one Gaussian",
+    "logistic_regression": "logistic regression",
+    "png": "PNG",
+    "zlib": "zlib",
+}
 # What the terminal's table leaves out, in this order, until it fits into 100 characters.
 _DROPPED = ("samples_per_second", "coverage", "precision", "condition_accuracy", "recall", "train_seconds")
 _LATEX = {
@@ -198,9 +205,13 @@ def table_columns(content: Mapping[str, Any]) -> list[Column]:
 
 
 def table_rows(content: Mapping[str, Any], columns: Sequence[Column]) -> list[list[str]]:
-    """The cells of the narrow table: families by rank, then the references."""
+    """The cells of the narrow table: families by rank, then the references that have a value in it."""
     cells = []
-    for row in [*content["rows"], *content["references"]]:
+    parts = [("second_metrics" if second else "metrics", metric) for _, metric, second in columns]
+    references = [
+        row for row in content["references"] if any("value" in row[part].get(metric, {}) for part, metric in parts)
+    ]
+    for row in [*content["rows"], *references]:
         line = []
         for title, metric, second in columns:
             if title == "rank":
@@ -222,7 +233,7 @@ def table_rows(content: Mapping[str, Any], columns: Sequence[Column]) -> list[li
 def row_name(row: Mapping[str, Any]) -> str:
     """A family's name, with the number of a further incumbent; what a reference is."""
     if "family" not in row:
-        return {"floor": "real against real", "gaussian": "one Gaussian"}.get(row["name"], row["name"])
+        return _REFERENCES.get(row["name"], row["name"])
     return row["family"] if row["incumbent"] == 0 else f"{row['family']} (front, {row['incumbent'] + 1})"
 
 

@@ -12,6 +12,7 @@ from typing import Any
 
 import plotly.graph_objects as go
 
+from .formats import row_name
 from .standings import lower_is_better
 from .text import figure
 
@@ -68,19 +69,18 @@ def objective_plot(content: Mapping[str, Any], styles: Mapping[str, tuple[str, s
                 "line": {"width": 0 if symbol is None else 1.5},
             },
         )
-    for reference, dash in zip(content["references"], ("dash", "dot", "dashdot"), strict=False):
-        cell = reference["metrics"].get(metric, {})
-        if "value" in cell:
-            values.append(cell["value"])
-            name = {"floor": "real against real", "gaussian": "one Gaussian"}.get(reference["name"], reference["name"])
-            drawn.add_scatter(
-                x=[cell["value"]] * 2,
-                y=[-0.6, len(names) - 0.4],
-                mode="lines",
-                name=name,
-                line={"color": NEUTRAL, "dash": dash, "width": 1.5},
-                hovertemplate=f"{name}: {figure(cell)}<extra></extra>",
-            )
+    references = [r for r in content["references"] if "value" in r["metrics"].get(metric, {})]
+    for reference, dash in zip(references, ("dash", "dot", "dashdot"), strict=False):
+        cell, name = reference["metrics"][metric], row_name(reference)
+        values.append(cell["value"])
+        drawn.add_scatter(
+            x=[cell["value"]] * 2,
+            y=[-0.6, len(names) - 0.4],
+            mode="lines",
+            name=name,
+            line={"color": NEUTRAL, "dash": dash, "width": 1.5},
+            hovertemplate=f"{name}: {figure(cell)}<extra></extra>",
+        )
     _lay_out_rows(drawn, names, _axis(content, metric), values, row_height=38)
     return as_json(drawn)
 

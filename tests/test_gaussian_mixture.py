@@ -123,3 +123,32 @@ def test_more_components_than_examples_are_refused() -> None:
 def test_unknown_covariance_is_refused() -> None:
     with pytest.raises(ValueError, match="'spherical'; wanted one of full, diag, tied"):
         GaussianMixture(PLANE, covariance="spherical")
+
+
+@pytest.mark.parametrize("seed", range(3))
+@pytest.mark.parametrize("components", [2, 3, 4])
+def test_a_mixture_contains_those_with_fewer_components(components: int, seed: int) -> None:
+    x = _blobs() + 0.5 * torch.randn(300, 2, generator=_generator(seed)).abs()
+    fewer = GaussianMixture(PLANE, components=components - 1, regularisation=0.0)
+    fewer.fit(Batch(x), _generator(seed))
+    # The same law with one component split in two halves.
+    more = GaussianMixture(PLANE, components=components, regularisation=0.0)
+    last = fewer.weights[-1:] / 2
+    more.weights.copy_(torch.cat([fewer.weights[:-1], last, last]))
+    more.means.copy_(torch.cat([fewer.means, fewer.means[-1:]]))
+    more.factors.copy_(torch.cat([fewer.factors, fewer.factors[-1:]]))
+    before = fewer.log_likelihood(x).log_prob
+    assert more.log_likelihood(x).log_prob.numpy() == pytest.approx(before.numpy())
+    # Expectation-maximisation from there, the halves a little apart, ends no lower.
+    covariances = more.factors @ more.factors.mT
+    estimator = Reference(
+        components,
+        weights_init=more.weights.numpy(),
+        means_init=(more.means + 0.01 * torch.arange(components)[:, None]).numpy(),
+        precisions_init=torch.linalg.inv(covariances).numpy(),
+        reg_covar=0.0,
+        max_iter=300,
+        tol=1e-7,
+    )
+    after = estimator.fit(x.double().numpy()).score(x.double().numpy())
+    assert after >= float(before.mean()) - 1e-4

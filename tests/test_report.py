@@ -399,3 +399,28 @@ def test_what_first_finalists_leave_is_shown(tmp_path: Path) -> None:
     page = write_report(folder).read_text(encoding="utf-8")
     assert page.count("0.875") >= 6
     assert f"Top row: synthetic samples of digits by {record.family}" in page
+
+
+def test_foreign_examples_and_yardsticks_are_shown(tmp_path: Path) -> None:
+    folder = _run(tmp_path / "run")
+    record = next(r for r in folder.records("final") if r.number == 0 and r.state == "complete")
+    before = write_report(folder).read_text(encoding="utf-8")
+    assert "Telling foreign examples" not in before
+    assert "logistic regression" not in _Page(before).text
+    sets = [
+        {"foreign": "noise", "value": 0.98765, "low": 0.97, "high": 0.99},
+        {"foreign": "class 9 left out", "undefined": "it diverged"},
+    ]
+    folder.write_json(f"outliers/{record.name}.json", {"by": "log-likelihood", "sets": sets})
+    metrics = {"bayes_accuracy": {"value": 0.9667, "low": 0.943, "high": 0.981}}
+    folder.write_record(
+        _record("reference", "logistic_regression", 0, 1.0, undefined={}, metrics=metrics, second_metrics={})
+    )
+    text = _Page(write_report(folder).read_text(encoding="utf-8")).text
+    assert "Telling foreign examples" in text
+    assert "class 9 left out" in text and "0.988 [0.970, 0.990]" in text
+    assert "logistic regression" in text
+    board = write_leaderboard(folder)
+    assert [r["name"] for r in board.content["references"]] == ["floor", "gaussian", "logistic_regression"]
+    # A narrow table has no column of its own for it, and so no row.
+    assert "logistic" not in board.render("md")

@@ -71,6 +71,15 @@ CARDS: tuple[MetricCard, ...] = (
         "outliers:outlier_auroc",
     ),
     MetricCard(
+        "imputation_error",
+        "utility",
+        "lower",
+        "ratio",
+        ("incomplete_x", "missing", "completed_x", "mean_completed_x"),
+        "Error of completing hidden entries over that of filling in the train mean.",
+        "completion:imputation_error",
+    ),
+    MetricCard(
         "condition_robustness",
         "alignment",
         "higher",

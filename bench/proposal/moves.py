@@ -34,7 +34,8 @@ _LOWEST = 1.0 / 16.0  # fidelity at the end of the parameter's range
 _KEPT = 8  # runs that may be sampled anew or trained further: those with the lowest posterior means
 # Samples cost some families next to nothing, but none is free of what is around it, which no count of operations holds:
 _LEAST = 0.02  # of a training's cost that any move counts as
-_SAMPLINGS = 8  # trials at most for each time that something was trained
+# Trials at most for each time that something was trained: two for each sampling parameter, and no fewer than four.
+_SAMPLINGS, _FEWEST_SAMPLINGS = 2, 4
 _SPREAD, _NEAR, _CLIMBED = 64, 64, 2  # candidates of one run's sampling parameters, and those moved uphill
 
 
@@ -123,7 +124,8 @@ class Moves:
         parts = [self._anew(new), *(self._of_kept(row, acquisition, taken, rng) for row in promising)]
         options = _Options(*(np.concatenate(each) for each in zip(*(vars(p).values() for p in parts), strict=True)))
         possible = options.cost <= self._remaining * (1.0 + 1e-9)
-        if len(seen.observations) >= _SAMPLINGS * len({(o.training, o.fidelity) for o in seen.observations}):
+        trained = len({(o.training, o.fidelity) for o in seen.observations})
+        if len(seen.observations) >= max(_SAMPLINGS * int(self._sampling.sum()), _FEWEST_SAMPLINGS) * trained:
             possible &= options.trains
         options = _Options(*(each[possible] for each in vars(options).values()))
         if not len(options):
