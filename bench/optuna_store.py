@@ -17,8 +17,6 @@ from .errors import UsageError
 from .proposal.optuna_space import to_distribution
 from .records import Record
 
-_STATES = {"complete": TrialState.COMPLETE, "failed": TrialState.FAIL, "stopped": TrialState.FAIL}
-
 
 class OptunaStore:
     """The studies of one run in one Optuna storage."""
@@ -48,14 +46,14 @@ class OptunaStore:
         """Adds the records that the store lacks, up to the first gap in their numbers."""
         while self._told[name] in records:
             record = records[self._told[name]]
-            complete = record.state == "complete"
             params = {key: value for key, value in record.params.items() if key in space}
             self._studies[name].add_trial(
                 create_trial(
-                    state=_STATES[record.state],
+                    state=_state(record),
                     params=dict(params),
                     distributions={key: to_distribution(space[key]) for key in params},
-                    values=list(record.objectives) if complete and record.objectives else None,
+                    values=list(record.objectives) if record.objectives else None,
+                    intermediate_values=_curve(record, self._studies[name].directions),
                     user_attrs={
                         "record": record.name,
                         "cost": record.cost,
@@ -66,3 +64,18 @@ class OptunaStore:
                 )
             )
             self._told[name] += 1
+
+
+def _state(record: Record) -> TrialState:
+    """What Optuna calls it; a trial that a rule has stopped has scores, and one that a deadline has stopped none."""
+    if record.objectives is None:
+        return TrialState.FAIL
+    return TrialState.COMPLETE if record.state == "complete" else TrialState.PRUNED
+
+
+def _curve(record: Record, directions: Sequence[optuna.study.StudyDirection]) -> dict[int, float]:
+    """Intermediate scores by the percentage of a full training; Optuna has none for several objectives."""
+    if len(directions) > 1:
+        return {}
+    sign = 1.0 if directions[0] == optuna.study.StudyDirection.MINIMIZE else -1.0
+    return {round(100 * p["fidelity"]): sign * p["objectives"][0] for p in record.curve if p["objectives"] is not None}

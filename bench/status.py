@@ -98,7 +98,7 @@ def _study(
         family=family,
         repeat=repeat,
         trials=len(trials),
-        failed=sum(r.state != "complete" for r in trials),
+        failed=sum(r.objectives is None for r in trials),
         spent=sum(r.cost for r in trials),
         best=best,
         seconds=sum(r.seconds_spent for r in trials),

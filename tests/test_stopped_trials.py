@@ -9,12 +9,15 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import optuna
 import pytest
+from optuna.trial import TrialState
 
 from gentune.bench.cli import main
 from gentune.bench.jobs import TrialJob
 from gentune.bench.operations import Operations
-from gentune.bench.proposal import Curve, Point, StoppingRule
+from gentune.bench.optuna_store import OptunaStore
+from gentune.bench.proposal import Curve, Point, Proposal, StoppingRule
 from gentune.bench.records import Record
 from gentune.bench.rungs import FEW, RUNGS, rungs_between
 from gentune.bench.study import Asked, Study
@@ -295,3 +298,25 @@ def test_wrong_use_is_one_line(
     assert not printed.out
     assert words in printed.err
     assert printed.err.count("\n") == 1
+
+
+# --- the store -----------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("objectives", [1, 2])
+def test_the_store_has_stopped_trials_as_pruned_ones(objectives: int, tmp_path: Path) -> None:
+    url = f"sqlite:///{tmp_path / 'store.db'}"
+    store = OptunaStore(url)
+    store.open("toy", ["higher"] * objectives)
+    record = carry_out(
+        Asked(0, Proposal({"rate": 0.01, "scale": 1.0}), 1.0, {"train": TRAIN, "sample": SAMPLE}, 1, None)
+    )
+    scores = tuple(range(2, 2 + objectives))
+    points = tuple({"fidelity": f, "objectives": tuple(-v * f for v in scores)} for f in (0.125, 0.25))
+    stopped = replace(record, state="stopped", fidelity=0.25, objectives=tuple(map(float, scores)), curve=points)
+    late = replace(record, number=1, state="stopped", objectives=None)
+    store.catch_up("toy", {0: stopped, 1: late}, TOY.space)
+    by_rule, by_deadline = optuna.load_study(study_name="toy", storage=url).trials
+    assert (by_rule.state, by_deadline.state) == (TrialState.PRUNED, TrialState.FAIL)
+    assert by_rule.intermediate_values == ({12: 0.25, 25: 0.5} if objectives == 1 else {})
+    assert by_rule.user_attrs["record"] == stopped.name
