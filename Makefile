@@ -41,11 +41,12 @@ bench-metrics: install
 
 ABLATIONS := gentune:without=additive,gentune:without=level,gentune:without=character,gentune:without=repeats,gentune:without=caution,gentune:without=transform
 
-# docs/benchmarks.md, the proposal engine beside its rivals: hours at first, then only what is not done yet.
+# docs/benchmarks.md, kept trainings against trainings anew: hours at first, then only what is not done yet.
 bench-two-speeds: install
 	$(BIN)/python tests/performance/two_speeds.py --workers 2
-	$(BIN)/python tests/performance/two_speeds.py --report
+	$(BIN)/python tests/performance/two_speeds.py --report --page
 
+# docs/benchmarks.md, the proposal engine beside its rivals, likewise.
 bench-proposals: install
 	PYTHONWARNINGS=ignore $(BIN)/pip install --quiet --constraint constraints.txt --editable '.[dev,rivals]'
 	$(BIN)/python tests/performance/proposals/run.py --workers 2

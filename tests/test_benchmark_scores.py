@@ -194,12 +194,12 @@ def test_hypervolume_by_hand(bench: dict[str, ModuleType]) -> None:
 
 def test_page_keeps_what_stands_around_its_section(bench: dict[str, ModuleType]) -> None:
     put = bench["page"].put
-    page = put("# Title\n\nbefore\n", "old")
-    page = put(page + "\nafter\n", "new")
+    page = put("# Title\n\nbefore\n", "old", "proposals")
+    page = put(page + "\nafter\n", "new", "proposals")
     assert "old" not in page and page.index("before") < page.index("new") < page.index("after")
-    assert put(page, "new") == page
+    assert put(page, "new", "proposals") == page
     with pytest.raises(ValueError, match="only one"):
-        put("<!-- proposals:begin -->", "new")
+        put("<!-- proposals:begin -->", "new", "proposals")
 
 
 def command(folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]:

@@ -32,6 +32,7 @@ import methods  # noqa: E402 - after the threads are set
 import numpy as np  # noqa: E402
 import pool  # noqa: E402
 import store  # noqa: E402
+import two_speeds_page  # noqa: E402
 
 from gentune.bench import registry  # noqa: E402
 from gentune.bench.counting import count_setting  # noqa: E402
@@ -286,6 +287,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     found = report(options.results, families, options.seeds, options.budget)
     print(text(found))
     publish(jobs, options.results)
+    if options.page:
+        two_speeds_page.write(found, budget=options.budget, seeds=options.seeds)
     return 0
 
 
@@ -297,6 +300,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--budget", type=int, default=BUDGET, help="full trainings' worth of each run")
     parser.add_argument("--workers", type=int, default=1, help="processes of one thread each")
     parser.add_argument("--results", type=Path, default=ROOT / "runs" / "two_speeds")
+    parser.add_argument("--page", action="store_true", help="with --report: write it into docs/benchmarks.md, too")
     parser.add_argument("--report", action="store_true", help="show what the results say; run nothing")
     return parser
 

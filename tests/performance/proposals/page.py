@@ -14,25 +14,28 @@ from report import Report
 from scores import Comparison, Interval, mean_score
 
 PAGE = Path(__file__).parents[3] / "docs" / "benchmarks.md"
-BEGIN, END = "<!-- proposals:begin -->", "<!-- proposals:end -->"
 _MARKS = {1: " **+**", -1: " **−**", 0: ""}
 
 
 def write(report: Report, results: Path, path: Path = PAGE) -> None:
     """Puts the section in its place, at the page's end where it has none yet."""
     old = path.read_text(encoding="utf-8") if path.exists() else "# What was measured\n"
-    path.write_text(put(old, "\n".join(section(report, results))), encoding="utf-8")
+    path.write_text(put(old, "\n".join(section(report, results)), "proposals"), encoding="utf-8")
 
 
-def put(old: str, section: str) -> str:
-    """A page with what is between the marks replaced. Raises ValueError where only one of them is there."""
-    marked = f"{BEGIN}\n{section}\n{END}"
-    if (BEGIN in old) != (END in old):
-        raise ValueError(f"the page has only one of {BEGIN} and {END}")
-    if BEGIN not in old:
+def put(old: str, section: str, name: str) -> str:
+    """A page with what is between the marks of a section replaced, at its end where it has none yet.
+
+    Raises ValueError where only one of the two marks is there.
+    """
+    begin, end = f"<!-- {name}:begin -->", f"<!-- {name}:end -->"
+    marked = f"{begin}\n{section}\n{end}"
+    if (begin in old) != (end in old):
+        raise ValueError(f"the page has only one of {begin} and {end}")
+    if begin not in old:
         return f"{old.rstrip()}\n\n{marked}\n"
-    before, _, rest = old.partition(BEGIN)
-    return before + marked + rest.partition(END)[2]
+    before, _, rest = old.partition(begin)
+    return before + marked + rest.partition(end)[2]
 
 
 def section(report: Report, results: Path) -> Iterable[str]:
