@@ -29,12 +29,12 @@ def section(found: Mapping[str, Mapping[str, Any]], budget: int, seeds: int) -> 
     """The section's lines."""
     yield from ("## Two speeds", "")
     yield f"Studies of {budget} full trainings' worth of counted operations on the digits, tuned for FID, with up to"
-    yield f"{seeds} seeds, each method paired with the control by seed; Python {platform.python_version()}, {page.cpu()},"
-    yield from ("one thread a run. Made by", "", "    make bench-two-speeds", "")
+    yield f"{seeds} seeds, each method paired with the control by seed; Python {platform.python_version()},"
+    yield from (f"{page.cpu()}, one thread a run. Made by", "", "    make bench-two-speeds", "")
     yield "*Settings* are those tried for one full training's cost, and their ratio to the control's. *Reached at*: the"
     yield "share of its budget at which a fully trained model's validation FID was as low as the control's lowest, the"
-    yield "median over seeds. *Test FID* is that of incumbents trained anew with three seeds, its ratio to the control's"
-    yield "with a paired bootstrap 95% interval."
+    yield "median over seeds. *Test FID* is that of incumbents trained anew with three seeds, its ratio to the"
+    yield "control's with a paired bootstrap 95% interval."
     for family, methods in found.items():
         if not methods:
             continue
