@@ -14,7 +14,7 @@ from torch import Generator, Tensor
 
 from .base import Batch, Stage
 from .data_spec import DataSpec
-from .densities import DensityModel, coloured, condition_gaussian, gaussian_log_density
+from .densities import DensityModel, coloured, condition_gaussian, gaussian_log_density, standard_normal
 
 _MAX_ITERATIONS = 200
 _COVARIANCES = ("full", "diag", "tied")
@@ -107,9 +107,8 @@ class GaussianMixture(DensityModel):
     @torch.no_grad()
     def sample(self, n: int, *, condition: Tensor | None = None, generator: Generator) -> Tensor:
         """n draws (n, *data.shape); images are rounded down to their level."""
-        d = self.data.dimensions
         chosen = torch.multinomial(self.weights, n, replacement=True, generator=generator)  # (n,)
-        noise = torch.randn(n, d, dtype=torch.float64, generator=generator, device=self.device)
+        noise = standard_normal(n, self.data.dimensions, generator)
         v = self.means[chosen]  # (n, D)
         for j in range(self.components):
             rows = chosen == j

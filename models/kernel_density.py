@@ -15,7 +15,7 @@ from torch import Generator, Tensor
 from .base import Batch, Stage
 from .buffers import KeepsData
 from .data_spec import DataSpec
-from .densities import DensityModel, to_values
+from .densities import DensityModel, standard_normal, to_values
 
 _CELLS = 2**22  # distances held at a time
 
@@ -52,7 +52,7 @@ class KernelDensity(KeepsData, DensityModel):
     def sample(self, n: int, *, condition: Tensor | None = None, generator: Generator) -> Tensor:
         """n draws (n, *data.shape): a train example plus noise; images are rounded down to their level."""
         chosen = torch.randint(len(self.centres), (n,), generator=generator, device=self.device)
-        noise = torch.randn(n, self.data.dimensions, dtype=torch.float64, generator=generator, device=self.device)
+        noise = standard_normal(n, self.data.dimensions, generator)
         return self._from_modelled(self.centres[chosen] + self.bandwidth * noise)
 
     def log_density(self, v: Tensor) -> Tensor:

@@ -17,7 +17,6 @@ from .marginals import (
     KernelMarginals,
     LevelMarginals,
     Marginals,
-    class_log_probs,
     counted,
     examples_of,
     gaussian_levels,
@@ -95,7 +94,7 @@ class NaiveBayes(GenerativeModel):
     @torch.no_grad()
     def log_likelihood(self, x: Tensor, condition: Tensor | None = None) -> Likelihood:
         """Exact: of levels for images, a density for vectors; log p(x), or log p(x|y) with labels y (n,)."""
-        by_class = class_log_probs(self.marginals, values_of(x, self.data))  # (n, K)
+        by_class = self.marginals.class_log_probs(values_of(x, self.data))  # (n, K)
         if condition is None:
             log_prob = (self.prior.log() + by_class).logsumexp(1)
         else:
@@ -105,7 +104,7 @@ class NaiveBayes(GenerativeModel):
     @torch.no_grad()
     def classify(self, x: Tensor) -> Tensor:
         """log p(y|x), (n, K), by Bayes' rule."""
-        return (self.prior.log() + class_log_probs(self.marginals, values_of(x, self.data))).log_softmax(1)
+        return (self.prior.log() + self.marginals.class_log_probs(values_of(x, self.data))).log_softmax(1)
 
     @torch.no_grad()
     def impute(self, x: Tensor, missing: Tensor, generator: Generator) -> Tensor:
