@@ -189,6 +189,7 @@ class GenerativeModel(Trainable):
                                                             log p(x|y) with one
         reconstruct(x) -> Tensor                            like x
         encode(x) -> Tensor, decode(z) -> Tensor            codes (n, latent_dim)
+        impute(x, missing, generator) -> Tensor             x with its entries where `missing` (bool like x) filled in
     """
 
     data: DataSpec

@@ -108,7 +108,11 @@ def main() -> None:
             shown = f"{ratio.ratio:.3f} [{ratio.low:.3f}, {ratio.high:.3f}]"
             print(f"{name:24} {part:10} {ratio.ours_ms:9.3f} ms {ratio.theirs_ms:9.3f} ms  {shown}{mark}", flush=True)
             found.append(asdict(ratio))
-    arguments.out.parent.mkdir(parents=True, exist_ok=True)
+    if arguments.out.is_file():  # of pairs that were not asked for now
+        measured = {ratio["pair"] for ratio in found}
+        before = json.loads(arguments.out.read_text(encoding="utf-8"))
+        found = [ratio for ratio in before if ratio["pair"] in PAIRS and ratio["pair"] not in measured] + found
+    found.sort(key=lambda ratio: list(PAIRS).index(ratio["pair"]))
     write_atomically(arguments.out, json.dumps(found, indent=1) + "\n")
 
 
