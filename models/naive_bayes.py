@@ -77,9 +77,18 @@ class NaiveBayes(GenerativeModel):
         return (Stage("counting", fit=self.fit),)
 
     def fit(self, data: Batch, generator: Generator) -> float:
-        """Class frequencies and conditionals of the whole train split; returns its operations, a few for each value."""
-        y = data.condition if self.data.condition == "label" else None
-        y = torch.zeros(len(data), dtype=torch.int64, device=data.x.device) if y is None else y
+        """Class frequencies and conditionals of the whole train split; returns its operations, a few for each value.
+
+        Raises ValueError where labels are missing that the data should have.
+        """
+        if self.data.condition != "label":
+            y = torch.zeros(len(data), dtype=torch.int64, device=data.x.device)
+        elif data.condition is None:
+            raise ValueError(
+                f"data {self.data.name!r} has {self.data.classes} classes; naive_bayes was given no labels"
+            )
+        else:
+            y = data.condition
         counts = torch.bincount(y, minlength=len(self.prior)).to(torch.float64)
         self.prior.copy_(counts / counts.sum())
         return self.marginals.fit(values_of(data.x, self.data), y)
