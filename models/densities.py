@@ -20,6 +20,7 @@ from .layers import require_kind
 from .likelihoods import dequantise, dequantised_log_prob, levels_of, quantise
 
 _CELLS = 2**22  # numbers in the largest of the matrices that conditioning holds at a time
+_IN_CACHE = 2**18  # kernels summed at a time: more would wait for the memory
 
 
 class DensityModel(GenerativeModel):
@@ -117,6 +118,19 @@ def gaussian_log_density(v: Tensor, mean: Tensor, factor: Tensor) -> Tensor:
         whitened = torch.linalg.solve_triangular(factor, centred.T, upper=False).T  # (n, D)
         log_det = factor.diagonal().log().sum()
     return -0.5 * whitened.square().sum(1) - log_det - 0.5 * v.shape[1] * math.log(2 * math.pi)
+
+
+def log_kernel_sum(v: Tensor, centres: Tensor, bandwidth: float) -> Tensor:
+    """log sum_i exp(-||v - c_i||^2 / 2 h^2), (n,), of centres (N, D).
+
+    The square is multiplied out, so that distances are one matrix product: float64 leaves its rounding far below h^2.
+    """
+    halves = 0.5 * centres.square().sum(1)  # (N,)
+    parts = []
+    for part in v.split(max(1, _IN_CACHE // len(centres))):
+        exponents = torch.addmm(halves, part, centres.T, beta=-1.0).div_(bandwidth**2)  # but for v's own square
+        parts.append(exponents.logsumexp(1) - 0.5 * part.square().sum(1) / bandwidth**2)
+    return torch.cat(parts)
 
 
 def standard_normal(n: int, dimensions: int, generator: Generator) -> Tensor:

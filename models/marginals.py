@@ -17,7 +17,7 @@ from torch import Generator, Tensor, nn
 
 from .buffers import KeepsData
 from .data_spec import DataSpec
-from .densities import noise_variance, standard_normal, to_values
+from .densities import log_kernel_sum, noise_variance, standard_normal, to_values
 from .likelihoods import levels_of
 
 Law = Callable[[Tensor], Tensor]  # counts of levels (K, D, L) to probabilities
@@ -222,8 +222,8 @@ class KernelMarginals(KeepsData, Marginals):
             mine = self.centres[members(self.labels, c)]  # (n_c, D)
             normaliser = math.log(len(mine)) + 0.5 * math.log(2 * math.pi * h**2)
             for d in range(values.shape[1]):
-                exponents = (values[:, d, None] - mine[:, d]).square() / (-2 * h**2)  # (n, n_c)
-                joint[:, c, d] = exponents.logsumexp(1) - normaliser
+                column = slice(d, d + 1)
+                joint[:, c, d] = log_kernel_sum(values[:, column], mine[:, column], h) - normaliser
         return joint
 
     def sample(self, y: Tensor, generator: Generator) -> Tensor:
