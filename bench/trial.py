@@ -25,7 +25,7 @@ from .data import load as load_data
 from .energy import Meter
 from .evaluators import load_or_train
 from .files import write_atomically
-from .finals import write_extras, write_outliers
+from .finals import write_completions, write_extras, write_outliers
 from .jobs import EvaluatorJob, FloorJob, Job, TrialJob
 from .measurement import evaluator_pair, likelihood_of, reference_batch, sample_like, score
 from .metrics import CostReport, Measurement, MetricValue
@@ -228,6 +228,7 @@ def _carry_out(
                 return fresh
 
             write_outliers(folder, base.name, data, model, train_anew)
+            write_completions(folder, base.name, card, data, model, generated)
     if job.budget == "flops" and not job.cost:  # trained by `fit`: known only now
         if not run.fit_operations:
             raise TrialError(f"{job.family} does not count the operations of its fit; use --trainings or --seconds")

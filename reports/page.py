@@ -18,7 +18,8 @@ from ..bench.storage import RunFolder
 from . import text
 from .budget_plots import budget_plots
 from .explanations import explanations
-from .extras import first_finals, guidance, neighbours, outliers
+from .extras import first_finals, guidance, outliers
+from .extras import pictures as pictures_of
 from .formats import row_name, to_csv
 from .leaderboard import FILES, Leaderboard, build_leaderboard
 from .moves import moves
@@ -107,7 +108,8 @@ def render_page(folder: RunFolder, board: Leaderboard, records: list[Record]) ->
         colours={f: c for f, (c, _) in styles.items()},
         samples=_samples(folder, records, content, styles),
         guidance=over_guidance,
-        neighbours=neighbours(folder, finals, styles),
+        neighbours=pictures_of(folder, "neighbours", finals, styles),
+        completions=pictures_of(folder, "completions", finals, styles),
         outliers=outliers(folder, finals, styles),
         studies=studies,
         moves=moves(records, content),

@@ -399,6 +399,12 @@ def test_what_first_finalists_leave_is_shown(tmp_path: Path) -> None:
     page = write_report(folder).read_text(encoding="utf-8")
     assert page.count("0.875") >= 6
     assert f"Top row: synthetic samples of digits by {record.family}" in page
+    assert "Completing hidden pixels" not in before + page
+    completed = folder.artifact("completions", f"{record.name}.png")
+    completed.parent.mkdir(parents=True)
+    Image.new("L", (8, 8)).save(completed)
+    page = write_report(folder).read_text(encoding="utf-8")
+    assert f"bottom row: completed by {record.family}" in page
 
 
 def test_foreign_examples_and_yardsticks_are_shown(tmp_path: Path) -> None:
