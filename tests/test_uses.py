@@ -85,7 +85,9 @@ def test_foreign_images_are_what_they_are_called() -> None:
     levels = data.spec.to_levels(sets["noise"])
     assert torch.bincount(levels.flatten(), minlength=17).min() > 0.8 * levels.numel() / 17
     test = data.splits["test"].x
-    assert torch.equal(data.spec.to_levels(sets["inverted"]), 16 - data.spec.to_levels(test[:200]))
+    known = {tuple(row) for row in data.spec.to_levels(test).flatten(1).tolist()}
+    upright = {tuple(row) for row in (16 - data.spec.to_levels(sets["inverted"])).flatten(1).tolist()}
+    assert upright < known
     # Every pixel keeps its law, and loses its neighbours.
     assert sets["shuffled"].mean(0).numpy() == pytest.approx(test.mean(0).numpy(), abs=0.2)
     together = [float(torch.corrcoef(x[:, 0, 2:6, 2:6].flatten(1).T).abs().mean()) for x in (test, sets["shuffled"])]
