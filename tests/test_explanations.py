@@ -6,6 +6,7 @@ import json
 import math
 from collections.abc import Callable
 from pathlib import Path
+from typing import cast
 
 import numpy as np
 import pytest
@@ -173,7 +174,7 @@ def test_an_interaction_shows_in_the_total_index_alone() -> None:
 
 def test_a_single_parameter_answers_for_everything() -> None:
     space = SearchSpace((Parameter("only", "float", default=0.5, low=0.0, high=1.0),))
-    observations = observe(space, lambda setting: (float(setting["only"]) - 0.3) ** 2, 12)
+    observations = observe(space, lambda setting: (cast("float", setting["only"]) - 0.3) ** 2, 12)
     importance = Explanation(space, observations).importance()
     assert importance.total == importance.first == {"only": 1.0}
     assert ped_anova(space, observations) == {"only": 1.0}
