@@ -42,6 +42,7 @@ bench-metrics: install
 # docs/families.md: every family tuned on the digits, and its speed beside others; goes on where it was stopped.
 bench-families: install
 	$(BIN)/gentune compare --data digits --families all --trainings 10 --seeds 3 --out runs/families
+	PYTHONWARNINGS=ignore $(BIN)/pip install --quiet --constraint constraints.txt --editable '.[dev,peers]'
 	$(BIN)/python tests/performance/family_speed.py
 	$(BIN)/python tests/performance/families_page.py
 

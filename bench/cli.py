@@ -62,6 +62,13 @@ TwoSpeeds = Annotated[
         "Default: one speed.",
     ),
 ]
+Stopping = Annotated[
+    str | None,
+    typer.Option(
+        help="Stop trainings early, with --two-speeds: curves (by a surrogate of learning curves), halving (successive "
+        "halving), or none. Default: none.",
+    ),
+]
 Store = Annotated[str | None, typer.Option(help="URL of the Optuna store. Default: store.db in the run folder.")]
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON document on standard output.")]
 Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="No progress on standard error.")]
@@ -96,6 +103,7 @@ def compare(
     plugin: Plugin = None,
     warm_start: WarmStart = None,
     two_speeds: TwoSpeeds = None,
+    stopping: Stopping = None,
     store: Store = None,
     quiet: Quiet = False,
     as_json: Json = False,
@@ -119,6 +127,7 @@ def compare(
         "seed": seed,
         "plugins": [str(p.resolve()) for p in plugin] if plugin else None,
         "two_speeds": two_speeds,
+        "stopping": stopping,
         "warm_start": [str(p.resolve()) for p in warm_start] if warm_start else None,
         "store": store,
     }
@@ -143,6 +152,7 @@ def tune(
     plugin: Plugin = None,
     warm_start: WarmStart = None,
     two_speeds: TwoSpeeds = None,
+    stopping: Stopping = None,
     store: Store = None,
     quiet: Quiet = False,
     as_json: Json = False,
@@ -166,6 +176,7 @@ def tune(
         plugin,
         warm_start,
         two_speeds,
+        stopping,
         store,
         quiet,
         as_json,
@@ -312,6 +323,33 @@ def cache(
     else:
         table = cache_command.overview_table if run is None else cache_command.pinned_table
         _console().print(table(content))
+
+
+@app.command()
+def latent(
+    run: Run,
+    family: Annotated[str, typer.Option(help="Family whose codes are looked at.")],
+    model: Annotated[str | None, typer.Option(help="One of its kept models. Default: the first final's.")] = None,
+    seed: Annotated[int, typer.Option(help="Seed of the codes and classes that are drawn.")] = 0,
+    as_json: Json = False,
+) -> None:
+    """Picture a model's codes: paths between them, each by itself, arithmetic on them, and all on one plane.
+
+    Writes artifacts/latent/ in the run folder, and a section of the report where there is one.
+    """
+    from . import latent_command
+
+    folder = _open(run)
+    content = latent_command.latent(folder, family, model=model, seed=seed)
+    if (folder.report_path / "index.html").is_file():
+        from ..reports import write_report
+
+        write_report(folder)
+    if as_json:
+        _print_json(content)
+        return
+    for path in latent_command.written(folder, content):
+        print(path)
 
 
 @app.command("list")

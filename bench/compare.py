@@ -87,6 +87,8 @@ class Comparison:
         self._queue: list[Job] = []
         self._prepared: set[str] = set()  # studies whose finals are queued
         self._pinned: set[str] = set()  # kept trainings of their incumbents
+        before = folder.read_json("comparison.json") or {}
+        self._overhead: dict[str, float] = dict(before.get("overhead", {}))  # the driver's own seconds, by part
 
     def run(self) -> None:
         """Runs to the end. KeyboardInterrupt passes through, with everything that had finished kept."""
@@ -141,8 +143,9 @@ class Comparison:
     def _prepare(self, pool: Pool) -> None:
         """Evaluators, studies as their records stand, and the yardsticks' jobs."""
         names = evaluators_for(self.data)
-        self._run_all(pool, [EvaluatorJob(self.data.spec.name, name, self.cache) for name in names])
-        self._describe_evaluators()
+        with self._timing("prepare"):
+            self._run_all(pool, [EvaluatorJob(self.data.spec.name, name, self.cache) for name in names])
+            self._describe_evaluators()
         write_samples(
             self.folder.artifact("samples"), "real", reference_batch(self.data, "test"), self.data.spec, maker=None
         )
@@ -201,6 +204,7 @@ class Comparison:
             start=None if self.config.sampler == "bayesian" else 10**9,
             earlier=self._earlier.get(name, ()),
             two_speeds=self.config.two_speeds and self.config.sampler == "bayesian",
+            stopping=self.config.stopping,
         )
 
     # Driving
@@ -225,10 +229,11 @@ class Comparison:
                 continue
             for study in self._studies:
                 if study.finished and study.name not in self._prepared:
-                    chosen = study.incumbents()
-                    self._write_incumbents(study, chosen)
-                    self._pin(chosen)
-                    self._write_explanation(study, chosen)
+                    with self._timing("explain"):
+                        chosen = study.incumbents()
+                        self._write_incumbents(study, chosen)
+                        self._pin(chosen)
+                        self._write_explanation(study, chosen)
                     self._queue += self._work.finals(study, chosen, self._there("final", "default"))
                     self._prepared.add(study.name)
             if not self._queue:
@@ -241,7 +246,8 @@ class Comparison:
         for study in sorted(self._studies, key=lambda s: (len(s.running), -s.work_left)):
             if len(study.running) > self._lag:
                 continue
-            asked = study.ask()
+            with self._timing("propose"):
+                asked = study.ask()
             if asked is not None:
                 return study, asked
         return None
@@ -271,7 +277,8 @@ class Comparison:
             return
         if ticket.study is not None:
             ticket.study.tell(record)
-            self._store.catch_up(ticket.study.name, ticket.study.records, ticket.study.card.space)
+            with self._timing("store"):
+                self._store.catch_up(ticket.study.name, ticket.study.records, ticket.study.card.space)
         outcome = record.reason if record.state != "complete" else self._objective_text(record)
         what = {"trial": f"trial {record.number}", "final": f"final {record.number}"}.get(
             record.role, f"{record.role} {record.number}"
@@ -335,6 +342,7 @@ class Comparison:
             "workers": self._workers,
             "finished": _now() if state == "finished" else None,
             "seconds": before["seconds"] + seconds,
+            "overhead": self._overhead,
             "data": asdict(self.data.spec),
             "families": {
                 name: {
@@ -349,6 +357,15 @@ class Comparison:
             "skipped": registry.families_for(["all"], self.data.spec)[1],
         }
         self.folder.write_json("comparison.json", content)
+
+    @contextlib.contextmanager
+    def _timing(self, part: str) -> Iterator[None]:
+        """Counts seconds of the driver's own work, which no budget counts."""
+        began = time.monotonic()
+        try:
+            yield
+        finally:
+            self._overhead[part] = self._overhead.get(part, 0.0) + time.monotonic() - began
 
     def _there(self, *roles: Role) -> set[str]:
         return {record.name for record in self.folder.records(*roles)}

@@ -8,7 +8,7 @@ from typing import Any
 from . import registry
 from .data import DataSet
 from .operations import Operations, count_operations
-from .trial import build_model, split_setting
+from .setting import build_model, split_setting
 
 
 def count_setting(name: str, data: DataSet, params: Mapping[str, Any]) -> Operations | None:

@@ -4,10 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from ..search_spaces.space import Value
 from .records import Record, Role
+
+if TYPE_CHECKING:
+    from .proposal import StoppingRule
 
 
 @dataclass(frozen=True)
@@ -23,6 +26,7 @@ class TrialJob:
     cost, operations: as counted before the start; a measured budget leaves cost at 0.
     deadline: seconds that the training may take, under a measured budget, beside `paid`: those for which an earlier
         trial has been charged.
+    stopping: decides at intermediate scores whether the training goes on; None: it goes on, and none are taken.
     keep_model, keep_samples: whether weights and a picture or points of samples are kept as artifacts.
     """
 
@@ -49,6 +53,7 @@ class TrialJob:
     budget: str = "trainings"
     deadline: float | None = None
     paid: float = 0.0
+    stopping: StoppingRule | None = None
     keep_model: bool = False
     keep_samples: bool = False
     second_evaluator: bool = False

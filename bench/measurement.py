@@ -16,9 +16,11 @@ from ..models.data_spec import DataSpec
 from .data import DataSet, Split
 from .data import load as load_data
 from .evaluators import Evaluator, Features, describe_cached, evaluators_for, load_or_train
+from .latent_inputs import EPSILON, encoded, mapped, path_examples
 from .lazy import Lazy, Once
 from .metrics import METRICS, CostReport, Measurement, MetricCard, measure
 from .seeds import derive
+from .training import DivergedError, TrainingRun
 from .uses import Completion, complete_held_out, foreign_sets, typicality
 
 SAMPLES = 2_000  # the most examples of each side that sample metrics see
@@ -30,6 +32,8 @@ _ONLY_FINALS = frozenset(  # inputs that cost a pass of their own, or look at th
         "class_log_likelihoods",
         "completed_x",
         "outlier_scores",
+        "codes",
+        "path_features_a",
         "reconstruction_features",
         "reconstructions",
         "synthetic",
@@ -38,8 +42,14 @@ _ONLY_FINALS = frozenset(  # inputs that cost a pass of their own, or look at th
         "train_x",
     )
 )
-_SEEN = frozenset({"generated_features", "generated_probabilities", "reconstruction_features"})  # by an evaluator
+_SEEN = frozenset(  # by an evaluator
+    ("generated_features", "generated_probabilities", "path_features_a", "reconstruction_features")
+)
 _CHUNK = 500  # examples sampled or evaluated at a time; part of the protocol, since chunks have their own seeds
+
+
+class TrialError(RuntimeError):
+    """A setting that does not lead to a score; the message is the record's reason."""
 
 
 @dataclass(frozen=True)
@@ -90,6 +100,38 @@ def sample_like(
     return Batch(torch.cat(parts), batch.condition if conditional else None)
 
 
+def check_samples(generated: Batch, count: int, data: DataSet) -> None:
+    """Raises TrialError for samples of another shape than asked for, DivergedError where they are not finite."""
+    if tuple(generated.x.shape) != (count, *data.spec.shape):
+        raise TrialError(f"samples have shape {tuple(generated.x.shape)}; wanted {(count, *data.spec.shape)}")
+    if generated.x.is_floating_point() and not torch.isfinite(generated.x).all():
+        raise DivergedError("samples are not finite")
+
+
+def cost_report(
+    model: GenerativeModel,
+    run: TrainingRun,
+    *,
+    sample_seconds: float,
+    samples: int,
+    operations: float,
+    energy: float | None,
+) -> CostReport:
+    """What the training of a model and `samples` samples took."""
+    trained = sum(p.numel() for p in model.parameters()) or sum(b.numel() for b in model.buffers())
+    device = model.device
+    peak = max(run.peak_memory or 0.0, torch.cuda.max_memory_allocated(device)) if device.type == "cuda" else None
+    return CostReport(
+        train_seconds=run.seconds,
+        sample_seconds=sample_seconds,
+        samples=samples,
+        parameters=trained,
+        peak_memory=peak,
+        operations=operations,
+        energy=None if run.seconds_kept else energy,  # what kept parts drew is not known
+    )
+
+
 def likelihood_of(model: GenerativeModel, batch: Batch, *, seed: int) -> tuple[Likelihood | None, Batch]:
     """log p(x) of (at most 20,000) examples, unconditionally, and these examples; None where not defined."""
     examples = Batch(batch.x[:_LIKELIHOOD_EXAMPLES])
@@ -119,7 +161,9 @@ def score(
     *,
     cache: str,
     second: bool,
+    seen: Features | None = None,
     wanted: Collection[str] = (),
+    others: bool = True,
     thorough: bool = False,
     likelihood: Likelihood | None = None,
     examples: Batch | None = None,
@@ -130,7 +174,9 @@ def score(
     """Metrics of the catalogue through one evaluator: the quick ones, or all that the samples and the model allow.
 
     generated: samples, or real examples for the floor. The real side is subsampled to the same count.
-    wanted: metrics that are measured even if they are not quick, such as a study's objective.
+    seen: how the evaluator sees them, where that is known.
+    wanted: metrics that are measured even if they are not quick, such as a study's objective; others: whether any but
+        these are measured.
     thorough: whether slow metrics and those that look at the train split are measured too, as for finals.
     likelihood, examples: log-likelihoods and the examples they belong to.
     model: for what is asked of the model itself, such as reconstructions; conditional: whether it takes labels.
@@ -142,13 +188,13 @@ def score(
     train = data.splits["train"]
     # The whole of it: among a part most copies would not be found.
     whole = Once(lambda: reference_for(data.spec.name, cache, "train", second, whole_train(data)))
-    seen = Once(lambda: evaluator.describe(generated.x))
+    described = Once(lambda: evaluator.describe(generated.x) if seen is None else seen)
     pairs = Once(lambda: _reconstructions(model, reference.batch))
-    codes = Once(lambda: _codes(model, train, reference.batch) if labelled else None)
     completion = Once(lambda: _completion(model, data, reference.batch, generated.x))
+    paths = Once(lambda: path_examples(model, len(reference.batch)))
     inputs: dict[str, Callable[[], object]] = {
-        "generated_features": lambda: seen().features,
-        "generated_probabilities": lambda: seen().probabilities,
+        "generated_features": lambda: described().features,
+        "generated_probabilities": lambda: described().probabilities,
         "real_features": lambda: reference.features.features,
         "conditions": lambda: generated.condition,
         "real_labels": lambda: reference.batch.condition if labelled else None,
@@ -169,9 +215,9 @@ def score(
         "reconstructions": pairs,
         "original_features": lambda: reference.features.features if pairs() is not None else None,
         "reconstruction_features": lambda: None if pairs() is None else evaluator.describe(pairs()).features,
-        "train_codes": lambda: None if codes() is None else codes()[0],
+        "train_codes": lambda: encoded(model, train.x) if labelled else None,
         "train_labels": lambda: train.condition,
-        "test_codes": lambda: None if codes() is None else codes()[1],
+        "test_codes": lambda: encoded(model, reference.batch.x) if labelled else None,
         "test_labels": lambda: reference.batch.condition,
         "inlier_scores": lambda: _inlier_scores(model, likelihood, reference.batch),
         "outlier_scores": lambda: _outlier_scores(model, data.spec, reference.batch),
@@ -179,6 +225,11 @@ def score(
         "missing": lambda: None if completion() is None else completion().missing,
         "completed_x": lambda: None if completion() is None else completion().completed,
         "mean_completed_x": lambda: None if completion() is None else completion().by_mean,
+        "codes": lambda: encoded(model, data.splits[split].x[:SAMPLES]),
+        "factors": lambda: None if data.factors is None else data.factors[split][:SAMPLES],
+        "path_features_a": lambda: None if paths() is None else evaluator.describe(paths()[0]).features,
+        "path_features_b": lambda: None if paths() is None else evaluator.describe(paths()[1]).features,
+        "epsilon": lambda: EPSILON,
         "class_log_likelihoods": lambda: _class_log_likelihoods(data, model, reference.batch) if conditional else None,
     }
 
@@ -186,7 +237,7 @@ def score(
         needs = set(card.needs)
         if card.name in wanted:
             return True
-        if not needs <= inputs.keys() or (second and not needs & _SEEN):
+        if not others or not needs <= inputs.keys() or (second and not needs & _SEEN):
             return False
         return thorough or (card.name not in _SLOW and not needs & _ONLY_FINALS)
 
@@ -208,16 +259,7 @@ def _reconstructions(model: GenerativeModel | None, batch: Batch) -> Tensor | No
     """The model's reconstructions of a batch, on the CPU; None where it does not reconstruct."""
     if model is None or not model.can("reconstruct"):
         return None
-    reconstruct: Callable[[Tensor], Tensor] = model.reconstruct  # type: ignore[assignment]
-    return _in_chunks(reconstruct, model, batch.x)
-
-
-def _codes(model: GenerativeModel | None, train: Batch, test: Batch) -> tuple[Tensor, Tensor] | None:
-    """Codes (n, c) of the train split and of a held-out batch; None where the model does not encode."""
-    if model is None or not model.can("encode"):
-        return None
-    encode: Callable[[Tensor], Tensor] = model.encode  # type: ignore[assignment]
-    return _in_chunks(encode, model, train.x).flatten(1), _in_chunks(encode, model, test.x).flatten(1)
+    return mapped(model.reconstruct, model, batch.x)  # type: ignore[arg-type]
 
 
 def _completion(model: GenerativeModel | None, data: DataSet, held_out: Batch, samples: Tensor) -> Completion | None:
@@ -253,8 +295,3 @@ def _class_log_likelihoods(data: DataSet, model: GenerativeModel | None, batch: 
         with torch.no_grad():
             columns.append(model.log_likelihood(batch.x.to(model.device), condition).log_prob.cpu())  # type: ignore[operator]
     return torch.stack(columns, dim=1)
-
-
-def _in_chunks(function: Callable[[Tensor], Tensor], model: GenerativeModel, x: Tensor) -> Tensor:
-    with torch.no_grad():
-        return torch.cat([function(part.to(model.device)).cpu() for part in x.split(_CHUNK)])

@@ -19,6 +19,7 @@ from .seeds import derive
 from .training import LoopSettings, StageTraining
 
 _SMALL = (2, 4)  # batch sizes at which a step is counted; operations are affine in the batch size
+_MOMENTS = 16  # of a training whose steps are not alike, at which one is counted
 
 
 @dataclass(frozen=True)
@@ -68,12 +69,16 @@ def count_operations(
 
 
 def _count_step(model: Trainable, stage: Stage, data: Batch, batch_size: int) -> float:
+    """Operations of a step; where steps are not alike the mean over the training, at the middles of equal parts."""
+    horizon, counted = (1, [0]) if stage.alike else (2 * _MOMENTS, range(1, 2 * _MOMENTS, 2))
     settings = LoopSettings(batch_size=batch_size)
-    training = StageTraining(model, stage, data[: 4 * _SMALL[1]], settings, horizon=1, seed=derive(0, stage.name))
+    training = StageTraining(model, stage, data[: 4 * _SMALL[1]], settings, horizon=horizon, seed=derive(0, stage.name))
     with torch.random.fork_rng(devices=[]), FlopCounterMode(display=False) as counter:
-        for _ in training.advance(1):
-            pass
-    return float(counter.get_total_flops())
+        for step in counted:
+            training.step = step
+            for _ in training.advance(step + 1):
+                pass
+    return counter.get_total_flops() / len(counted)
 
 
 def _count_sampling(model: GenerativeModel, condition: Tensor | None, sampling: Mapping[str, Any]) -> float:

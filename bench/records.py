@@ -33,12 +33,16 @@ class Record:
     undefined, second_undefined: metrics that have no value here, with the reason.
     fidelity: the share of a full training. training: the name of the kept state that the samples come from
         (`gentune cache`); "" without samples, and for a family whose source is in no file.
+    curve: intermediate scores on few samples, {"fidelity", "objectives"} at rising shares of a training, the objectives
+        all to be minimised, or None where one is not defined; empty where none were taken. A trial that was "stopped"
+        there by a rule has the objectives of what it had trained.
     training_seed: of weights and training, where they are those of an earlier trial; None: `seed`.
     likelihood: kind of the reported likelihood and the number of noise samples behind it.
-    cost: in full trainings of the family's default setting. operations: floating-point, "train" and "sample".
+    cost: in full trainings of the family's default setting. operations: floating-point, "train", "sample", and "score"
+        for the samples of intermediate scores.
     samples: how many samples were scored.
     seconds: by part of the trial: "train", in this trial; "kept", of the training's parts that an earlier trial had
-        trained, when they were; "sample", "measure".
+        trained, when they were; "sample", "measure"; "score", of intermediate scores.
     evaluators: name and fingerprint of each. provenance: versions, revision, machine and device.
     """
 
@@ -57,6 +61,7 @@ class Record:
     parent: int | None = None
     fidelity: float = 1.0
     training: str = ""
+    curve: tuple[Mapping[str, Any], ...] = ()
     training_seed: int | None = None
     origin: str = ""
     objectives: tuple[float, ...] | None = None
@@ -109,4 +114,8 @@ class Record:
                 raise ValueError(f"{where}: unknown key {key!r}{suggest(key, known)}")
         if content.get("objectives") is not None:
             content["objectives"] = tuple(content["objectives"])
+        content["curve"] = tuple(
+            {**point, "objectives": point["objectives"] and tuple(point["objectives"])}
+            for point in content.get("curve", ())
+        )
         return cls(**content)

@@ -7,16 +7,30 @@ proposals, and under counted budgets timing changes nothing.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
 from ..search_spaces import FamilyCard, SearchSpace
 from .operations import Operations
-from .proposal import Costs, Kept, Key, Observation, Proposal, incumbents, probability_of_better, propose
+from .proposal import (
+    Costs,
+    Curve,
+    Kept,
+    Key,
+    Observation,
+    Point,
+    Proposal,
+    StoppingRule,
+    incumbents,
+    probability_of_better,
+    propose,
+)
 from .records import Figure, Record
+from .rungs import FEW, SIGNS, rungs_between
 from .seeds import derive
-from .study_file import BudgetKind
+from .study_file import BudgetKind, StoppingChoice
 
 _COUNTS = 12  # proposals that may be counted and found too dear before a study ends
 _START = 5  # trials before the surrogate is asked: budgets are often of a dozen
@@ -32,7 +46,7 @@ class Asked:
     """A trial to carry out.
 
     training_seed: of the training that it samples or goes on with; None for one of its own. paid: measured seconds of
-    that training that an earlier trial was charged.
+    that training that an earlier trial was charged. stopping: the rule by which its training may be stopped.
     """
 
     number: int
@@ -43,6 +57,7 @@ class Asked:
     deadline: float | None
     training_seed: int | None = None
     paid: float = 0.0
+    stopping: StoppingRule | None = None
 
 
 class Study:
@@ -57,6 +72,8 @@ class Study:
     start: length of the space-filling start; None: five trials.
     earlier: trials of earlier studies of the family that proposals learn from, each study's by itself.
     two_speeds: whether trainings are kept, to be sampled anew and trained further; else each trial trains in full.
+    stopping: the rule by which trainings are stopped on their way, in place of proposals to train in part; the default
+        setting is trained in full.
     """
 
     def __init__(
@@ -74,6 +91,7 @@ class Study:
         objectives: Sequence[str] = (),
         earlier: Sequence[Sequence[Observation]] = (),
         two_speeds: bool = False,
+        stopping: StoppingChoice = "none",
     ) -> None:
         self.card = card
         self.repeat = repeat
@@ -84,7 +102,7 @@ class Study:
         self.running: dict[int, Asked] = {}
         self._objectives = objectives
         self._earlier = earlier
-        self._signs = [1.0 if direction == "lower" else -1.0 for direction in directions]
+        self._signs = [SIGNS[direction] for direction in directions]
         self._count = count
         self._samples = samples
         self._start = _START if start is None else start
@@ -93,10 +111,12 @@ class Study:
         default = self._operations(card.space.default())
         self._broken = default is None
         self._two_speeds = two_speeds
+        self._stopping: StoppingChoice = stopping if default is not None and default.train else "none"
         # Where a later stage starts from averaged weights, another average is another training.
         self._space = _with_averages_trained(card.space) if default is not None and default.chained else card.space
-        # What trains by `fit` is trained whole.
-        self._fidelities = _FIDELITIES if two_speeds and default is not None and default.train else (1.0,)
+        # What trains by `fit` is trained whole, and so is what a rule may stop.
+        in_parts = two_speeds and self._stopping == "none" and default is not None and default.train
+        self._fidelities = _FIDELITIES if in_parts else (1.0,)
         self.unit = default.total(samples) if default is not None else 0.0
 
     @property
@@ -198,7 +218,7 @@ class Study:
             counted = tuple((s, t + d) for s, t, d in parts) or tuple((o.setting, o.cost) for o in observations)
             costs = Costs(limit, counted, self.budget, parts)
             proposal = self._call_engine(number, observations, pending, kept, costs)
-            return None if proposal is None else self._asked(number, proposal, 0.0, remaining)
+            return None if proposal is None else self._asked(number, proposal, 0.0, remaining, records)
         # The engine learns costs from the trials before this one alone, so that a resumed study learns the same.
         tried = [self.card.space.default(), *(o.setting for o in observations), *pending]
         for _ in range(_COUNTS):
@@ -210,7 +230,7 @@ class Study:
                 return None
             cost = self._marginal_cost(proposal)
             if cost <= limit * (1 + _NEGLIGIBLE):
-                return self._asked(number, proposal, cost, None)
+                return self._asked(number, proposal, cost, None, records)
             tried.append(proposal.setting)
         return None
 
@@ -242,11 +262,17 @@ class Study:
     def _kept(self, records: Sequence[Record]) -> list[Kept]:
         """The trainings of these trials that a proposal may start from, each as its furthest trial left it."""
         furthest: dict[int, Record] = {}
+        failed_at: dict[int, float] = {}
         for record in records:
             root = self._root(record)
-            if record.state == "complete" and (root not in furthest or record.fidelity >= furthest[root].fidelity):
+            if record.objectives is None and record.move == "continue":
+                failed_at[root] = min(record.fidelity, failed_at.get(root, math.inf))
+            if record.objectives is not None and (root not in furthest or record.fidelity >= furthest[root].fidelity):
                 furthest[root] = record
-        return [Kept(record.params, root, record.number, record.fidelity) for root, record in furthest.items()]
+        return [
+            Kept(record.params, root, record.number, record.fidelity, failed_at.get(root, math.inf))
+            for root, record in furthest.items()
+        ]
 
     def _root(self, record: Record) -> int:
         """The number of the trial that began the training that a trial sampled."""
@@ -255,38 +281,76 @@ class Study:
         return record.number
 
     def _measured_parts(self, records: Sequence[Record]) -> tuple[tuple[Mapping[str, Any], float, float], ...]:
-        """Seconds of a full training, and of sampling, of the trials that ended well."""
+        """Seconds of a full training, and of sampling, of the trials that gave scores."""
         return tuple(
             (record.params, _training_seconds(record) / record.fidelity, record.seconds.get("sample", 0.0))
             for record in records
-            if record.state == "complete"
+            if record.objectives is not None
         )
 
-    def _asked(self, number: int, proposal: Proposal, cost: float, deadline: float | None) -> Asked:
-        seed = derive(self.seed, "trial", number)
-        operations = self.operations_of(proposal.setting, self._share(proposal))
+    def _asked(
+        self, number: int, proposal: Proposal, cost: float, deadline: float | None, records: Sequence[Record]
+    ) -> Asked:
+        asked = Asked(
+            number,
+            proposal,
+            cost,
+            self.operations_of(proposal.setting, self._share(proposal), self._scores(proposal)),
+            derive(self.seed, "trial", number),
+            deadline,
+            stopping=self._rule(number, proposal, records),
+        )
         if proposal.parent is None:
-            return Asked(number, proposal, cost, operations, seed, deadline)
+            return asked
         parent = self.records[proposal.parent]
         root = self.records[self._root(parent)]
-        return Asked(number, proposal, cost, operations, seed, deadline, root.seed, _training_seconds(parent))
+        return replace(asked, training_seed=root.seed, paid=_training_seconds(parent))
+
+    def _rule(self, number: int, proposal: Proposal, records: Sequence[Record]) -> StoppingRule | None:
+        """What may stop a trial, by the curves of those that its proposal has seen; nothing stops the default one."""
+        if self._stopping == "none":
+            return None
+        curves = [self._curve(record) for record in records if record.curve] if number else []
+        root = number if proposal.parent is None else self._root(self.records[proposal.parent])
+        return StoppingRule(self._stopping, self._space, tuple(curves), root, self._begun(proposal))
+
+    def _curve(self, record: Record) -> Curve:
+        points = tuple(Point(p["fidelity"], p["objectives"]) for p in record.curve)
+        return Curve(dict(record.params), self._root(record), points)
+
+    def _begun(self, proposal: Proposal) -> float:
+        """The share of a full training that is kept of what a proposal starts from."""
+        return 0.0 if proposal.parent is None else self.records[proposal.parent].fidelity
 
     def _share(self, proposal: Proposal) -> float:
         """The share of a full training that a proposal adds to what is kept."""
-        done = 0.0 if proposal.parent is None else self.records[proposal.parent].fidelity
-        return max(proposal.fidelity - done, 0.0)
+        return max(proposal.fidelity - self._begun(proposal), 0.0)
+
+    def _scores(self, proposal: Proposal) -> int:
+        """How many intermediate scores a proposal takes, its last one included."""
+        if self._stopping == "none":
+            return 0
+        return len(rungs_between(self._begun(proposal), proposal.fidelity)) + 1
 
     def _marginal_cost(self, proposal: Proposal) -> float:
         """Counted cost of a proposal, given what is kept."""
         train, sample = self._parts_of(proposal.setting)
-        return train * self._share(proposal) + sample
+        return train * self._share(proposal) + sample * (1.0 + self._scores(proposal) * self._few)
 
-    def operations_of(self, setting: Mapping[str, Any], share: float = 1.0) -> dict[str, float]:
-        """Counted operations of a trial with this setting that takes a share of a full training, by part."""
+    @property
+    def _few(self) -> float:
+        """The samples of an intermediate score as a share of a trial's."""
+        return min(FEW / self._samples, 1.0)
+
+    def operations_of(self, setting: Mapping[str, Any], share: float = 1.0, scores: int = 0) -> dict[str, float]:
+        """Counted operations of a trial with this setting that takes a share of a full training and a number of
+        intermediate scores, by part."""
         counted = self._operations(setting)
         if counted is None:
             return {}
-        return {"train": share * counted.train, "sample": counted.per_sample * self._samples}
+        sample = counted.per_sample * self._samples
+        parts = {"train": share * counted.train, "sample": sample}
+        return parts | {"score": scores * self._few * sample} if scores else parts
 
     def cost_of(self, setting: Mapping[str, Any]) -> float:
         """Counted cost of a full training and its samples in the budget's unit; 0 where it is only known afterwards
@@ -315,7 +379,7 @@ class Study:
 
     def _observation(self, record: Record) -> Observation:
         values = errors = None
-        if record.state == "complete" and record.objectives is not None:
+        if record.objectives is not None:
             values = tuple(sign * value for sign, value in zip(self._signs, record.objectives, strict=True))
             errors = tuple(_standard_error(record.metrics.get(name, {})) for name in self._objectives) or None
         return Observation(

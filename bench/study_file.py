@@ -13,6 +13,7 @@ from ..search_spaces.space import suggest
 from .errors import UsageError
 
 BudgetKind = Literal["trainings", "flops", "seconds"]
+StoppingChoice = Literal["none", "curves", "halving"]
 BUDGETS: tuple[BudgetKind, ...] = ("trainings", "flops", "seconds")
 
 # What may differ between the command that began a run and the one that takes it up again.
@@ -37,6 +38,7 @@ class StudyFile(BaseModel):
     plugins: tuple[str, ...] = ()
     warm_start: tuple[str, ...] = ()
     two_speeds: bool = False
+    stopping: StoppingChoice = "none"
     store: str | None = None
     workers: int | None = Field(default=None, ge=1)
     devices: tuple[str, ...] = ("auto",)
@@ -50,6 +52,8 @@ class StudyFile(BaseModel):
             raise ValueError(f"a family is named twice: {', '.join(self.families)}")
         if self.warm_start and self.sampler == "random":
             raise ValueError("the random sampler learns nothing from a warm start; drop one of the two")
+        if self.stopping != "none" and not (self.two_speeds and self.sampler == "bayesian"):
+            raise ValueError("stopped trainings are kept to be trained further, which takes two speeds")
         return self
 
     @property

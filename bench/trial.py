@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 import json
-import time
 import traceback
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from collections.abc import Mapping
+from dataclasses import replace
 from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
@@ -16,66 +14,38 @@ from typing import Any
 import torch
 
 from ..models.base import Batch, GenerativeModel
-from ..models.data_spec import DataSpec
-from ..search_spaces import FamilyCard
 from . import registry
-from .checkpoints import KeptTraining, ModelCard, save_model
+from .checkpoints import ModelCard, save_model
+from .collapse import diversity
 from .data import DataSet, Split
 from .data import load as load_data
 from .energy import Meter
-from .evaluators import load_or_train
+from .evaluators import Features, load_or_train
 from .files import write_atomically
 from .finals import write_completions, write_extras, write_outliers
 from .jobs import EvaluatorJob, FloorJob, Job, TrialJob
-from .measurement import evaluator_pair, likelihood_of, reference_batch, sample_like, score
-from .metrics import CostReport, Measurement, MetricValue
+from .measurement import (
+    TrialError,
+    check_samples,
+    cost_report,
+    evaluator_pair,
+    likelihood_of,
+    reference_batch,
+    reference_for,
+    sample_like,
+    score,
+)
+from .metrics import Measurement, MetricValue
 from .pictures import write_samples
 from .provenance import provenance
 from .records import Figure, Record, State
+from .rungs import rungs_between
 from .seeds import derive
+from .setting import split_setting
 from .storage import RunFolder
-from .training import DeadlineError, DivergedError, LoopSettings, TrainingRun, plan, train
-from .training_cache import TrainingCache, cache_limit, state_name
-from .training_key import TrainingKey
+from .trained import Clock, Progress, Trained, trained_anew, trained_model
+from .training import DeadlineError, DivergedError, TrainingRun
 from .yardsticks import yardsticks
-
-Progress = Callable[[float], None]
-
-
-class TrialError(RuntimeError):
-    """A setting that does not lead to a score; the message is the record's reason."""
-
-
-@dataclass(frozen=True)
-class Setting:
-    """A setting taken apart by who uses it: the constructor, `sample`, the training loop, and the end of a training.
-
-    average: half-life of the weights' average with which a training ends.
-    """
-
-    train: dict[str, Any]
-    sample: dict[str, Any]
-    loop: LoopSettings
-    average: float
-
-
-def split_setting(card: FamilyCard, params: Mapping[str, Any]) -> Setting:
-    """A setting by role; what the space does not search stays at the family's default."""
-    by_role: dict[str, dict[str, Any]] = {"train": {}, "sample": {}}
-    by_role |= {"loop": card.loop.only("loop").default(), "average": card.loop.only("average").default()}
-    for name, value in params.items():
-        by_role[card.space[name].role][name] = value
-    loop = LoopSettings(**by_role["loop"], averages=card.averaged)
-    return Setting(by_role["train"], by_role["sample"], loop, by_role["average"]["ema_half_life"])
-
-
-def build_model(
-    family: type[GenerativeModel], spec: DataSpec, arguments: Mapping[str, Any], seed: int
-) -> GenerativeModel:
-    """A fresh model; its initial weights are drawn on the CPU, so that they are the same on every device."""
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(derive(seed, "weights"))
-        return family(spec, **arguments)
 
 
 def run_job(job: Job, on_progress: Progress | None = None) -> Record | None:
@@ -92,7 +62,7 @@ def run_trial(job: TrialJob, on_progress: Progress | None = None) -> Record:
         registry.load_plugin(plugin)
     base = job.record(started=_now())
     folder = RunFolder(job.folder)
-    clock = _Clock(torch.device(job.device))
+    clock = Clock(torch.device(job.device))
     run = TrainingRun()
     try:
         record = _carry_out(job, base, folder, clock, run, on_progress)
@@ -108,7 +78,7 @@ def run_trial(job: TrialJob, on_progress: Progress | None = None) -> Record:
         record = replace(base, reason=" ".join(reason.split())[:500])
     if job.budget == "seconds":
         charged = max(0.0, run.seconds - job.paid)  # the same whatever the cache holds
-        record = replace(record, cost=charged + clock.seconds.get("sample", 0.0))
+        record = replace(record, cost=charged + sum(clock.seconds.get(part, 0.0) for part in ("sample", "score")))
     data = load_data(job.data)
     record = replace(
         record,
@@ -157,54 +127,38 @@ def run_floor(job: FloorJob) -> Record:
 
 
 def _carry_out(
-    job: TrialJob, base: Record, folder: RunFolder, clock: _Clock, run: TrainingRun, on_progress: Progress | None
+    job: TrialJob, base: Record, folder: RunFolder, clock: Clock, run: TrainingRun, on_progress: Progress | None
 ) -> Record:
     data = load_data(job.data)
-    family = registry.family(job.family)
-    card = family.require_card()
+    card = registry.family(job.family).require_card()
     setting = split_setting(card, job.params)
     device = torch.device(job.device)
-    seed = job.seed if job.training_seed is None else job.training_seed
-    model = build_model(family.load(), data.spec, setting.train, seed).to(device)
-    steps = card.full_steps(data.spec.name, data.spec.kind)
-    base, kept = _kept_training(job, base, model, setting, data, steps=steps, seed=seed)
-
+    split = _split(job.split)
+    conditional = card.conditional == "label" and data.spec.condition == "label"
     if device.type == "cuda":
         torch.cuda.reset_peak_memory_stats(device)
     meter = Meter(device)
     with meter.running():
-        train(
-            model,
-            data.splits["train"].to(device),
-            setting.loop,
-            steps=steps,
-            seed=derive(seed, "training"),
-            fidelity=job.fidelity,
-            average=setting.average,
-            kept=kept,
-            deadline=None if job.deadline is None else time.monotonic() + job.deadline + job.paid,
-            on_progress=on_progress,
-            run=run,
-        )
+        trained = trained_model(job, setting, data, split, run, clock, conditional=conditional, on_progress=on_progress)
+    model = trained.model
+    base, operations = _as_trained(job, base, trained)
     lines = "".join(json.dumps(entry) + "\n" for entry in run.history)
     write_atomically(folder.artifact("trials", base.name, "history.jsonl"), lines)
 
-    split = _split(job.split)
     reference = reference_batch(data, split)
-    conditional = card.conditional == "label" and data.spec.condition == "label"
     with meter.running(), clock.timing("sample"):
         generated = sample_like(
             model, reference, conditional=conditional, settings=setting.sample, seed=derive(job.seed, "samples")
         )
-    _check_samples(generated, len(reference), data)
+    check_samples(generated, len(reference), data)
     with clock.timing("measure"):
-        operations = {**job.operations}
         if run.fit_operations:
             operations["train"] = operations.get("train", 0.0) + run.fit_operations
         record = _measure(job, base, data, split, model, generated, operations, clock, run, meter)
         if job.keep_samples:
             write_samples(folder.artifact("samples"), base.name, generated, data.spec, maker=base.family)
         if job.keep_model:
+            seed = job.seed if job.training_seed is None else job.training_seed
             card_of_model = ModelCard(job.family, job.data, data.fingerprint, dict(job.params), seed)
             save_model(folder.artifact("models", base.name), model, card_of_model)
         if job.role == "final" and job.number == 0:
@@ -219,37 +173,39 @@ def _carry_out(
                 cache=job.cache,
                 seed=derive(job.seed, "guidance"),
             )
-
-            def train_anew(other: DataSet) -> GenerativeModel:
-                """The same setting on other data, outside the final's budget."""
-                fresh = build_model(family.load(), other.spec, setting.train, derive(seed, "anew")).to(device)
-                whole, own_seed = other.splits["train"].to(device), derive(seed, "anew", "training")
-                train(fresh, whole, setting.loop, steps=steps, seed=own_seed, average=setting.average)
-                return fresh
-
-            write_outliers(folder, base.name, data, model, train_anew)
+            write_outliers(folder, base.name, data, model, partial(trained_anew, job, setting))
             write_completions(folder, base.name, card, data, model, generated)
     if job.budget == "flops" and not job.cost:  # trained by `fit`: known only now
         if not run.fit_operations:
             raise TrialError(f"{job.family} does not count the operations of its fit; use --trainings or --seconds")
         record = replace(record, cost=sum(operations.values()))
+    if trained.stopped is not None:
+        share = f"{trained.fidelity:g}".removeprefix("0")
+        record = replace(record, state="stopped", reason=f"stopped at {share} of a training: {trained.stopped}")
     return record
 
 
-def _kept_training(
-    job: TrialJob, base: Record, model: GenerativeModel, setting: Setting, data: DataSet, *, steps: int, seed: int
-) -> tuple[Record, KeptTraining | None]:
-    """The record with its training's name, and where that training is kept; None where nothing is."""
-    card = registry.family(job.family).require_card()
-    key = TrainingKey.of(card, type(model), setting.train, setting.loop, data, seed=seed, device=model.device)
-    if key is None:
-        return base, None
-    planned = plan(model.stages(), steps, job.fidelity)
-    keys = key.of_stages(model, planned, setting.average)
-    named = replace(base, training=state_name(keys[-1], planned[-1].until))
-    if not job.cache or not cache_limit():
-        return named, None
-    return named, KeptTraining(TrainingCache(Path(job.cache)), keys, family=card.name, data=data.spec.name)
+def _as_trained(job: TrialJob, base: Record, trained: Trained) -> tuple[Record, dict[str, float]]:
+    """The record with what has come of the training, and the operations of what was done.
+
+    A trial that was stopped is charged what it took.
+    """
+    operations = {**job.operations}
+    if job.stopping is not None:
+        goal, begun, scores = job.fidelity, job.stopping.begun, len(rungs_between(job.stopping.begun, job.fidelity)) + 1
+        # A kept run may have had all of its training.
+        done = (trained.fidelity - begun) / (goal - begun) if goal > begun else 1.0
+        shares = {"train": done, "score": len(trained.points) / scores}
+        operations = {part: shares.get(part, 1.0) * count for part, count in operations.items()}
+    planned = sum(job.operations.values())
+    base = replace(
+        base,
+        training=trained.training,
+        fidelity=trained.fidelity,
+        curve=tuple({"fidelity": p.fidelity, "objectives": p.values} for p in trained.points),
+        cost=job.cost * sum(operations.values()) / planned if planned else job.cost,
+    )
+    return base, operations
 
 
 def _measure(
@@ -260,22 +216,20 @@ def _measure(
     model: GenerativeModel,
     generated: Batch,
     operations: dict[str, float],
-    clock: _Clock,
+    clock: Clock,
     run: TrainingRun,
     meter: Meter,
 ) -> Record:
+    seen = evaluator_pair(data.spec.name, job.cache)[0].describe(generated.x)
+    _check_diversity(seen, generated, data, split, job.cache)
     likelihood, examples = likelihood_of(model, data.splits[split], seed=derive(job.seed, "likelihood"))
-    trained = sum(p.numel() for p in model.parameters()) or sum(b.numel() for b in model.buffers())
-    device = model.device
-    peak = max(run.peak_memory or 0.0, torch.cuda.max_memory_allocated(device)) if device.type == "cuda" else None
-    cost = CostReport(
-        train_seconds=run.seconds,
+    cost = cost_report(
+        model,
+        run,
         sample_seconds=clock.seconds["sample"],
         samples=len(generated),
-        parameters=trained,
-        peak_memory=peak,
-        operations=sum(operations.values()),
-        energy=None if run.seconds_kept else meter.joules,  # what kept parts drew is not known
+        operations=operations.get("train", 0.0) + operations.get("sample", 0.0),
+        energy=meter.joules,
     )
     record = replace(base, samples=len(generated), operations=operations)
     scoring = partial(
@@ -289,7 +243,7 @@ def _measure(
         model=model,
         conditional=generated.condition is not None,
     )
-    first = scoring(second=False, likelihood=likelihood, examples=examples, cost=cost)
+    first = scoring(second=False, seen=seen, likelihood=likelihood, examples=examples, cost=cost)
     second = scoring(second=True) if job.second_evaluator else None
     record = _with_scores(record, first, second)
     if likelihood is not None:
@@ -311,11 +265,13 @@ def _figures(values: Mapping[str, MetricValue]) -> dict[str, Figure]:
     return {name: {"value": v.value, "low": v.low, "high": v.high} for name, v in values.items()}
 
 
-def _check_samples(generated: Batch, count: int, data: DataSet) -> None:
-    if tuple(generated.x.shape) != (count, *data.spec.shape):
-        raise TrialError(f"samples have shape {tuple(generated.x.shape)}; wanted {(count, *data.spec.shape)}")
-    if generated.x.is_floating_point() and not torch.isfinite(generated.x).all():
-        raise DivergedError("samples are not finite")
+def _check_diversity(seen: Features, generated: Batch, data: DataSet, split: Split, cache: str) -> None:
+    """Raises TrialError where the samples have collapsed, as the primary evaluator sees them."""
+    real = reference_for(data.spec.name, cache, split, False, len(generated))
+    labels = (generated.condition, real.batch.condition)
+    found = diversity(seen.features, real.features.features, *labels)
+    if found is not None and found.collapsed is not None:
+        raise TrialError(f"collapsed: {found.collapsed}")
 
 
 def _evaluators(data: str, cache: str, second: bool) -> dict[str, dict[str, Any]]:
@@ -345,24 +301,3 @@ def _device_name(device: str) -> str:
 
 def _now() -> str:
     return datetime.now(UTC).isoformat(timespec="seconds")
-
-
-class _Clock:
-    """Seconds by part of the trial; a part that fails is counted too."""
-
-    def __init__(self, device: torch.device) -> None:
-        self.seconds: dict[str, float] = {}
-        self._device = device
-
-    @contextmanager
-    def timing(self, part: str) -> Iterator[None]:
-        start = self._now()
-        try:
-            yield
-        finally:
-            self.seconds[part] = self._now() - start
-
-    def _now(self) -> float:
-        if self._device.type == "cuda":
-            torch.cuda.synchronize(self._device)
-        return time.perf_counter()

@@ -39,6 +39,7 @@ class Work:
             fidelity=asked.proposal.fidelity,
             training_seed=asked.training_seed,
             paid=asked.paid,
+            stopping=asked.stopping,
             cost=asked.cost,
             operations=asked.operations,
             deadline=asked.deadline,

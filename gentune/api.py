@@ -85,6 +85,7 @@ def compare(
     plugins: Sequence[str | Path] | None = None,
     warm_start: Sequence[str | Path] | None = None,
     two_speeds: bool | None = None,
+    stopping: str | None = None,
     store: str | None = None,
 ) -> Run:
     """`gentune compare`: runs or resumes a comparison and returns it. Raises UsageError for wrong input."""
@@ -104,6 +105,7 @@ def compare(
         "plugins": None if plugins is None else [str(Path(p).resolve()) for p in plugins],
         "warm_start": None if warm_start is None else [str(Path(p).resolve()) for p in warm_start],
         "two_speeds": two_speeds,
+        "stopping": stopping,
         "store": store,
     }
     config = describe(None, options)

@@ -126,6 +126,8 @@ class Stage:
     counting, closed forms); it returns the number of floating-point operations it took, where it can tell.
     share: of the full training's steps; the shares of all stages with phases add up to 1.
     depends_on: the training hyperparameters that this stage's result depends on; None: all of them.
+    alike: whether all its steps take as many operations; those of a network that grows do not, and are counted along
+        the way.
     """
 
     name: str
@@ -133,6 +135,7 @@ class Stage:
     fit: Callable[[Batch, Generator], float | None] | None = None
     share: float = 1.0
     depends_on: tuple[str, ...] | None = None
+    alike: bool = True
 
     def __post_init__(self) -> None:
         if bool(self.phases) == (self.fit is not None):
@@ -188,7 +191,9 @@ class GenerativeModel(Trainable):
         log_likelihood(x, condition=None) -> Likelihood     class-conditional: log p(x) without a condition,
                                                             log p(x|y) with one
         reconstruct(x) -> Tensor                            like x
-        encode(x) -> Tensor, decode(z) -> Tensor            codes (n, latent_dim)
+        encode(x) -> Tensor, decode(z) -> Tensor            codes (n, latent_dim); decoded images are not rounded
+        draw_codes(n, generator) -> Tensor                  codes that it samples from, on its device; without it
+                                                            they are standard normal, of length `latent_dim`
         impute(x, missing, generator) -> Tensor             x with its entries where `missing` (bool like x) filled in
     """
 

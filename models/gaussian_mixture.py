@@ -107,13 +107,17 @@ class GaussianMixture(DensityModel):
     @torch.no_grad()
     def sample(self, n: int, *, condition: Tensor | None = None, generator: Generator) -> Tensor:
         """n draws (n, *data.shape); images are rounded down to their level."""
+        return self._from_modelled(self.draw(n, generator))
+
+    def draw(self, n: int, generator: Generator, *, temperature: float = 1.0) -> Tensor:
+        """n draws of v, float64 (n, D); temperature: the factor on deviations from a component's mean."""
         chosen = torch.multinomial(self.weights, n, replacement=True, generator=generator)  # (n,)
-        noise = standard_normal(n, self.data.dimensions, generator)
+        noise = temperature * standard_normal(n, self.data.dimensions, generator)
         v = self.means[chosen]  # (n, D)
         for j in range(self.components):
             rows = chosen == j
             v[rows] += coloured(noise[rows], self._factor(j))
-        return self._from_modelled(v)
+        return v
 
     def log_density(self, v: Tensor) -> Tensor:
         v = v.to(torch.float64)

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from itertools import pairwise
-from typing import cast
 
 from torch import Tensor, nn
 
@@ -146,7 +145,8 @@ def he_initialise(network: nn.Module) -> None:
     for module in network.modules():
         if isinstance(module, (nn.Conv2d, nn.Linear)):
             nn.init.kaiming_normal_(module.weight, nonlinearity="relu")
-            nn.init.zeros_(cast(Tensor, module.bias))
+            if module.bias is not None:
+                nn.init.zeros_(module.bias)
     for module in network.modules():
         if isinstance(module, ResidualBlock):
             module.start_at_identity()

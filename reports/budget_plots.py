@@ -10,8 +10,11 @@ from typing import Any
 import plotly.graph_objects as go
 
 from ..bench.records import Record
+from .moves import cost_anew, was_stopped
 from .plots import NEUTRAL, as_json, axis_kind, log_ticks
 from .standings import lower_is_better, repetitions
+
+_SAVED = 0.01  # share of what was spent from which on it is shown what kept trainings have saved
 
 
 def budget_plots(
@@ -93,6 +96,18 @@ def _add_study(
             name="best so far",
             hovertemplate="best so far %{y:.4g}<extra></extra>",
         )
+        by_number = {(r.repeat, r.number): r for r in trials}
+        each_anew = list(itertools.accumulate(cost_anew(r, by_number, content["budget"]["kind"]) for r in trials))
+        if each_anew[-1] > (1.0 + _SAVED) * spent[-1]:
+            anew = [x for x, r in zip(each_anew, trials, strict=True) if r.state != "failed" and r.objectives]
+            drawn.add_scatter(
+                x=[*anew, each_anew[-1]],
+                y=[*best, best[-1]],
+                mode="lines",
+                line={"shape": "hv", "color": colour, "width": 1.2, "dash": "dot"},
+                name="each trained anew",
+                hovertemplate="each trained anew: best so far %{y:.4g}<extra></extra>",
+            )
     drawn.add_scatter(
         x=[x for x, _ in scored],
         y=values,
@@ -117,7 +132,9 @@ def _add_study(
 
 def _how(record: Record) -> str:
     """How a trial came by its model, where that was not by a full training."""
-    trained = "" if record.fidelity == 1.0 else f", {record.fidelity:.0%} trained"
+    trained = "" if record.fidelity == 1.0 else f", {record.fidelity:.3g} of a training"
+    if was_stopped(record):
+        trained = f", stopped at {record.fidelity:.3g} of a training"
     moved = {
         "continue": f", trial {record.parent} trained further",
         "resample": f", trial {record.parent} sampled anew",

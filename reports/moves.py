@@ -12,15 +12,17 @@ from ..bench.records import Record
 def moves(records: Sequence[Record], content: Mapping[str, Any]) -> list[dict[str, Any]]:
     """One row a family whose trials started from kept trainings, or trained in part; costs in the budget's unit.
 
-    trials, train, partial (those of `train` with less than a full training), continue, resample: numbers of trials.
-    spent: what they cost. anew: what they would have cost, had each trained its model from the beginning.
+    trials, train, partial (those of `train` that were to have less than a full training), stopped (on the way, by a
+    rule), continue, resample: numbers of trials. spent: what they cost. anew: what they would have cost, had each
+    trained its model from the beginning.
     """
     rows = []
     for family in dict.fromkeys(row["family"] for row in content["rows"]):
         trials = {(r.repeat, r.number): r for r in records if r.role == "trial" and r.family == family}
         made = Counter(r.move for r in trials.values())
-        partial = sum(r.move == "train" and r.fidelity < 1.0 for r in trials.values())
-        if set(made) <= {"train"} and not partial:
+        stopped = sum(was_stopped(r) for r in trials.values())
+        partial = sum(r.move == "train" and r.fidelity < 1.0 and not was_stopped(r) for r in trials.values())
+        if set(made) <= {"train"} and not partial and not stopped:
             continue
         kind = content["budget"]["kind"]
         rows.append(
@@ -28,16 +30,22 @@ def moves(records: Sequence[Record], content: Mapping[str, Any]) -> list[dict[st
                 "family": family,
                 "trials": len(trials),
                 "partial": partial,
+                "stopped": stopped,
                 "spent": sum(r.cost for r in trials.values()),
-                "anew": sum(_cost_anew(r, trials, kind) for r in trials.values()),
+                "anew": sum(cost_anew(r, trials, kind) for r in trials.values()),
                 **{move: made[move] for move in ("train", "continue", "resample")},
             }
         )
     return rows
 
 
-def _cost_anew(record: Record, trials: Mapping[tuple[int, int], Record], kind: str) -> float:
-    """What a trial would have cost, had it trained its model from the beginning."""
+def was_stopped(record: Record) -> bool:
+    """Whether a rule ended a trial's training on its way; a deadline leaves no score."""
+    return record.state == "stopped" and record.objectives is not None
+
+
+def cost_anew(record: Record, trials: Mapping[tuple[int, int], Record], kind: str) -> float:
+    """What a trial would have cost, had it trained its model from the beginning; trials by (repeat, number)."""
     root = record
     while root.parent is not None:
         root = trials[record.repeat, root.parent]

@@ -21,11 +21,13 @@ from .explanations import explanations
 from .extras import first_finals, guidance, outliers
 from .extras import pictures as pictures_of
 from .formats import row_name, to_csv
+from .latent import latent
 from .leaderboard import FILES, Leaderboard, build_leaderboard
 from .moves import moves
 from .pictures import common_limits, load_png, load_points, scatter
 from .plots import default_plot, family_styles, objective_plot
 from .standings import card
+from .times import times
 from .verdict import budget_text
 
 FORMATS = ("html", *FILES)
@@ -100,7 +102,8 @@ def render_page(folder: RunFolder, board: Leaderboard, records: list[Record]) ->
         data={key: (comparison.get("data") or {}).get(key) for key in _DATA},
         budget=budget_text(content["budget"]),
         summaries={f: about.get("summary") for f, about in (comparison.get("families") or {}).items()},
-        times={key: comparison.get(key) for key in ("started", "finished")},
+        clock={key: comparison.get(key) for key in ("started", "finished")},
+        times=times(records, comparison),
         columns=_columns(content),
         absent=_absent(content),
         rows=[_table_row(row, content, styles) for row in content["rows"]],
@@ -111,6 +114,7 @@ def render_page(folder: RunFolder, board: Leaderboard, records: list[Record]) ->
         neighbours=pictures_of(folder, "neighbours", finals, styles),
         completions=pictures_of(folder, "completions", finals, styles),
         outliers=outliers(folder, finals, styles),
+        latent=latent(folder, styles),
         studies=studies,
         moves=moves(records, content),
         explanations=explained,

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import torch
 
-from gentune.bench.data import DATA_SETS, load, toys
+from gentune.bench.data import DATA_SETS, load, sprites, toys
 from gentune.models import DataSpec
 
 TOYS = {
@@ -115,3 +115,57 @@ def test_levels_round_and_clip() -> None:
     x = torch.tensor([-2.0, -0.4, 0.1, 0.6, 9.0])
     assert spec.to_levels(x).tolist() == [0, 1, 1, 2, 2]
     assert spec.to_lattice(x).tolist() == [-1.0, 0.0, 0.0, 1.0, 1.0]
+
+
+def test_sprites_are_different_images_of_known_factors() -> None:
+    data = load("sprites")
+    assert data.factors is not None
+    assert data.factor_names == ("shape", "size", "angle", "x", "y", "brightness")
+    sizes = {"train": 4000, "validation": 1000, "test": 1000}
+    assert {name: len(batch) for name, batch in data.splits.items()} == sizes
+    everything = torch.cat([data.factors[name] for name in ("train", "validation", "test")])
+    assert len(everything.unique(dim=0)) == 6000
+    assert everything.amax(0).tolist() == [2, 3, 7, 7, 7, 3]
+    assert everything.amin(0).tolist() == [0] * 6
+    for name, batch in data.splits.items():
+        assert torch.equal(batch.x, data.spec.to_lattice(batch.x))
+        assert batch.condition is not None
+        assert torch.equal(batch.condition, data.factors[name][:, 0])
+
+
+def test_all_sprites_can_be_told_apart() -> None:
+    values = tuple(sprites.FACTORS.values())
+    factors = np.stack(np.unravel_index(np.arange(math.prod(values)), values), axis=1)
+    images = sprites.render(factors, 32).reshape(len(factors), -1)
+    assert len(np.unique(images, axis=0)) == len(factors) == 24_576
+
+
+def test_a_sprite_has_the_area_and_place_that_its_factors_say() -> None:
+    """Coverage sums to the shape's area, so that nothing is cut off; its centre of mass is the centre."""
+    values = tuple(sprites.FACTORS.values())
+    factors = np.stack(np.unravel_index(np.arange(math.prod(values)), values), axis=1)
+    factors = factors[factors[:, 5] == 3][::7]
+    coverage = sprites.render(factors, 10_001) / 10_000
+    reach = 3.2 + 0.5 * factors[:, 1]
+    area = np.choose(factors[:, 0], (16 / 17 * reach**2, 3 * math.pi / 4 * reach**2, 3**1.5 / 4 * reach**2))
+    assert np.abs(coverage.sum((1, 2)) / area - 1.0).max() < 0.1  # corners are blunt, a small shape's most
+    pixel = np.arange(16) + 0.5
+    for axis, column in ((1, 3), (2, 4)):
+        mass = coverage.sum(axis)  # over rows: along x; over columns: along y
+        centre = (mass * pixel).sum(1) / mass.sum(1)
+        assert np.abs(centre - (5.0 + 6.0 * factors[:, column] / 7.0)).max() < 0.15
+
+
+def test_brightness_is_the_level_inside() -> None:
+    factors = np.array([[0, 3, 0, 3, 3, b] for b in range(4)])
+    assert sprites.render(factors, 101).max((1, 2)).tolist() == [40, 60, 80, 100]
+
+
+def test_factors_of_another_length_are_refused() -> None:
+    from dataclasses import replace
+
+    data = load("sprites")
+    assert data.factors is not None
+    short = {name: values[1:] for name, values in data.factors.items()}
+    with pytest.raises(ValueError, match=r"factors of train have shape \(3999, 6\); wanted \(4000, 6\)"):
+        replace(data, factors=short)

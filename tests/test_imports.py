@@ -49,21 +49,23 @@ ALLOWED: dict[str, set[str]] = {
 ORDER = (
     ("cli",),
     ("run_setup", "display", "listing"),
-    ("compare", "status", "export", "evaluate", "cache_command"),
+    ("compare", "status", "export", "evaluate", "cache_command", "latent_command"),
     ("work",),
     ("study", "optuna_store", "explanations", "warm_start", "counting"),
-    ("proposal", "scheduling"),
+    ("scheduling",),
     ("trial",),
-    ("finals", "yardsticks"),
+    ("trained", "finals", "latent_pictures", "yardsticks"),
+    ("rungs",),
     ("neighbours",),
     ("measurement", "checkpoints", "pictures", "sample_files"),
-    ("lazy", "energy", "training_key", "uses"),
+    ("lazy", "latent_inputs", "energy", "training_key", "uses", "collapse"),
     ("operations", "evaluators"),
+    ("setting",),
     ("training", "data", "metrics", "cache_upkeep"),
     ("training_watch", "training_cache", "code_version"),
     ("registry", "storage", "lock", "jobs", "provenance", "training_state"),
     ("study_file", "records"),
-    ("files", "errors", "seeds", "averages", "_torchvision"),
+    ("files", "errors", "seeds", "averages", "_torchvision", "proposal"),
 )
 
 

@@ -101,8 +101,9 @@ def test_a_continued_trial_is_the_same_as_an_unbroken_one(tmp_path: Path, log: P
 def test_a_second_sampling_trains_nothing(tmp_path: Path, log: Path) -> None:
     first = trial(tmp_path, 0)
     calls(log)
-    options: dict[str, Any] = {"seed": 8, "training_seed": 7, "params": {"temperature": 0.8}}
+    options: dict[str, Any] = {"seed": 8, "training_seed": 7, "params": {"temperature": 1.2}}
     again = trial(tmp_path, 1, **options)
+    assert again.state == "complete", again.reason
     assert not calls(log)
     assert again.training == first.training
     assert (again.seed, again.training_seed) == (8, 7)

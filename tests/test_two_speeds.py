@@ -158,6 +158,24 @@ def test_another_average_is_another_training_where_later_stages_start_from_it(ch
     assert any(changed) != chained
 
 
+def test_what_fails_when_it_goes_on_is_not_tried_again() -> None:
+    tuned = study(budget=8.0)
+    made: list[Record] = []
+    while (asked := tuned.ask()) is not None:
+        record = carry_out(asked)
+        if asked.proposal.move == "continue":
+            record = dataclasses.replace(record, state="failed", objectives=None)
+        tuned.tell(record)
+        made.append(record)
+    by_number = {r.number: r for r in made}
+    tried: dict[int, list[float]] = {}
+    for record in made:
+        if record.move == "continue":
+            tried.setdefault(root(record, by_number).number, []).append(record.fidelity)
+    assert tried
+    assert all(shares == sorted(set(shares), reverse=True) for shares in tried.values()), "nor at a higher share"
+
+
 @pytest.mark.parametrize("stop_after", [2, 7, 12])
 def test_a_resumed_study_goes_on_with_the_same_moves(stop_after: int, records: dict[int, Record]) -> None:
     resumed = study()

@@ -10,8 +10,8 @@ from torch import Tensor, nn
 from torch.utils.flop_counter import FlopCounterMode
 
 from gentune.bench.data import load
+from gentune.bench.setting import split_setting
 from gentune.bench.training import train
-from gentune.bench.trial import split_setting
 from gentune.models import Batch, DataSpec
 from gentune.models.wgan_gp import WGANGP
 from gentune.search_spaces import load_card, shipped_cards
@@ -42,12 +42,12 @@ class _Linear(nn.Module):
 
 def test_the_penalty_of_a_linear_critic() -> None:
     model = _model(PLANE, gradient_penalty=2.0)
-    model.critic = _Linear(3.0, 4.0)  # gradient of norm 5
+    model.discriminator = _Linear(3.0, 4.0)  # gradient of norm 5
     batch = Batch(torch.randn(32, 2, generator=_generator()))
-    losses = model.critic_loss(batch, _generator(1))
+    losses = model.discriminator_loss(batch, _generator(1))
     assert losses.parts["gradient_penalty"].item() == pytest.approx((5 - 1) ** 2, rel=1e-5)
     assert losses.total.item() == pytest.approx(2.0 * 16 - losses.parts["distance"].item(), rel=1e-5)
-    (gradient,) = torch.autograd.grad(losses.parts["gradient_penalty"], model.critic.slope)
+    (gradient,) = torch.autograd.grad(losses.parts["gradient_penalty"], model.discriminator.slope)
     assert gradient.tolist() == pytest.approx([2 * 4 * 3 / 5, 2 * 4 * 4 / 5], rel=1e-5)
 
 
@@ -60,7 +60,7 @@ def test_points_of_the_penalty_lie_between_data_and_samples() -> None:
             seen.append(x.detach())
             return super().forward(x)
 
-    model.critic = Spy(1.0, 0.0)
+    model.discriminator = Spy(1.0, 0.0)
     real, fake = torch.zeros(500, 2), torch.ones(500, 2)
     model._penalty(real, fake, _generator())
     (points,) = seen
@@ -74,18 +74,18 @@ def test_each_phase_trains_its_own_network() -> None:
     (stage,) = model.stages()
     critic, generator = stage.phases
     assert (critic.name, critic.steps, generator.name, generator.steps) == ("discriminator", 3, "generator", 1)
-    assert {id(p) for p in critic.parameters} == {id(p) for p in model.critic.parameters()}
+    assert {id(p) for p in critic.parameters} == {id(p) for p in model.discriminator.parameters()}
     assert {id(p) for p in generator.parameters} == {id(p) for p in model.generator.parameters()}
     batch = Batch(torch.rand(4, 1, 8, 8, generator=_generator()) * 2 - 1)
-    model.critic_loss(batch, _generator()).total.backward()
+    model.discriminator_loss(batch, _generator()).total.backward()
     assert all(p.grad is None for p in model.generator.parameters())
 
 
 def test_the_critic_judges_each_example_alone() -> None:
     model = _model(IMAGE)
     x = torch.rand(6, 1, 8, 8, generator=_generator()) * 2 - 1
-    together = model.critic(x)
-    alone = torch.cat([model.critic(row[None]) for row in x])
+    together = model.discriminator(x)
+    alone = torch.cat([model.discriminator(row[None]) for row in x])
     assert torch.allclose(together, alone, atol=1e-6)
 
 
@@ -93,10 +93,10 @@ def test_operations_of_the_critic_can_be_counted() -> None:
     model = _model(IMAGE)
     batch = Batch(torch.rand(4, 1, 8, 8, generator=_generator()) * 2 - 1)
     with FlopCounterMode(display=False) as counter:
-        model.critic_loss(batch, _generator()).total.backward()
+        model.discriminator_loss(batch, _generator()).total.backward()
     forward = FlopCounterMode(display=False)
     with forward:
-        model.critic(batch.x)
+        model.discriminator(batch.x)
     assert counter.get_total_flops() > 5 * forward.get_total_flops()  # three passes, and back through them
 
 

@@ -34,12 +34,24 @@ class DataSet:
     log_density: log of the true density (n,) in nats at standardised points (n, D), in original units; None
         where it is not known.
     modes: the law's modes, where it is made of such.
+    factor_names: of what each example was generated from; empty where that is not known.
+    factors: their values, int64 (n, f), for each split.
     """
 
     spec: DataSpec
     splits: Mapping[Split, Batch]
     log_density: Callable[[Tensor], Tensor] | None = field(default=None, compare=False)
     modes: Modes | None = field(default=None, compare=False)
+    factor_names: tuple[str, ...] = ()
+    factors: Mapping[Split, Tensor] | None = field(default=None, compare=False)
+
+    def __post_init__(self) -> None:
+        for name, values in (self.factors or {}).items():
+            if values.shape != (len(self.splits[name]), len(self.factor_names)):
+                raise ValueError(
+                    f"data {self.spec.name!r}: factors of {name} have shape {tuple(values.shape)}; "
+                    f"wanted {(len(self.splits[name]), len(self.factor_names))}"
+                )
 
     @cached_property
     def fingerprint(self) -> str:
@@ -47,7 +59,8 @@ class DataSet:
         digest = hashlib.sha256(self.spec.name.encode())
         for name in sorted(self.splits):
             batch = self.splits[name]
-            for tensor in (batch.x, batch.condition, batch.mask):
+            factors = None if self.factors is None else self.factors[name]
+            for tensor in (batch.x, batch.condition, batch.mask, factors):
                 if tensor is not None:
                     array = tensor.cpu().contiguous().numpy()
                     digest.update(f"{name} {array.dtype} {array.shape}".encode())

@@ -29,6 +29,20 @@ _SPECS: tuple[tuple[DataSpec, str], ...] = (
     ),
     (
         DataSpec(
+            name="sprites",
+            kind="image",
+            shape=(1, 16, 16),
+            levels=32,
+            classes=3,
+            condition="label",
+            source=_GENERATED,
+            licence="CC0-1.0",
+            consent="no personal data",
+        ),
+        "sprites:load",
+    ),
+    (
+        DataSpec(
             name="eight_gaussians",
             kind="vector",
             shape=(2,),

@@ -88,6 +88,10 @@ class Measurement:
 _WORDS = {
     "class_log_likelihoods": "a likelihood for each class",
     "completed_x": "hidden entries that a model completes",
+    "codes": "codes",
+    "factors": "data with known factors",
+    "path_features_a": "a decoder",
+    "path_features_b": "a decoder",
     "conditions": "class conditions",
     "incomplete_x": "hidden entries that a model completes",
     "inlier_scores": "a likelihood or reconstructions",

@@ -15,16 +15,20 @@ if TYPE_CHECKING:
     from .explanation import Explanation, explain
     from .records import Costs, Kept, Key, Observation, Proposal
     from .sampler import BayesianSampler
+    from .stopping import Curve, Point, StoppingRule
 
 _HOMES = {
     "Belief": "beliefs",
     "BayesianSampler": "sampler",
     "Costs": "records",
+    "Curve": "stopping",
     "Explanation": "explanation",
     "Kept": "records",
     "Key": "records",
     "Observation": "records",
+    "Point": "stopping",
     "Proposal": "records",
+    "StoppingRule": "stopping",
     "explain": "explanation",
     "incumbents": "answers",
     "probability_of_better": "answers",
@@ -36,11 +40,14 @@ __all__ = [
     "BayesianSampler",
     "Belief",
     "Costs",
+    "Curve",
     "Explanation",
     "Kept",
     "Key",
     "Observation",
+    "Point",
     "Proposal",
+    "StoppingRule",
     "explain",
     "incumbents",
     "probability_of_better",

@@ -212,14 +212,14 @@ def _by_surrogate(
     terms += [of_constraint(columns, encoding.groups, figures) for columns, figures in seen.constraints()]
     if beliefs:
         terms.append(Beliefs(encoding, beliefs, len(seen.observations)))
-    anew: list[Term] = []
+    success: list[Term] = []
     if seen.failed.any():
-        anew.append(of_success(seen.columns, encoding.groups, seen.failed))
+        success.append(of_success(seen.columns, encoding.groups, seen.failed))
     cheapness = admission.costs.cheapness(sum(o.cost for o in seen.observations))
     taken = np.concatenate([seen.columns, under_trial])
     new = points
     if len(points):
-        every = [*terms, *anew, *([] if cheapness is None else [cheapness])]
+        every = [*terms, *success, *([] if cheapness is None else [cheapness])]
         new = maximise(Acquisition(every), encoding, points, admission, taken)
 
     one = seen.objectives.shape[1] == 1 and improvement is not None
@@ -231,7 +231,7 @@ def _by_surrogate(
             return _proposal(encoding, again[[row]], "surrogate")
     if moves is None:
         return _proposal(encoding, new, "surrogate")
-    return moves.best(new, terms, anew, surrogates, seen, rng)
+    return moves.best(new, terms, success, surrogates, seen, rng)
 
 
 def _of_one(

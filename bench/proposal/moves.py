@@ -13,7 +13,7 @@ a kept run shares its training's luck: where much of that luck is already in the
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -34,7 +34,9 @@ _LOWEST = 1.0 / 16.0  # fidelity at the end of the parameter's range
 _KEPT = 8  # runs that may be sampled anew or trained further: those with the lowest posterior means
 # Samples cost some families next to nothing, but none is free of what is around it, which no count of operations holds:
 _LEAST = 0.02  # of a training's cost that any move counts as
-_SAMPLINGS = 8  # trials at most for each time that something was trained
+# Trials at most for each time that something was trained: two for each sampling parameter, and no fewer than four.
+_SAMPLINGS, _FEWEST_SAMPLINGS = 2, 4
+_APART = 0.03  # of its range, by which a sampling parameter has to differ from all samples of the same model
 _SPREAD, _NEAR, _CLIMBED = 64, 64, 2  # candidates of one run's sampling parameters, and those moved uphill
 
 
@@ -107,23 +109,24 @@ class Moves:
         self,
         new: Floats,
         everywhere: Sequence[Term],
-        anew: Sequence[Term],
+        success: Sequence[Term],
         surrogates: Sequence[Surrogate | Ensemble],
         seen: Seen,
         rng: np.random.Generator,
     ) -> Proposal | None:
         """The move that is worth most; None where nothing is affordable.
 
-        new (1, p) or (0, p): what would be trained anew. everywhere: terms of the acquisition that count for every
-        move; anew: those that count for new trainings alone, since a kept run has shown that its setting trains.
+        new (1, p) or (0, p): what would be trained anew. everywhere: terms of the acquisition, about a full training;
+        success: those about whether a trial works, at the share of a training that it measures. A kept run has shown
+        that its training works so far, not that its samples do with any sampling parameters.
         """
         acquisition = Acquisition(everywhere)
-        taken = _taken(seen)
         promising = self._promising(surrogates[0])
-        parts = [self._anew(new), *(self._of_kept(row, acquisition, taken, rng) for row in promising)]
+        parts = [self._anew(new), *(self._of_kept(row, acquisition, seen, rng) for row in promising)]
         options = _Options(*(np.concatenate(each) for each in zip(*(vars(p).values() for p in parts), strict=True)))
         possible = options.cost <= self._remaining * (1.0 + 1e-9)
-        if len(seen.observations) >= _SAMPLINGS * len({(o.training, o.fidelity) for o in seen.observations}):
+        trained = len({(o.training, o.fidelity) for o in seen.observations})
+        if len(seen.observations) >= max(_SAMPLINGS * int(self._sampling.sum()), _FEWEST_SAMPLINGS) * trained:
             possible &= options.trains
         options = _Options(*(each[possible] for each in vars(options).values()))
         if not len(options):
@@ -134,8 +137,7 @@ class Moves:
         trainings = np.array([-1 if k < 0 else numbers.get(self._kept[k].training, -1) for k in options.kept])
         least = _LEAST * float(self._train.predict(options.positions[:, :-1]).max())
         score = acquisition.evaluate(sought) - np.log(np.maximum(options.cost, max(least, 1e-300)))
-        if anew:
-            score += np.where(options.kept < 0, Acquisition(anew).evaluate(sought), 0.0)
+        score += Acquisition(success).evaluate(shown) if success else 0.0
         score += np.mean([_process(s).log_correlation(sought, shown, trainings) for s in surrogates], axis=0)
         chosen = int(np.argmax(score))
         return self._proposal(options, chosen)
@@ -157,19 +159,17 @@ class Moves:
         fidelity = np.array(self._fidelities[:k])
         return self._options(positions, np.full(k, -1), np.zeros(k), fidelity)
 
-    def _of_kept(
-        self, row: int, acquisition: Acquisition, taken: Collection[tuple[object, bytes]], rng: np.random.Generator
-    ) -> _Options:
+    def _of_kept(self, row: int, acquisition: Acquisition, seen: Seen, rng: np.random.Generator) -> _Options:
         """Sampling a kept run anew, and training it further."""
         kept = self._kept[row]
         own = self._encoding.positions([at_fidelity(kept.setting, kept.fidelity)])
         points = self._samplings(own, acquisition, rng)
+        sampled = seen.positions[[o.training == kept.training for o in seen.observations]]
         positions, fidelities = [], []
-        for fidelity in (kept.fidelity, *(f for f in self._fidelities if f > kept.fidelity)):
+        for fidelity in (kept.fidelity, *(f for f in self._fidelities if kept.fidelity < f < kept.failed_at)):
             at = points.copy()
             at[:, -1] = self._encoding.position(FIDELITY, fidelity)
-            keys = self._encoding.keys(at)
-            at = at[[(kept.training, key) not in taken for key in keys]]
+            at = at[_apart(at, sampled)]
             positions.append(at)
             fidelities.append(np.full(len(at), fidelity))
         at = np.concatenate(positions)
@@ -215,7 +215,10 @@ def _process(surrogate: Surrogate | Ensemble) -> Surrogate:
     return surrogate.rests[0] if isinstance(surrogate, Ensemble) else surrogate
 
 
-def _taken(seen: Seen) -> set[tuple[object, bytes]]:
-    """What was measured of which training."""
-    keys = seen.encoding.keys(seen.positions)
-    return {(o.training, key) for o, key in zip(seen.observations, keys, strict=True)}
+def _apart(positions: Floats, sampled: Floats) -> Bools:
+    """Which positions (n, p) differ in some parameter by a share of its range from all of those sampled (m, p)."""
+    # An inactive parameter has no position: there is no distance between two of them, and all between it and another.
+    differences = np.abs(positions[:, None, :] - sampled[None, :, :])
+    one, other = np.isnan(positions)[:, None, :], np.isnan(sampled)[None, :, :]
+    differences = np.where(one & other, 0.0, np.where(one | other, 1.0, differences))
+    return (differences.max(axis=2) >= _APART).all(axis=1)

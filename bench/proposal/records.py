@@ -65,12 +65,14 @@ class Kept:
 
     setting: of its latest trial. training: as the observations of its trials name it. trial: the number of the latest
     of them, which is the parent of what starts from it. fidelity: the share of a full training that it has had.
+    failed_at: the least share at which going on with it has failed; it is not tried again.
     """
 
     setting: Setting
     training: object
     trial: int
     fidelity: float = 1.0
+    failed_at: float = math.inf
 
 
 @dataclass(frozen=True)

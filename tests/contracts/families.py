@@ -243,7 +243,13 @@ class FamilyContract:
                 z = model.encode(x)  # type: ignore[operator]
                 assert z.ndim == 2
                 assert len(z) == 4
-            elif family.can("decode"):
+            if family.can("draw_codes"):
+                drawn = model.draw_codes(4, _seeded(0))  # type: ignore[operator]
+                assert torch.equal(drawn, model.draw_codes(4, _seeded(0)))  # type: ignore[operator]
+                assert family.can("decode")
+                assert drawn.shape == (z.shape if family.can("encode") else (4, model.latent_dim))
+                z = drawn
+            elif family.can("decode") and not family.can("encode"):
                 z = torch.randn(4, model.latent_dim, generator=_seeded(0))  # type: ignore[call-overload]
             if family.can("decode"):
                 decoded = model.decode(z)  # type: ignore[operator]

@@ -128,7 +128,7 @@ def speed(ratios: Iterable[Mapping[str, Any]]) -> str:
     """A line for each part of each pair."""
     lines = [
         "Ours over theirs, below 1 is faster; 95% intervals. Both on one thread and in turns, at equal architecture,",
-        "on the digits; `tests/performance/speed_pairs.py` says what is timed.",
+        "on the digits (autoencoders: in two levels); `tests/performance/speed_pairs.py` says what is timed.",
         "",
         "| family | beside | part | ours, ms | theirs, ms | ratio |",
         "|---|---|---|---|---|---|",

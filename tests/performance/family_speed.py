@@ -1,6 +1,7 @@
 """How fast the families train and sample, beside the nearest public implementation at equal architecture.
 
-    python tests/performance/family_speed.py                     # all pairs; about two minutes
+    pip install -c constraints.txt -e '.[peers]'                 # the rivals of the autoencoders
+    python tests/performance/family_speed.py                     # all pairs; some minutes
     python tests/performance/family_speed.py --pairs pca --rounds 30
 
 Ours and theirs take turns in one process on one thread, so that what else the machine does befalls both. Each round

@@ -10,8 +10,10 @@ from __future__ import annotations
 import warnings
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import cache
 from typing import Any
 
+import speed_pythae
 import torch
 from sklearn.decomposition import PCA
 from sklearn.exceptions import ConvergenceWarning
@@ -209,6 +211,28 @@ def pca() -> Pair:
     )
 
 
+@cache
+def _of_pythae() -> list[Any] | None:
+    try:
+        return speed_pythae.pairs()
+    except ModuleNotFoundError:
+        return None
+
+
+def autoencoder(family: str) -> Callable[[], Pair | None]:
+    """The pairs of `speed_pythae.py` for one family: an epoch of training, and samples."""
+    names = {"epoch": "train", "samples": "sample"}
+
+    def pair() -> Pair | None:
+        every = _of_pythae()
+        if every is None:
+            return None
+        mine = [p for p in every if p.name.startswith(f"{family}, ")]
+        return Pair("pythae", {names[p.name.split(", ")[1]]: (p.ours, p.theirs) for p in mine})
+
+    return pair
+
+
 PAIRS: dict[str, Callable[[], Pair | None]] = {
     "gaussian": gaussian,
     "gaussian_mixture": gaussian_mixture,
@@ -217,4 +241,7 @@ PAIRS: dict[str, Callable[[], Pair | None]] = {
     "naive_bayes-gaussian": naive_bayes_gaussian,
     "kernel_density": kernel_density,
     "pca": pca,
+    "autoencoder": autoencoder("autoencoder"),
+    "vae": autoencoder("vae"),
+    "vq_vae": autoencoder("vq_vae"),
 }

@@ -4,10 +4,12 @@
     python tests/performance/two_speeds.py --report
 
 Methods: `two_speeds`, the engine as it comes; `one_speed`, the same engine with every setting trained anew in full, the
-control; `gp_halving` and `tpe_halving`, Optuna's samplers with its successive halving (rungs at a quarter, a half and
-all of a training; a run that is promoted is trained further, not anew), which name their best observed. Each trial is a
-record in the results' folder: Ctrl-C ends a run, the same command goes on with it. Costs are counted, so that what one
-run finds in the cache of another makes it faster and changes nothing else.
+control; `curves` and `halving`, two speeds with either rule that stops trainings; `gp_halving` and `tpe_halving`,
+Optuna's samplers with its successive halving (rungs at a quarter, a half and all of a training; a run that is promoted
+is trained further, not anew), which name their best observed. Each trial is a record in the results' folder: Ctrl-C
+ends a run, the same command goes on with it. Costs are counted, so that what one run finds in the cache of another
+makes it faster and changes nothing else. Runs that stand in docs/results/two_speeds.json are not done again; `--report`
+adds to it what has been done since.
 """
 
 from __future__ import annotations
@@ -34,6 +36,7 @@ import store  # noqa: E402
 from gentune.bench import registry  # noqa: E402
 from gentune.bench.counting import count_setting  # noqa: E402
 from gentune.bench.data import load as load_data  # noqa: E402
+from gentune.bench.files import write_atomically  # noqa: E402
 from gentune.bench.measurement import reference_batch  # noqa: E402
 from gentune.bench.proposal import Proposal  # noqa: E402
 from gentune.bench.records import Record  # noqa: E402
@@ -46,10 +49,13 @@ from gentune.bench.work import Work  # noqa: E402
 
 ROOT = Path(__file__).parents[2]
 METHODS = ("two_speeds", "one_speed", "gp_halving", "tpe_halving")
+STOPPING = ("curves", "halving")
 CONTROL = "one_speed"
+PUBLISHED = ROOT / "docs" / "results" / "two_speeds.json"
 DATA, OBJECTIVE = "digits", "fid"
-BUDGET, SEEDS, FINALS = 12, 10, 3
+BUDGET, SEEDS, FINALS = 8, 10, 3
 RUNGS = (0.25, 0.5, 1.0)
+_IDENTITY = ("method", "version", "task", "seed", "trials")
 DRAWS = 4000  # of the bootstrap
 
 
@@ -58,7 +64,8 @@ class Run:
 
     def __init__(self, folder: Path, cache: Path, method: str, family: str, seed: int, budget: float) -> None:
         options = {"data": DATA, "families": [family], "trainings": budget, "objective": [OBJECTIVE], "seed": seed}
-        options |= {"seeds": FINALS, "two_speeds": method != CONTROL}
+        stopping: Any = method if method in STOPPING else "none"
+        options |= {"seeds": FINALS, "two_speeds": method != CONTROL, "stopping": stopping}
         self.config = describe(None, options)
         self.folder = RunFolder.create_or_match(folder, self.config)
         self.method, self.seed, self.budget = method, seed, budget
@@ -74,6 +81,7 @@ class Run:
             seed=seed,
             lag=0,
             two_speeds=method != CONTROL,
+            stopping=stopping,
         )
         self.work = Work(self.folder, self.config, str(cache))
         self.there = {record.name: record for record in self.folder.records()}
@@ -161,6 +169,7 @@ def carry_out(job: store.Job, results: Path) -> dict[str, Any]:
     trials = [run.study.records[n] for n in sorted(run.study.records)]
     return {
         "budget": run.budget,
+        "engine": store.engine_fingerprint(),
         "settings": len({json.dumps(dict(r.params), sort_keys=True) for r in trials}),
         "tried": [[r.cost, r.move, r.fidelity, r.objectives[0] if r.objectives else None] for r in trials],
         "test": [r.metrics[OBJECTIVE]["value"] for r in finals if OBJECTIVE in r.metrics],
@@ -175,18 +184,38 @@ def wanted(methods_: Sequence[str], families: Sequence[str], seeds: int, budget:
 def report(results: Path, families: Sequence[str], seeds: int, budget: int) -> dict[str, Any]:
     """By family and method the figures that two speeds are about, paired by seed with the control."""
     runs: dict[tuple[str, str], dict[int, dict[str, Any]]] = {}
-    for job in wanted(METHODS, families, seeds, budget):
+    for job in wanted((*METHODS, *STOPPING), families, seeds, budget):
         run = store.read(job.path(results))
         if run is not None and run["test"]:
             runs.setdefault((job.task, job.method), {})[job.seed] = run
     return {
         family: {
             method: _compare(runs[family, method], control)
-            for method in METHODS
+            for method in (*METHODS, *STOPPING)
             if (family, method) in runs and (control := runs.get((family, CONTROL)))
         }
         for family in families
     }
+
+
+def unpublished(jobs: Sequence[store.Job], results: Path) -> None:
+    """Writes out what has been published of these runs, so that they are not done again."""
+    for run in store.read(PUBLISHED) or ():
+        for job in jobs:
+            if all(run[key] == getattr(job, key) for key in _IDENTITY) and not job.path(results).exists():
+                store.write(job.path(results), run)
+
+
+def publish(jobs: Sequence[store.Job], results: Path) -> None:
+    """Adds the runs that have been done to those published, in the jobs' order."""
+    known = {tuple(run[key] for key in _IDENTITY): run for run in store.read(PUBLISHED) or ()}
+    for job in jobs:
+        if (run := store.read(job.path(results))) is not None:
+            known[tuple(getattr(job, key) for key in _IDENTITY)] = run
+    if not known:
+        return
+    lines = ",\n".join(json.dumps(known[key], separators=(",", ":")) for key in sorted(known))
+    write_atomically(PUBLISHED, f"[\n{lines}\n]\n")
 
 
 def _compare(mine: Mapping[int, dict[str, Any]], control: Mapping[int, dict[str, Any]]) -> dict[str, Any]:
@@ -246,15 +275,17 @@ def text(found: Mapping[str, Any]) -> str:
 def main(arguments: Sequence[str] | None = None) -> int:
     options = _parser().parse_args(arguments)
     families, chosen = options.families.split(","), options.methods.split(",")
-    if unknown := [m for m in chosen if m not in METHODS]:
-        print(f"two_speeds.py: no method {unknown[0]!r}; known: {', '.join(METHODS)}", file=sys.stderr)
+    known = (*METHODS, *STOPPING)
+    if unknown := [m for m in chosen if m not in known]:
+        print(f"two_speeds.py: no method {unknown[0]!r}; known: {', '.join(known)}", file=sys.stderr)
         return 2
+    jobs = wanted(known if options.report else chosen, families, options.seeds, options.budget)
+    unpublished(jobs, options.results)
     if not options.report:
-        jobs = wanted(chosen, families, options.seeds, options.budget)
         return pool.work(jobs, functools.partial(carry_out, results=options.results), options.results, options.workers)
     found = report(options.results, families, options.seeds, options.budget)
     print(text(found))
-    store.write(options.results / "two_speeds.json", found)
+    publish(jobs, options.results)
     return 0
 
 

@@ -68,6 +68,6 @@ def write(path: Path, content: dict[str, Any]) -> None:
     beside.replace(path)
 
 
-def read(path: Path) -> dict[str, Any] | None:
+def read(path: Path) -> Any:
     """A result, or None where there is none."""
     return json.loads(path.read_text(encoding="utf-8")) if path.exists() else None
