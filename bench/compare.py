@@ -390,6 +390,7 @@ def terminable() -> Iterator[None]:
     import signal
 
     def stop(*_: object) -> None:
+        signal.signal(signal.SIGTERM, signal.SIG_IGN)  # `timeout` sends it twice; the end is under way
         raise KeyboardInterrupt
 
     before = signal.signal(signal.SIGTERM, stop)

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Callable
-from typing import cast
 
 import torch
 from torch import Generator, Tensor
@@ -20,20 +20,29 @@ def drawn_codes(model: GenerativeModel, n: int, seed: int) -> Tensor:
     """n codes (n, c) on the CPU that the model would sample from, as its `decode` takes them.
 
     Those of `draw_codes(n, generator)` where the family has it: a code density fitted to codes, or a learned prior.
-    Else standard normal ones of `latent_dim`.
+    Else standard normal ones, `latent_dim` of them or, of maps that can be inverted, as many as the data has numbers.
     """
     generator = torch.Generator(model.device).manual_seed(seed)
     draw: Callable[[int, Generator], Tensor] | None = getattr(model, "draw_codes", None)
     with torch.no_grad():
         if draw is not None:
             return draw(n, generator).cpu()
-        dimensions = cast(int, model.latent_dim)
+        dimensions: int = getattr(model, "latent_dim", model.data.dimensions)
         return torch.randn(n, dimensions, generator=generator, device=model.device).cpu()
 
 
-def decoded(model: GenerativeModel, codes: Tensor) -> Tensor:
-    """Examples (n, *shape) of codes (n, c), on the CPU: continuous values, not rounded to a lattice."""
-    return mapped(model.decode, model, codes)  # type: ignore[arg-type]
+def decoded(model: GenerativeModel, codes: Tensor, labels: Tensor | None = None) -> Tensor:
+    """Examples (n, *shape) of codes (n, c), on the CPU: continuous values, not rounded to a lattice.
+
+    labels: int64 (n,), for models that decode with a condition; others do without, and a model that is given none
+    chooses them by `evaluation_seed`, the same ones every time.
+    """
+    decode: Callable[..., Tensor] = model.decode  # type: ignore[assignment]
+    if labels is None or "condition" not in inspect.signature(decode).parameters:
+        return mapped(decode, model, codes)
+    with torch.no_grad():
+        parts = zip(codes.split(_CHUNK), labels.split(_CHUNK), strict=True)
+        return torch.cat([decode(z.to(model.device), y.to(model.device)).cpu() for z, y in parts])
 
 
 def encoded(model: GenerativeModel | None, x: Tensor) -> Tensor | None:

@@ -205,17 +205,20 @@ def _plane(subject: _Subject) -> dict[str, Any]:
 def _drawn_rows(subject: _Subject, what: str, codes: Tensor) -> dict[str, Any]:
     """Decoded codes (rows, columns, c): a sheet of images, or paths in the plane on top of real points.
 
-    Vectors of other dimensions have no picture; their values are in the document, as those of points are.
+    Vectors of other dimensions have no picture; their values are in the document, as those of points are. A model that
+    decodes with a label gets one for each row, in their order.
     """
     spec = subject.data.spec
-    x = decoded(subject.model, codes.flatten(0, 1))
+    rows, columns = codes.shape[:2]
+    labels = torch.arange(rows).repeat_interleave(columns) % spec.classes if spec.condition == "label" else None
+    x = decoded(subject.model, codes.flatten(0, 1), labels)
     if spec.kind == "image":
-        return subject.write.sheet(what, x.unflatten(0, codes.shape[:2]), subject.data)
+        return subject.write.sheet(what, x.unflatten(0, (rows, columns)), subject.data)
     points = in_original_units(x, spec)
-    values = {"values": points.reshape(*codes.shape[:2], -1).round(5).tolist()}
+    values = {"values": points.reshape(rows, columns, -1).round(5).tolist()}
     if spec.dimensions != 2:
         return values
-    groups = np.arange(codes.shape[0]).repeat(codes.shape[1])
+    groups = np.arange(rows).repeat(columns)
     behind = in_original_units(subject.examples.x, spec)
     return values | subject.write.scatter(what, points, groups, behind)
 

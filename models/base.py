@@ -193,7 +193,8 @@ class GenerativeModel(Trainable):
         reconstruct(x) -> Tensor                            like x
         encode(x) -> Tensor, decode(z) -> Tensor            codes (n, latent_dim); decoded images are not rounded
         draw_codes(n, generator) -> Tensor                  codes that it samples from, on its device; without it
-                                                            they are standard normal, of length `latent_dim`
+                                                            they are standard normal, of length `latent_dim` or,
+                                                            without that, as many as the data has numbers
         impute(x, missing, generator) -> Tensor             x with its entries where `missing` (bool like x) filled in
     """
 

@@ -51,8 +51,9 @@ class Codebook(nn.Module):
 
     def nearest(self, z: Tensor) -> Tensor:
         """Indices (...) of the codes nearest to vectors z (..., d)."""
-        flat = z.reshape(-1, z.shape[-1])
-        square = self.vectors.square().sum(1) - 2 * flat @ self.vectors.T  # (n, codes), less |z|^2
+        flat = z.reshape(-1, z.shape[-1]).float()
+        with torch.autocast(z.device.type, enabled=False):  # lower precision would find other codes than evaluation
+            square = self.vectors.square().sum(1) - 2 * flat @ self.vectors.T  # (n, codes), less |z|^2
         return square.argmin(1).view(z.shape[:-1])
 
     def look_up(self, indices: Tensor) -> Tensor:

@@ -56,7 +56,7 @@ class VQVAE(GenerativeModel):
         data: DataSpec,
         *,
         learning_rate: float = 3e-3,
-        codes: int = 256,
+        codes: int = 128,
         code_dim: int = 16,
         commitment: float = 0.25,
         codebook_decay: float = 0.97,
@@ -68,7 +68,7 @@ class VQVAE(GenerativeModel):
         prior_learning_rate: float = 3e-3,
         prior_width: int = 64,
         prior_layers: int = 2,
-        dropout: float = 0.1,
+        dropout: float = 0.2,
     ) -> None:
         super().__init__(data)
         self.learning_rate = learning_rate

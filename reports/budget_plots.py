@@ -55,7 +55,8 @@ def budget_plots(
                 level = sum(values) / len(values)
                 drawn.add_hline(y=level, line={"color": NEUTRAL, "dash": dash, "width": 1.2}, layer="below")
         drawn.update_layout(
-            xaxis={"title": {"text": _spent(content)}, "rangemode": "tozero"},
+            # What the same trials would have cost anew may lie many times farther out.
+            xaxis={"title": {"text": _spent(content)}, "range": [0.0, 1.04 * _most_spent(mine)]},
             yaxis={
                 "title": {"text": f"validation {metric}"},
                 "type": kind,
@@ -74,6 +75,12 @@ def budget_plots(
 def cost_so_far(trials: Sequence[Record]) -> list[float]:
     """Budget spent when each trial ended, trials in order, in the unit that the budget counts."""
     return list(itertools.accumulate(record.cost for record in trials))
+
+
+def _most_spent(trials: Sequence[Record]) -> float:
+    """The most that any repetition of a study has spent."""
+    spent = [sum(r.cost for r in trials if r.repeat == repeat) for repeat in {r.repeat for r in trials}]
+    return max(spent) or 1.0
 
 
 def _add_study(

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import math
+from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 
 from gentune.bench.data import DATA_SETS, load, sprites, toys
+from gentune.bench.evaluators import evaluators_for, load_or_train
 from gentune.models import DataSpec
 
 TOYS = {
@@ -131,6 +133,15 @@ def test_sprites_are_different_images_of_known_factors() -> None:
         assert torch.equal(batch.x, data.spec.to_lattice(batch.x))
         assert batch.condition is not None
         assert torch.equal(batch.condition, data.factors[name][:, 0])
+
+
+@pytest.mark.slow
+def test_evaluators_can_tell_the_shapes_of_sprites(tmp_path: Path) -> None:
+    data = load("sprites")
+    for name in evaluators_for(data):
+        accuracy = load_or_train(data, name, cache=tmp_path).accuracy
+        assert accuracy is not None
+        assert accuracy > 0.95
 
 
 def test_all_sprites_can_be_told_apart() -> None:

@@ -17,7 +17,7 @@ from gentune.bench.checkpoints import ModelCard, save_model
 from gentune.bench.cli import main
 from gentune.bench.data import DataSet, load
 from gentune.bench.evaluators import Evaluator, Features, default_cache
-from gentune.bench.latent_inputs import EPSILON, drawn_codes, path_examples
+from gentune.bench.latent_inputs import EPSILON, decoded, drawn_codes, path_examples
 from gentune.bench.latent_pictures import picture_codes
 from gentune.bench.measurement import reference_batch, score
 from gentune.bench.storage import RunFolder
@@ -25,6 +25,7 @@ from gentune.bench.study_file import StudyFile
 from gentune.models import Batch, DataSpec, GenerativeModel
 from gentune.models.autoencoder import Autoencoder
 from gentune.models.ddpm import DDPM
+from gentune.models.realnvp import RealNVP
 from gentune.models.wgan_gp import WGANGP
 from gentune.reports import write_report
 
@@ -153,6 +154,41 @@ def test_without_an_encoder_codes_are_drawn(tmp_path: Path) -> None:
         "it-interpolation-spherical.png",
         "it-traversals.png",
     ]
+
+
+def test_a_model_that_decodes_with_a_label_keeps_it_along_a_path(tmp_path: Path) -> None:
+    class Labelled(DecoderAlone):
+        def decode(self, z: Tensor, condition: Tensor | None = None) -> Tensor:
+            assert condition is not None
+            return condition.view(-1, 1, 1, 1) / 2 + 0.0 * z.reshape(-1, 1, 2, 2)
+
+    torch.manual_seed(0)
+    model = Labelled(SPEC)
+    drawn = decoded(model, torch.zeros(700, 4), torch.arange(700) % 3)
+    assert torch.equal(drawn[:, 0, 0, 0], (torch.arange(700) % 3) / 2)
+    with pytest.raises(AssertionError):
+        decoded(model, torch.zeros(2, 4))
+    picture = _only_paths(model, tmp_path)
+    assert np.abs(picture - (np.arange(6) % 3 / 2)[:, None, None]).max() < 0.01
+
+
+def _only_paths(model: GenerativeModel, folder: Path) -> np.ndarray:
+    from gentune.bench.latent_pictures import _drawn_rows, _Subject, _Writer
+
+    data = _squares()
+    subject = _Subject(model, data, data.splits["test"], None, torch.zeros(4, 4), 0, _Writer(folder, "it", "test"))
+    _drawn_rows(subject, "paths", torch.zeros(6, 10, 4))
+    return _cells(folder / "it-paths.png", 10)
+
+
+def test_codes_of_an_inverted_map_are_as_many_as_the_data_has_numbers() -> None:
+    spec = DataSpec("plane", "vector", (2,))
+    model = RealNVP(spec, hidden=8, transforms=2)
+    codes = drawn_codes(model, 300, 0)
+    assert codes.shape == (300, 2)
+    pair = path_examples(model.eval(), 20)
+    assert pair is not None
+    assert pair[0].shape == (20, 2)
 
 
 def test_paths_of_points_in_the_plane_are_in_original_units(tmp_path: Path) -> None:

@@ -17,7 +17,7 @@ from gentune.bench.storage import RunFolder
 from gentune.models.beta_vae import BetaVAE
 from gentune.search_spaces import load_card, shipped_cards
 
-BUDGET = 12.0
+BUDGET = 4.0
 CARD = next(p for p in shipped_cards() if p.stem == "beta_vae")
 
 

@@ -48,6 +48,15 @@ def test_the_nearest_code_is_the_nearest() -> None:
     assert torch.equal(codebook.look_up(codebook.nearest(codebook.vectors)), codebook.vectors)
 
 
+def test_codes_do_not_depend_on_the_precision_of_training() -> None:
+    torch.manual_seed(0)
+    codebook = Codebook(500, 2, decay=0.9)
+    z = torch.randn(2000, 2)
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        lower = codebook.nearest(z)
+    assert torch.equal(lower, codebook.nearest(z))
+
+
 def test_codes_follow_the_mean_of_their_vectors() -> None:
     """Two heaps: from anywhere, the codes go to their means at the rate of the decay."""
     codebook = Codebook(2, 1, decay=0.5)
@@ -228,6 +237,7 @@ def test_likelihood_without_labels_is_the_mean_over_labels() -> None:
     assert torch.allclose(model.log_likelihood(x).log_prob, mean, atol=1e-4)
 
 
+@pytest.mark.slow
 def test_short_training_uses_its_codes_and_beats_independent_pixels() -> None:
     """An independent histogram of digits takes 2.44 bits/dim."""
     data = load("digits")

@@ -243,6 +243,7 @@ class FamilyContract:
                 z = model.encode(x)  # type: ignore[operator]
                 assert z.ndim == 2
                 assert len(z) == 4
+                assert not family.can("decode") or z.shape[1] == getattr(model, "latent_dim", spec.dimensions)
             if family.can("draw_codes"):
                 drawn = model.draw_codes(4, _seeded(0))  # type: ignore[operator]
                 assert torch.equal(drawn, model.draw_codes(4, _seeded(0)))  # type: ignore[operator]
