@@ -8,7 +8,7 @@ export OMP_NUM_THREADS ?= 1
 export MKL_NUM_THREADS ?= 1
 export OPENBLAS_NUM_THREADS ?= 1
 
-.PHONY: install demo test lint types unit bench-metrics bench-proposals bench-two-speeds format clean
+.PHONY: install demo test lint types unit bench-families bench-metrics bench-proposals bench-two-speeds format clean
 
 install: $(STAMP)
 
@@ -38,6 +38,13 @@ unit: install
 # docs/metrics.md: every metric, and which planted failures it catches.
 bench-metrics: install
 	$(BIN)/python tests/performance/planted_failures.py
+
+# docs/families.md: every family tuned on the digits, and its speed beside others; goes on where it was stopped.
+bench-families: install
+	$(BIN)/gentune compare --data digits --families all --trainings 10 --seeds 3 --out runs/families
+	PYTHONWARNINGS=ignore $(BIN)/pip install --quiet --constraint constraints.txt --editable '.[dev,peers]'
+	$(BIN)/python tests/performance/family_speed.py
+	$(BIN)/python tests/performance/families_page.py
 
 ABLATIONS := gentune:without=additive,gentune:without=level,gentune:without=character,gentune:without=repeats,gentune:without=caution,gentune:without=transform
 

@@ -1,5 +1,5 @@
-"""What a first finalist leaves beside its scores: nearest train examples, scores by class and over guidance, and how
-well it tells foreign examples.
+"""What a first finalist leaves beside its scores: nearest train examples, scores by class and over guidance, how well
+it tells foreign examples, and what it completes broken ones to.
 """
 
 from __future__ import annotations
@@ -8,6 +8,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import asdict
 from typing import Any
 
+import torch
 from torch import Tensor
 
 from ..models.base import Batch, GenerativeModel
@@ -17,11 +18,13 @@ from .measurement import Reference, evaluator_pair, reference_batch, reference_f
 from .metrics import METRICS, MetricValue, measure
 from .metrics.per_class import per_class
 from .neighbours import nearest_neighbours, write_neighbours
+from .pictures import write_samples
 from .seeds import derive
 from .storage import RunFolder
-from .uses import foreign_sets, measure_of_typicality, typicality, without_last_class
+from .uses import complete_held_out, foreign_sets, measure_of_typicality, typicality, without_last_class
 
 GUIDANCE_SCALES = (0.0, 1.0, 1.5, 2.0, 3.0, 5.0)
+_SHOWN = 10  # completed images in a picture
 _BY_CLASS = ("precision", "recall", "coverage")
 _OVER_GUIDANCE = ("condition_accuracy", "recall", "fid")
 
@@ -104,6 +107,22 @@ def write_outliers(
             outcome = {"undefined": f"{type(error).__name__}: {error}"}
         rows.append({"foreign": f"class {last} left out", **outcome})
     folder.write_json(f"outliers/{name}.json", {"by": measure_of_typicality(model), "sets": rows})
+
+
+def write_completions(
+    folder: RunFolder, name: str, card: FamilyCard, data: DataSet, model: GenerativeModel, generated: Batch
+) -> None:
+    """completions/NAME.png, of images: ten test images, the same with half of their pixels hidden (grey), completed."""
+    if data.spec.kind != "image":
+        return
+    ten = reference_batch(data, "test", min(_SHOWN, len(reference_batch(data, "test"))))
+    found = complete_held_out(model, data, ten, generated.x, seed=derive(0, "uses"))
+    if found is None:
+        return
+    rows = torch.stack([found.x, torch.where(found.missing, 0.0, found.x), found.completed])  # (3, n, C, H, W)
+    sheet = rows.new_full((3, _SHOWN, *data.spec.shape), -1.0)  # grids have ten columns; empty ones stay black
+    sheet[:, : len(found.x)] = rows
+    write_samples(folder.artifact("completions"), name, Batch(sheet.flatten(0, 1)), data.spec, maker=card.name)
 
 
 def _auroc(inliers: Tensor | None, outliers: Tensor | None) -> dict[str, Any]:

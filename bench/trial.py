@@ -22,7 +22,7 @@ from .data import load as load_data
 from .energy import Meter
 from .evaluators import Features, load_or_train
 from .files import write_atomically
-from .finals import write_extras, write_outliers
+from .finals import write_completions, write_extras, write_outliers
 from .jobs import EvaluatorJob, FloorJob, Job, TrialJob
 from .measurement import (
     TrialError,
@@ -174,6 +174,7 @@ def _carry_out(
                 seed=derive(job.seed, "guidance"),
             )
             write_outliers(folder, base.name, data, model, partial(trained_anew, job, setting))
+            write_completions(folder, base.name, card, data, model, generated)
     if job.budget == "flops" and not job.cost:  # trained by `fit`: known only now
         if not run.fit_operations:
             raise TrialError(f"{job.family} does not count the operations of its fit; use --trainings or --seconds")

@@ -71,8 +71,8 @@ def foreign_sets(spec: DataSpec, held_out: Batch, *, seed: int) -> Mapping[str, 
     shuffled: every entry from a held-out example of its own: right one by one, wrong together.
     inverted: held-out images with dark for light.
     """
-    n = min(_FOREIGN, len(held_out))
-    x = held_out.x[:n]
+    x = _some(held_out.x, _FOREIGN, seed=seed)
+    n = len(x)
     generator = torch.Generator().manual_seed(derive(seed, "foreign"))
     if spec.kind == "sequence":
         return {}
@@ -85,6 +85,14 @@ def foreign_sets(spec: DataSpec, held_out: Batch, *, seed: int) -> Mapping[str, 
         return {"noise": spec.from_levels(noise), "shuffled": shuffled, "inverted": -x}
     low, high = held_out.x.min(0).values, held_out.x.max(0).values
     return {"noise": low + (high - low) * torch.rand(x.shape, generator=generator), "shuffled": shuffled}
+
+
+def _some(x: Tensor, count: int, *, seed: int) -> Tensor:
+    """At most `count` examples, chosen by seed: the first ones may all be of one class."""
+    if len(x) <= count:
+        return x
+    generator = torch.Generator().manual_seed(derive(seed, "some", count))
+    return x[torch.randperm(len(x), generator=generator)[:count].sort().values]
 
 
 def without_last_class(data: DataSet) -> tuple[DataSet, int] | None:
@@ -129,7 +137,7 @@ def complete_held_out(
     spec = data.spec
     if spec.kind == "sequence" or spec.dimensions < 2 or not len(held_out):
         return None
-    x = held_out.x[:_COMPLETED]
+    x = _some(held_out.x, _COMPLETED, seed=seed)
     missing = hidden_entries(spec, len(x), seed=seed)
     if not missing.any():
         return None  # the only pixel

@@ -195,6 +195,7 @@ class GenerativeModel(Trainable):
         draw_codes(n, generator) -> Tensor                  codes that it samples from, on its device; without it
                                                             they are standard normal, of length `latent_dim` or,
                                                             without that, as many as the data has numbers
+        impute(x, missing, generator) -> Tensor             x with its entries where `missing` (bool like x) filled in
     """
 
     data: DataSpec

@@ -10,7 +10,7 @@ from torch import Generator, Tensor
 
 from .base import Batch, Stage
 from .data_spec import DataSpec
-from .densities import DensityModel, coloured, condition_gaussian, gaussian_log_density, moments
+from .densities import DensityModel, coloured, condition_gaussian, gaussian_log_density, moments, standard_normal
 
 _COVARIANCES = ("full", "diag")
 
@@ -61,7 +61,7 @@ class Gaussian(DensityModel):
     @torch.no_grad()
     def sample(self, n: int, *, condition: Tensor | None = None, generator: Generator) -> Tensor:
         """n draws (n, *data.shape); images are rounded down to their level."""
-        noise = torch.randn(n, self.data.dimensions, dtype=torch.float64, generator=generator, device=self.device)
+        noise = standard_normal(n, self.data.dimensions, generator)
         return self._from_modelled(self.mean + coloured(noise, self.factor))
 
     def log_density(self, v: Tensor) -> Tensor:

@@ -14,7 +14,7 @@ from torch import Generator, Tensor
 
 from .base import Batch, Stage
 from .data_spec import DataSpec
-from .densities import DensityModel, coloured, condition_gaussian, gaussian_log_density
+from .densities import DensityModel, coloured, condition_gaussian, gaussian_log_density, standard_normal
 
 _MAX_ITERATIONS = 200
 _COVARIANCES = ("full", "diag", "tied")
@@ -111,9 +111,8 @@ class GaussianMixture(DensityModel):
 
     def draw(self, n: int, generator: Generator, *, temperature: float = 1.0) -> Tensor:
         """n draws of v, float64 (n, D); temperature: the factor on deviations from a component's mean."""
-        d = self.data.dimensions
         chosen = torch.multinomial(self.weights, n, replacement=True, generator=generator)  # (n,)
-        noise = temperature * torch.randn(n, d, dtype=torch.float64, generator=generator, device=self.device)
+        noise = temperature * standard_normal(n, self.data.dimensions, generator)
         v = self.means[chosen]  # (n, D)
         for j in range(self.components):
             rows = chosen == j

@@ -12,7 +12,7 @@ from .base import Batch, GenerativeModel, Likelihood, LikelihoodKind, Stage
 from .bins import BinnedMarginals, JointBins
 from .data_spec import DataSpec
 from .layers import require_kind
-from .marginals import LevelMarginals, Marginals, class_log_probs, counted, examples_of, values_of
+from .marginals import LevelMarginals, Marginals, counted, examples_of, values_of
 
 
 class Histogram(GenerativeModel):
@@ -64,7 +64,7 @@ class Histogram(GenerativeModel):
         if self.joint is not None:
             log_prob = self.joint.log_prob(values)
         else:
-            log_prob = class_log_probs(self._marginals, values)[:, 0]
+            log_prob = self._marginals.class_log_probs(values)[:, 0]
         return Likelihood(log_prob, LikelihoodKind.EXACT)
 
     @torch.no_grad()

@@ -15,9 +15,7 @@ from torch import Generator, Tensor
 from .base import Batch, Stage
 from .buffers import KeepsData
 from .data_spec import DataSpec
-from .densities import DensityModel, to_values
-
-_CELLS = 2**22  # distances held at a time
+from .densities import DensityModel, log_kernel_sum, standard_normal, to_values
 
 
 class KernelDensity(KeepsData, DensityModel):
@@ -52,25 +50,18 @@ class KernelDensity(KeepsData, DensityModel):
     def sample(self, n: int, *, condition: Tensor | None = None, generator: Generator) -> Tensor:
         """n draws (n, *data.shape): a train example plus noise; images are rounded down to their level."""
         chosen = torch.randint(len(self.centres), (n,), generator=generator, device=self.device)
-        noise = torch.randn(n, self.data.dimensions, dtype=torch.float64, generator=generator, device=self.device)
+        noise = standard_normal(n, self.data.dimensions, generator)
         return self._from_modelled(self.centres[chosen] + self.bandwidth * noise)
 
     def log_density(self, v: Tensor) -> Tensor:
-        v = v.to(torch.float64)
         n, d = self.centres.shape
         normaliser = math.log(n) + 0.5 * d * math.log(2 * math.pi * self.bandwidth**2)
-        rows = max(1, _CELLS // n)
-        return torch.cat([self._exponents(part, self.centres).logsumexp(1) for part in v.split(rows)]) - normaliser
+        return log_kernel_sum(v.to(torch.float64), self.centres, self.bandwidth) - normaliser
 
     def _complete(self, v: Tensor, missing: Tensor) -> Tensor:
         """The centres' mean, weighted by the kernel on the observed entries (Nadaraya 1964, doi:10.1137/1109020)."""
         completed = []
         for row, gone in zip(v, missing, strict=True):
-            exponents = self._exponents(row[None, ~gone], self.centres[:, ~gone])  # (1, N)
-            completed.append(exponents.softmax(1) @ self.centres)
-        return torch.where(missing, torch.cat(completed), v)
-
-    def _exponents(self, v: Tensor, centres: Tensor) -> Tensor:
-        """-||v - c||^2 / 2 h^2, (n, N), by one matrix product: float64 leaves its rounding far below h^2."""
-        halves = 0.5 * v.square().sum(1, keepdim=True) + 0.5 * centres.square().sum(1)
-        return (v @ centres.T - halves) / self.bandwidth**2
+            distances = (self.centres[:, ~gone] - row[~gone]).square().sum(1)  # (N,)
+            completed.append((distances / (-2 * self.bandwidth**2)).softmax(0) @ self.centres)
+        return torch.where(missing, torch.stack(completed), v)

@@ -17,8 +17,8 @@ from torch import Generator, Tensor, nn
 
 from .buffers import KeepsData
 from .data_spec import DataSpec
-from .densities import noise_variance, to_values
-from .likelihoods import levels_of, sum_per_example
+from .densities import log_kernel_sum, noise_variance, standard_normal, to_values
+from .likelihoods import levels_of
 
 Law = Callable[[Tensor], Tensor]  # counts of levels (K, D, L) to probabilities
 
@@ -33,6 +33,10 @@ class Marginals(nn.Module):
     def log_prob(self, values: Tensor) -> Tensor:
         """(n, K, D) log-probabilities of levels, or log-densities, in nats, float64."""
         raise NotImplementedError
+
+    def class_log_probs(self, values: Tensor) -> Tensor:
+        """log p(x|y), (n, K): the sum of `log_prob` over the coordinates, which are independent given the class."""
+        return self.log_prob(values).sum(2)
 
     def sample(self, y: Tensor, generator: Generator) -> Tensor:
         """Values (n, D), a row for each label."""
@@ -77,6 +81,12 @@ class LevelMarginals(Marginals):
     def log_prob(self, values: Tensor) -> Tensor:
         coordinates = torch.arange(values.shape[1], device=values.device)
         return self.table[:, coordinates, values].transpose(0, 1)
+
+    def class_log_probs(self, values: Tensor) -> Tensor:
+        K, D, L = self.table.shape
+        rows = values + L * torch.arange(D, device=values.device)  # of the table as (D L, K), whose rows lie together
+        chosen = self.table.view(K, D * L).T.contiguous().index_select(0, rows.flatten())
+        return chosen.view(len(values), D, K).sum(1)
 
     def sample(self, y: Tensor, generator: Generator) -> Tensor:
         drawn = torch.empty(len(y), self.table.shape[1], dtype=torch.int64, device=y.device)
@@ -173,8 +183,15 @@ class GaussianMarginals(Marginals):
         centred = values[:, None] - self.means  # (n, K, D)
         return -0.5 * (centred.square() / self.variances + self.variances.log() + math.log(2 * math.pi))
 
+    def class_log_probs(self, values: Tensor) -> Tensor:
+        # The square multiplied out, about a common centre so that little cancels: matrix products alone.
+        centre = self.means.mean(0)
+        v, means, precision = values - centre, self.means - centre, 1.0 / self.variances
+        distances = v.square() @ precision.T - 2.0 * v @ (means * precision).T + (means.square() * precision).sum(1)
+        return -0.5 * (distances + self.variances.log().sum(1) + self.means.shape[1] * math.log(2 * math.pi))
+
     def sample(self, y: Tensor, generator: Generator) -> Tensor:
-        noise = torch.randn(len(y), self.means.shape[1], dtype=torch.float64, generator=generator, device=y.device)
+        noise = standard_normal(len(y), self.means.shape[1], generator)
         return self.means[y] + self.variances[y].sqrt() * noise
 
     def expectation(self) -> Tensor:
@@ -205,8 +222,8 @@ class KernelMarginals(KeepsData, Marginals):
             mine = self.centres[members(self.labels, c)]  # (n_c, D)
             normaliser = math.log(len(mine)) + 0.5 * math.log(2 * math.pi * h**2)
             for d in range(values.shape[1]):
-                exponents = (values[:, d, None] - mine[:, d]).square() / (-2 * h**2)  # (n, n_c)
-                joint[:, c, d] = exponents.logsumexp(1) - normaliser
+                column = slice(d, d + 1)
+                joint[:, c, d] = log_kernel_sum(values[:, column], mine[:, column], h) - normaliser
         return joint
 
     def sample(self, y: Tensor, generator: Generator) -> Tensor:
@@ -217,7 +234,7 @@ class KernelMarginals(KeepsData, Marginals):
             # Coordinates are independent: each takes an example of its own.
             chosen = torch.randint(len(mine), (len(rows), D), generator=generator, device=y.device)
             centres[rows] = mine.gather(0, chosen)
-        noise = torch.randn(n, D, dtype=torch.float64, generator=generator, device=y.device)
+        noise = standard_normal(n, D, generator)
         return centres + self._bandwidth * noise
 
     def expectation(self) -> Tensor:
@@ -228,9 +245,3 @@ def members(y: Tensor, c: int) -> Tensor:
     """Rows (bool) of class c; all of them where it has none."""
     mine = y == c
     return mine if mine.any() else torch.ones_like(mine)
-
-
-def class_log_probs(marginals: Marginals, values: Tensor) -> Tensor:
-    """log p(x|y), (n, K): coordinates are independent given the class."""
-    log_probs = marginals.log_prob(values)
-    return sum_per_example(log_probs.flatten(0, 1)).view(log_probs.shape[:2])

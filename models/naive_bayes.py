@@ -17,7 +17,6 @@ from .marginals import (
     KernelMarginals,
     LevelMarginals,
     Marginals,
-    class_log_probs,
     counted,
     examples_of,
     gaussian_levels,
@@ -78,9 +77,18 @@ class NaiveBayes(GenerativeModel):
         return (Stage("counting", fit=self.fit),)
 
     def fit(self, data: Batch, generator: Generator) -> float:
-        """Class frequencies and conditionals of the whole train split; returns its operations, a few for each value."""
-        y = data.condition if self.data.condition == "label" else None
-        y = torch.zeros(len(data), dtype=torch.int64, device=data.x.device) if y is None else y
+        """Class frequencies and conditionals of the whole train split; returns its operations, a few for each value.
+
+        Raises ValueError where labels are missing that the data should have.
+        """
+        if self.data.condition != "label":
+            y = torch.zeros(len(data), dtype=torch.int64, device=data.x.device)
+        elif data.condition is None:
+            raise ValueError(
+                f"data {self.data.name!r} has {self.data.classes} classes; naive_bayes was given no labels"
+            )
+        else:
+            y = data.condition
         counts = torch.bincount(y, minlength=len(self.prior)).to(torch.float64)
         self.prior.copy_(counts / counts.sum())
         return self.marginals.fit(values_of(data.x, self.data), y)
@@ -95,7 +103,7 @@ class NaiveBayes(GenerativeModel):
     @torch.no_grad()
     def log_likelihood(self, x: Tensor, condition: Tensor | None = None) -> Likelihood:
         """Exact: of levels for images, a density for vectors; log p(x), or log p(x|y) with labels y (n,)."""
-        by_class = class_log_probs(self.marginals, values_of(x, self.data))  # (n, K)
+        by_class = self.marginals.class_log_probs(values_of(x, self.data))  # (n, K)
         if condition is None:
             log_prob = (self.prior.log() + by_class).logsumexp(1)
         else:
@@ -105,7 +113,7 @@ class NaiveBayes(GenerativeModel):
     @torch.no_grad()
     def classify(self, x: Tensor) -> Tensor:
         """log p(y|x), (n, K), by Bayes' rule."""
-        return (self.prior.log() + class_log_probs(self.marginals, values_of(x, self.data))).log_softmax(1)
+        return (self.prior.log() + self.marginals.class_log_probs(values_of(x, self.data))).log_softmax(1)
 
     @torch.no_grad()
     def impute(self, x: Tensor, missing: Tensor, generator: Generator) -> Tensor:

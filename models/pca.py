@@ -15,7 +15,7 @@ from torch import Generator, Tensor
 
 from .base import Batch, Stage
 from .data_spec import DataSpec
-from .densities import DensityModel, condition_gaussian, from_values, moments, to_values
+from .densities import DensityModel, condition_gaussian, from_values, moments, standard_normal, to_values
 
 _LEAST_NOISE = 1e-6  # of the mean variance: what sigma^2 is at least, so that a density is there for flat data
 
@@ -74,7 +74,7 @@ class ProbabilisticPCA(DensityModel):
         temperature: of every deviation, codes' and noise's: draws from N(mu, temperature^2 Sigma).
         """
         d, q = self.loadings.shape
-        noise = torch.randn(n, q + d, dtype=torch.float64, generator=generator, device=self.device)
+        noise = standard_normal(n, q + d, generator)
         deviation = noise[:, :q] @ self.loadings.T + self.variance.sqrt() * noise[:, q:]
         return self._from_modelled(self.mean + temperature * deviation)
 

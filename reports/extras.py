@@ -27,13 +27,18 @@ def first_finals(records: Sequence[Record], content: Mapping[str, Any]) -> list[
     ]
 
 
-def neighbours(
-    folder: RunFolder, finals: Sequence[tuple[Mapping[str, Any], Record]], styles: Mapping[str, tuple[str, str]]
+def pictures(
+    folder: RunFolder,
+    part: str,
+    finals: Sequence[tuple[Mapping[str, Any], Record]],
+    styles: Mapping[str, tuple[str, str]],
 ) -> list[dict[str, Any]]:
-    """Pictures of the samples nearest to the train set, above their nearest train examples."""
+    """Pictures that finalists left in a folder of artifacts: "neighbours", the samples nearest to the train set above
+    their nearest train examples; "completions", test images, the same with hidden pixels, and completed.
+    """
     found = []
     for row, record in finals:
-        image = load_png(folder.artifact("neighbours", f"{record.name}.png"))
+        image = load_png(folder.artifact(part, f"{record.name}.png"))
         if image is not None:
             found.append({"title": row_name(row), "colour": styles[row["family"]][0], "image": image})
     return found

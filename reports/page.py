@@ -18,7 +18,8 @@ from ..bench.storage import RunFolder
 from . import text
 from .budget_plots import budget_plots
 from .explanations import explanations
-from .extras import first_finals, guidance, neighbours, outliers
+from .extras import first_finals, guidance, outliers
+from .extras import pictures as pictures_of
 from .formats import row_name, to_csv
 from .latent import latent
 from .leaderboard import FILES, Leaderboard, build_leaderboard
@@ -110,7 +111,8 @@ def render_page(folder: RunFolder, board: Leaderboard, records: list[Record]) ->
         colours={f: c for f, (c, _) in styles.items()},
         samples=_samples(folder, records, content, styles),
         guidance=over_guidance,
-        neighbours=neighbours(folder, finals, styles),
+        neighbours=pictures_of(folder, "neighbours", finals, styles),
+        completions=pictures_of(folder, "completions", finals, styles),
         outliers=outliers(folder, finals, styles),
         latent=latent(folder, styles),
         studies=studies,

@@ -37,7 +37,31 @@ def verdict(content: Mapping[str, Any], standings: Standings) -> str:
         so_far = f"So far {len(ranked)} of {count(len(rows), 'family', 'families')} have final scores. "
     else:
         so_far = ""
-    return so_far + _standing_of(ranked, metric, standings)
+    copied = [family for family in copiers(content) if family in ranked and ranked[family]["rank"] == 1]
+    warning = f" Most of what {listing(copied)} drew are near copies of train examples." if copied else ""
+    return so_far + _standing_of(ranked, metric, standings) + warning
+
+
+def copiers(content: Mapping[str, Any]) -> list[str]:
+    """Families whose authenticity, with its interval, lies below half of that of held-out real examples.
+
+    A model that shows its train examples wins by quality metrics (Alaa et al., arXiv:2102.08921, section 4).
+    """
+    floor = _authenticity_of_real(content)
+    if floor is None:
+        return []
+    found = []
+    for row in content["rows"]:
+        cell = row["metrics"].get("authenticity", {})
+        high = cell["value"] if cell.get("high") is None and "value" in cell else cell.get("high")
+        if row["incumbent"] == 0 and high is not None and high < 0.5 * floor:
+            found.append(row["family"])
+    return found
+
+
+def _authenticity_of_real(content: Mapping[str, Any]) -> float | None:
+    cells = [r["metrics"].get("authenticity", {}) for r in content["references"] if r["name"] == "floor"]
+    return next((cell["value"] for cell in cells if "value" in cell), None)
 
 
 def _standing_of(ranked: Mapping[str, Mapping[str, Any]], metric: str, standings: Standings) -> str:
@@ -117,6 +141,14 @@ def notes(content: Mapping[str, Any], standings: Standings, records: Sequence[Re
                 f"{row['family']}: {row['failed_finals']} of {count(total, 're-training')} failed; "
                 + ("its figures are means over the rest." if row["finals"] else "it has no figures.")
             )
+    copied = copiers(content)
+    if copied:
+        shown = {r["family"]: _value(r, "authenticity") for r in content["rows"] if r["family"] in copied}
+        found.append(
+            f"Near copies of train examples: {'; '.join(f'{f} has an authenticity of {v}' for f, v in shown.items())}, "
+            f"held-out real examples {number(_authenticity_of_real(content) or 0.0)}. Quality metrics reward copying: "
+            "read the two together."
+        )
     waiting = [r["family"] for r in content["rows"] if r["finals"] + r["failed_finals"] == 0]
     if waiting:
         found.append(f"Without final scores so far: {listing(waiting)}.")

@@ -6,6 +6,7 @@ import json
 import math
 from collections.abc import Callable
 from pathlib import Path
+from typing import cast
 
 import numpy as np
 import pytest
@@ -169,6 +170,14 @@ def test_an_interaction_shows_in_the_total_index_alone() -> None:
     importance = Explanation(SMOOTH, observe(SMOOTH, product, 80)).importance()
     assert importance.first["a"] < 0.1 and importance.first["b"] < 0.1
     assert importance.total["a"] > 0.8 and importance.total["b"] > 0.8
+
+
+def test_a_single_parameter_answers_for_everything() -> None:
+    space = SearchSpace((Parameter("only", "float", default=0.5, low=0.0, high=1.0),))
+    observations = observe(space, lambda setting: (cast("float", setting["only"]) - 0.3) ** 2, 12)
+    importance = Explanation(space, observations).importance()
+    assert importance.total == importance.first == {"only": 1.0}
+    assert ped_anova(space, observations) == {"only": 1.0}
 
 
 def test_where_all_scores_are_equal_nothing_matters() -> None:

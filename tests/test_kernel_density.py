@@ -63,7 +63,7 @@ def test_parts_of_a_set_have_the_same_density(monkeypatch: pytest.MonkeyPatch) -
     x = torch.randn(40, 3, generator=_generator())
     model = _fitted(x, 0.3)
     whole = model.log_likelihood(x).log_prob
-    monkeypatch.setattr("gentune.models.kernel_density._CELLS", 100)
+    monkeypatch.setattr("gentune.models.densities._IN_CACHE", 100)
     assert torch.allclose(model.log_likelihood(x).log_prob, whole)
 
 

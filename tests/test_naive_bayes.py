@@ -156,6 +156,11 @@ def test_without_labels_there_is_one_class() -> None:
     assert model.sample(5, generator=_generator()).shape == (5, 3)
 
 
+def test_labels_that_are_not_there_are_missed() -> None:
+    with pytest.raises(ValueError, match="data 'space' has 3 classes; naive_bayes was given no labels"):
+        _fitted(SPACE, Batch(_points().x))
+
+
 def test_unknown_conditionals_are_refused() -> None:
     with pytest.raises(ValueError, match="'bernoulli'; wanted one of gaussian, histogram, kernel_density"):
         NaiveBayes(SPACE, conditionals="bernoulli")

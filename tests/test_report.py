@@ -8,6 +8,7 @@ import json
 import re
 import subprocess
 import sys
+from dataclasses import replace
 from html.parser import HTMLParser
 from pathlib import Path
 from typing import Any
@@ -399,6 +400,33 @@ def test_what_first_finalists_leave_is_shown(tmp_path: Path) -> None:
     page = write_report(folder).read_text(encoding="utf-8")
     assert page.count("0.875") >= 6
     assert f"Top row: synthetic samples of digits by {record.family}" in page
+    assert "Completing hidden pixels" not in before + page
+    completed = folder.artifact("completions", f"{record.name}.png")
+    completed.parent.mkdir(parents=True)
+    Image.new("L", (8, 8)).save(completed)
+    page = write_report(folder).read_text(encoding="utf-8")
+    assert f"bottom row: completed by {record.family}" in page
+
+
+def test_families_that_copy_are_named(tmp_path: Path) -> None:
+    folder = _run(tmp_path / "run")
+
+    def give(family: str, value: float, role: Role) -> None:
+        for record in folder.records(role):
+            if record.family == family and record.split == "test":
+                metrics = {**record.metrics, "authenticity": _figure(value + 1e-3 * record.number)}
+                folder.write_record(replace(record, metrics=metrics))
+
+    give("floor", 0.54, "reference")
+    give("ddpm", 0.01, "final")
+    give("wgan_gp", 0.4, "final")
+    content = write_leaderboard(folder).content
+    assert content["verdict"].endswith("Most of what ddpm drew are near copies of train examples.")
+    (note,) = [note for note in content["notes"] if "Near copies" in note]
+    assert "ddpm has an authenticity of 0.011" in note and "wgan_gp" not in note
+    give("ddpm", 0.5, "final")
+    content = write_leaderboard(folder).content
+    assert "copies" not in content["verdict"] + " ".join(content["notes"])
 
 
 def test_foreign_examples_and_yardsticks_are_shown(tmp_path: Path) -> None:

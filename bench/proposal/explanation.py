@@ -143,6 +143,9 @@ class Explanation:
         known = spread / (spread + float(variance.mean())) if spread > 0 else 0.0
         if spread < _FLAT:
             return Importance(nothing, dict(nothing), known)
+        if p == 1:  # all of the variance is its own; SciPy's estimators take two and more
+            whole = dict.fromkeys(self.space.names, 1.0)
+            return Importance(whole, dict(whole), known)
         found = sobol_indices(
             func=lambda u: self._moments(self._encoding.snap(np.ascontiguousarray(u.T)))[0][None, :],
             n=_BASE_POINTS,

@@ -261,6 +261,16 @@ class FamilyContract:
                 assert again.shape == x.shape
                 _check_values(again, spec, lattice=False)
 
+    def test_imputation_fills_in_what_is_missing_alone(self, spec: DataSpec) -> None:
+        if not self.the_family().can("impute"):
+            pytest.skip("no imputation of its own")
+        model, x = self._trained(spec), self.examples(spec, 6).x
+        missing = torch.rand(x.shape, generator=_seeded(0)) < 0.5
+        filled = model.impute(x, missing, _seeded(0))  # type: ignore[operator]
+        assert filled.shape == x.shape
+        assert torch.equal(filled[~missing], x[~missing])
+        _check_values(filled, spec, lattice=False)
+
     # --- plumbing ----------------------------------------------------------------------------------------
 
     def pytest_generate_tests(self, metafunc: pytest.Metafunc) -> None:

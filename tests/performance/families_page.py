@@ -1,9 +1,9 @@
-"""docs/families.md: which data each family takes, from the TOMLs, and what the families reach, from a run.
+"""docs/families.md: which data each family takes, from the TOMLs; what families reach, from a run; how fast they are.
 
-    python tests/performance/families_page.py               # the matrix, and runs/families where it is there
-    python tests/performance/families_page.py --run DIR
+    python tests/performance/families_page.py      # runs/families and runs/families-speed.json where they are there
+    python tests/performance/families_page.py --run DIR --speed FILE
 
-Without a run the results stay as they stand on the page.
+What is not there stays as it stands on the page.
 """
 
 from __future__ import annotations
@@ -21,7 +21,9 @@ from gentune.search_spaces.card import DATA_KINDS
 ROOT = Path(__file__).parent.parent.parent
 PAGE = ROOT / "docs" / "families.md"
 RUN = ROOT / "runs" / "families"
+SPEED_FILE = ROOT / "runs" / "families-speed.json"  # of family_speed.py
 RESULTS = "## Results on the digits\n"
+SPEED = "## Speed beside other implementations\n"
 NONE_YET = "Not run yet."
 # Columns of the results: title, metric.
 _COLUMNS = (
@@ -42,9 +44,15 @@ def cards() -> list[FamilyCard]:
     return sorted(found, key=lambda card: (card.group != "classical", card.group, card.name))
 
 
-def page(families: Sequence[FamilyCard], results: str) -> str:
-    """The whole page; `results` is what stands below its heading."""
-    return "\n".join([*_introduction(), matrix(families), "", RESULTS, results.strip(), ""])
+def page(families: Sequence[FamilyCard], results: str, speed: str) -> str:
+    """The whole page; `results` and `speed` are what stands below their headings."""
+    return "\n".join([*_introduction(), matrix(families), "", RESULTS, results, "", SPEED, speed, ""])
+
+
+def section(text: str, heading: str) -> str:
+    """What stands below a heading of the page as it is."""
+    below = text.split(heading, 1)[1] if heading in text else NONE_YET
+    return below.split("\n## ", 1)[0].strip()
 
 
 def _introduction() -> list[str]:
@@ -116,6 +124,23 @@ def results(board: Mapping[str, Any], families: Iterable[FamilyCard]) -> str:
     return "\n".join([*lines, "", board["verdict"], "", *(f"- {note}" for note in board["notes"])])
 
 
+def speed(ratios: Iterable[Mapping[str, Any]]) -> str:
+    """A line for each part of each pair."""
+    lines = [
+        "Ours over theirs, below 1 is faster; 95% intervals. Both on one thread and in turns, at equal architecture,",
+        "on the digits (autoencoders: in two levels); `tests/performance/speed_pairs.py` says what is timed.",
+        "",
+        "| family | beside | part | ours, ms | theirs, ms | ratio |",
+        "|---|---|---|---|---|---|",
+    ]
+    for r in ratios:
+        shown = f"{r['ratio']:.2f} [{r['low']:.2f}, {r['high']:.2f}]"
+        lines.append(
+            f"| {r['pair']} | {r['rival']} | {r['part']} | {r['ours_ms']:.3g} | {r['theirs_ms']:.3g} | {shown} |"
+        )
+    return "\n".join(lines)
+
+
 def _cell(row: Mapping[str, Any], metric: str, board: Mapping[str, Any]) -> str:
     cell = row["metrics"].get(metric)
     shown = figure(cell, board["metrics"].get(metric, {}).get("unit", ""))
@@ -145,16 +170,20 @@ def _link(name: str) -> str:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--run", type=Path, default=RUN, help="a comparison's folder")
+    parser.add_argument("--speed", type=Path, default=SPEED_FILE, help="ratios of family_speed.py")
     parser.add_argument("--out", type=Path, default=PAGE)
     arguments = parser.parse_args()
     families = cards()
     before = PAGE.read_text(encoding="utf-8") if PAGE.is_file() else ""
-    shown = before.split(RESULTS, 1)[1] if RESULTS in before else NONE_YET
+    reached, fast = section(before, RESULTS), section(before, SPEED)
     board = arguments.run / "report" / "leaderboard.json"
     if board.is_file():
-        shown = results(json.loads(board.read_text(encoding="utf-8")), families)
-    arguments.out.write_text(page(families, shown), encoding="utf-8")
-    print(f"{arguments.out} written, {'with' if board.is_file() else 'without'} results of {arguments.run}")
+        reached = results(json.loads(board.read_text(encoding="utf-8")), families)
+    if arguments.speed.is_file():
+        fast = speed(json.loads(arguments.speed.read_text(encoding="utf-8")))
+    arguments.out.write_text(page(families, reached, fast), encoding="utf-8")
+    for name, path in (("results", board), ("speed", arguments.speed)):
+        print(f"{name} from {path}" if path.is_file() else f"{name} as they were: there is no {path}")
 
 
 if __name__ == "__main__":

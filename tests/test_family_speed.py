@@ -1,0 +1,51 @@
+"""The clock of `family_speed.py`, on calls whose speed is known, and that every pair does what it says."""
+
+from __future__ import annotations
+
+import sys
+import time
+from pathlib import Path
+from types import ModuleType
+
+import pytest
+
+
+@pytest.fixture(scope="module")
+def family_speed() -> ModuleType:
+    sys.path.insert(0, str(Path(__file__).parent / "performance"))
+    try:
+        return __import__("family_speed")
+    finally:
+        sys.path.pop(0)
+
+
+def test_a_call_of_half_the_time_has_half_the_ratio(family_speed: ModuleType) -> None:
+    found = family_speed.compare(lambda: time.sleep(0.005), lambda: time.sleep(0.01), rounds=6, seconds=0.02)
+    assert found["low"] <= found["ratio"] <= found["high"]
+    assert 0.4 < found["ratio"] < 0.75
+    assert found["ours_ms"] < found["theirs_ms"]
+
+
+PEERS = ("autoencoder", "vae", "vq_vae")  # beside what is no part of the developers' set-up, and slower
+
+
+def test_every_pair_runs_on_both_sides(family_speed: ModuleType) -> None:
+    names = [name for name in family_speed.PAIRS if name not in PEERS]
+    assert len(names) >= 7
+    for name in names:
+        pair = family_speed.PAIRS[name]()
+        assert "train" in pair.parts, name
+        for ours, theirs in pair.parts.values():
+            assert ours() is not None
+            assert theirs() is not None
+
+
+@pytest.mark.slow
+def test_pairs_of_autoencoders_run_on_both_sides(family_speed: ModuleType) -> None:
+    pytest.importorskip("pythae")
+    for name in PEERS:
+        pair = family_speed.PAIRS[name]()
+        assert "train" in pair.parts, name
+        for sides in pair.parts.values():
+            for side in sides:
+                side()
