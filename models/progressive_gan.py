@@ -125,7 +125,10 @@ class ProgressiveGAN(Wasserstein):
         self.register_buffer("grown", torch.zeros((), dtype=torch.float64))
 
     def stages(self) -> tuple[Stage, ...]:
-        return (Stage("adversarial", phases=self._phases(), alike=False),)
+        fading = 2 * (len(self._sizes) - 1)
+        grown = (1.0 - self.growth,)
+        parts = (self.growth / fading,) * fading + grown if fading and self.growth else (1.0,)
+        return (Stage("adversarial", phases=self._phases(), parts=parts),)
 
     def discriminator_loss(self, batch: Batch, generator: Generator) -> Losses:
         """WGAN-GP's with examples as coarse as samples, plus the drift penalty."""
