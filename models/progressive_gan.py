@@ -97,14 +97,14 @@ class ProgressiveGAN(Wasserstein):
         self,
         data: DataSpec,
         *,
-        learning_rate_generator: float = 5e-3,
-        learning_rate_discriminator: float = 5e-3,
+        learning_rate_generator: float = 2e-2,
+        learning_rate_discriminator: float = 2e-2,
         beta1: float = 0.0,
         discriminator_steps: int = 2,
         gradient_penalty: float = 1.0,
         growth: float = 0.4,
         latent_dim: int = 32,
-        width: int = 16,
+        width: int = 8,
         depth: int = 1,
     ) -> None:
         self._sizes = resolutions(data, self.family)
