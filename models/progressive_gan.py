@@ -102,7 +102,7 @@ class ProgressiveGAN(Wasserstein):
         beta1: float = 0.0,
         discriminator_steps: int = 2,
         gradient_penalty: float = 1.0,
-        growth: float = 0.4,
+        growth: float = 0.2,
         latent_dim: int = 32,
         width: int = 8,
         depth: int = 1,
