@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from itertools import accumulate
 from typing import Any
 
 import torch
@@ -19,7 +20,7 @@ from .seeds import derive
 from .training import LoopSettings, StageTraining
 
 _SMALL = (2, 4)  # batch sizes at which a step is counted; operations are affine in the batch size
-_MOMENTS = 16  # of a training whose steps are not alike, at which one is counted
+_MOMENTS = 1_000  # to which the middle of a part is rounded
 
 
 @dataclass(frozen=True)
@@ -69,16 +70,19 @@ def count_operations(
 
 
 def _count_step(model: Trainable, stage: Stage, data: Batch, batch_size: int) -> float:
-    """Operations of a step; where steps are not alike the mean over the training, at the middles of equal parts."""
-    horizon, counted = (1, [0]) if stage.alike else (2 * _MOMENTS, range(1, 2 * _MOMENTS, 2))
-    settings = LoopSettings(batch_size=batch_size)
-    training = StageTraining(model, stage, data[: 4 * _SMALL[1]], settings, horizon=horizon, seed=derive(0, stage.name))
-    with torch.random.fork_rng(devices=[]), FlopCounterMode(display=False) as counter:
-        for step in counted:
-            training.step = step
-            for _ in training.advance(step + 1):
-                pass
-    return counter.get_total_flops() / len(counted)
+    """Operations of a step, on average over the stage: one is counted in the middle of each of its parts."""
+    horizon = 1 if len(stage.parts) == 1 else _MOMENTS
+    settings, seed = LoopSettings(batch_size=batch_size), derive(0, stage.name)
+    training = StageTraining(model, stage, data[: 4 * _SMALL[1]], settings, horizon=horizon, seed=seed)
+    total = 0.0
+    with torch.random.fork_rng(devices=[]):
+        for share, end in zip(stage.parts, accumulate(stage.parts), strict=True):
+            training.step = int(horizon * (end - share / 2))
+            with FlopCounterMode(display=False) as counter:
+                for _ in training.advance(training.step + 1):
+                    pass
+            total += share * counter.get_total_flops()
+    return total
 
 
 def _count_sampling(model: GenerativeModel, condition: Tensor | None, sampling: Mapping[str, Any]) -> float:

@@ -269,7 +269,7 @@ def _check_diversity(seen: Features, generated: Batch, data: DataSet, split: Spl
     """Raises TrialError where the samples have collapsed, as the primary evaluator sees them."""
     real = reference_for(data.spec.name, cache, split, False, len(generated))
     labels = (generated.condition, real.batch.condition)
-    found = diversity(seen.features, real.features.features, *labels)
+    found = diversity(seen.features, real.features.features, *labels, images=data.spec.kind == "image")
     if found is not None and found.collapsed is not None:
         raise TrialError(f"collapsed: {found.collapsed}")
 

@@ -99,12 +99,18 @@ class AdversarialModel(GenerativeModel):
 
     # --- what a family may do in its own way --------------------------------------------------------------
 
+    @property
+    def _labels(self) -> int:
+        """How many classes both networks are told of."""
+        return 0
+
     def _build_discriminator(self, width: int, depth: int) -> nn.Module:
         leaky = partial(nn.LeakyReLU, 0.2)
-        return encoder_for(self.data, 1, width=width, depth=depth, family=self.family, activation=leaky)
+        return encoder_for(self.data, 1 + self._labels, width=width, depth=depth, family=self.family, activation=leaky)
 
     def _build_generator(self, width: int, depth: int) -> nn.Module:
-        return decoder_for(self.data, self.latent_dim, width=width, depth=depth, family=self.family, activation=nn.ReLU)
+        inputs = self.latent_dim + self._labels
+        return decoder_for(self.data, inputs, width=width, depth=depth, family=self.family, activation=nn.ReLU)
 
     def _initialise(self) -> None:
         he_initialise(self.discriminator)

@@ -126,8 +126,7 @@ class Stage:
     counting, closed forms); it returns the number of floating-point operations it took, where it can tell.
     share: of the full training's steps; the shares of all stages with phases add up to 1.
     depends_on: the training hyperparameters that this stage's result depends on; None: all of them.
-    alike: whether all its steps take as many operations; those of a network that grows do not, and are counted along
-        the way.
+    parts: shares of its steps, in order, within which all steps take as many operations: several where a network grows.
     """
 
     name: str
@@ -135,13 +134,15 @@ class Stage:
     fit: Callable[[Batch, Generator], float | None] | None = None
     share: float = 1.0
     depends_on: tuple[str, ...] | None = None
-    alike: bool = True
+    parts: tuple[float, ...] = (1.0,)
 
     def __post_init__(self) -> None:
         if bool(self.phases) == (self.fit is not None):
             raise ValueError(f"stage {self.name!r} needs either phases or a fit, and not both")
         if not 0.0 < self.share <= 1.0:
             raise ValueError(f"stage {self.name!r} has a share of {self.share}; wanted more than 0, at most 1")
+        if min(self.parts) <= 0.0 or abs(sum(self.parts) - 1.0) > 1e-9:
+            raise ValueError(f"stage {self.name!r} has parts {self.parts}; wanted shares above 0 that add up to 1")
 
 
 @dataclass(frozen=True)

@@ -5,15 +5,12 @@ Glossary: as in `adversarial`, with labels y; all densities are given y.
 
 from __future__ import annotations
 
-from functools import partial
-
 import torch
 import torch.nn.functional as F
-from torch import Generator, Tensor, nn
+from torch import Generator, Tensor
 
 from .adversarial import AdversarialModel
 from .base import Batch, Stage
-from .layers import decoder_for, encoder_for
 
 
 class CGAN(AdversarialModel):
@@ -34,21 +31,13 @@ class CGAN(AdversarialModel):
     family = "cgan"
     frequencies: Tensor
 
-    def _build_discriminator(self, width: int, depth: int) -> nn.Module:
-        """Outputs a . f(x), then e_y . f(x) for each class."""
-        leaky = partial(nn.LeakyReLU, 0.2)
-        return encoder_for(self.data, 1 + self._labels, width=width, depth=depth, family=self.family, activation=leaky)
+    @property
+    def _labels(self) -> int:
+        return self.data.classes if self.data.condition == "label" else 0
 
-    def _build_generator(self, width: int, depth: int) -> nn.Module:
-        self.register_buffer("frequencies", torch.ones(max(1, self._labels)))
-        return decoder_for(
-            self.data,
-            self.latent_dim + self._labels,
-            width=width,
-            depth=depth,
-            family=self.family,
-            activation=nn.ReLU,
-        )
+    def _initialise(self) -> None:
+        super()._initialise()
+        self.register_buffer("frequencies", torch.ones(max(1, self._labels)))  # of the classes
 
     def stages(self) -> tuple[Stage, ...]:
         if not self._labels:
@@ -74,7 +63,7 @@ class CGAN(AdversarialModel):
         return self._output(self.generator(torch.cat((z, told), dim=1)))
 
     def _score(self, x: Tensor, condition: Tensor | None) -> Tensor:
-        scores = self.discriminator(x).float()  # (n, 1 + classes)
+        scores = self.discriminator(x).float()  # (n, 1 + classes): a . f(x), then e_y . f(x) of each class
         if not self._labels:
             return scores[:, 0]
         assert condition is not None
@@ -86,7 +75,3 @@ class CGAN(AdversarialModel):
         counts = torch.bincount(data.condition, minlength=self._labels)
         self.frequencies.copy_(counts / len(data))
         return float(len(data))
-
-    @property
-    def _labels(self) -> int:
-        return self.data.classes if self.data.condition == "label" else 0

@@ -97,14 +97,14 @@ class ProgressiveGAN(Wasserstein):
         self,
         data: DataSpec,
         *,
-        learning_rate_generator: float = 5e-3,
-        learning_rate_discriminator: float = 5e-3,
+        learning_rate_generator: float = 2e-2,
+        learning_rate_discriminator: float = 2e-2,
         beta1: float = 0.0,
         discriminator_steps: int = 2,
         gradient_penalty: float = 1.0,
-        growth: float = 0.4,
+        growth: float = 0.2,
         latent_dim: int = 32,
-        width: int = 16,
+        width: int = 8,
         depth: int = 1,
     ) -> None:
         self._sizes = resolutions(data, self.family)
@@ -125,7 +125,10 @@ class ProgressiveGAN(Wasserstein):
         self.register_buffer("grown", torch.zeros((), dtype=torch.float64))
 
     def stages(self) -> tuple[Stage, ...]:
-        return (Stage("adversarial", phases=self._phases(), alike=False),)
+        fading = 2 * (len(self._sizes) - 1)
+        grown = (1.0 - self.growth,)
+        parts = (self.growth / fading,) * fading + grown if fading and self.growth else (1.0,)
+        return (Stage("adversarial", phases=self._phases(), parts=parts),)
 
     def discriminator_loss(self, batch: Batch, generator: Generator) -> Losses:
         """WGAN-GP's with examples as coarse as samples, plus the drift penalty."""

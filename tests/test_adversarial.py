@@ -148,10 +148,10 @@ def _record(family: str, folder: Path, data: str = "digits", fidelity: float = 0
 @pytest.mark.parametrize(
     ("family", "data", "said"),
     [
-        ("still", "digits", "main directions"),
-        ("deaf", "digits", "times as far apart"),
+        pytest.param("still", "digits", "main directions", marks=pytest.mark.slow),
+        pytest.param("deaf", "digits", "times as far apart", marks=pytest.mark.slow),
         ("deaf", "eight_gaussians", "times as far apart"),
-        ("deafened", "digits", "samples of one class"),
+        pytest.param("deafened", "digits", "samples of one class", marks=pytest.mark.slow),
     ],
 )
 def test_what_collapses_by_construction_fails_as_collapsed(family: str, data: str, said: str, tmp_path: Path) -> None:
