@@ -17,6 +17,7 @@ from gentune.models import Batch, DataSpec
 from gentune.models.adversarial import Norm, gradient_penalty, normalise, squared_gradients
 from gentune.models.gan import GAN
 from gentune.models.layers import ConvEncoder, Perceptron
+from gentune.search_spaces import FamilyCard
 
 PLANE = DataSpec("plane", "vector", (2,))
 IMAGE = DataSpec("image", "image", (1, 8, 8), levels=17)
@@ -154,8 +155,13 @@ def _record(family: str, folder: Path, data: str = "digits", fidelity: float = 0
         pytest.param("deafened", "digits", "samples of one class", marks=pytest.mark.slow),
     ],
 )
-def test_what_collapses_by_construction_fails_as_collapsed(family: str, data: str, said: str, tmp_path: Path) -> None:
-    record = _record(family, tmp_path / "run", data, 0.05)
+def test_what_collapses_by_construction_fails_as_collapsed(
+    family: str, data: str, said: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(FamilyCard, "full_steps", lambda *_: 20)
+    early = _record(family, tmp_path / "run", data, 0.5)
+    assert early.state == "complete", "what has not been trained in full has its score"
+    record = _record(family, tmp_path / "run", data, 1.0)
     assert record.state == "failed"
     assert record.reason is not None
     assert record.reason.startswith("collapsed: ")
@@ -164,8 +170,13 @@ def test_what_collapses_by_construction_fails_as_collapsed(family: str, data: st
 
 @pytest.mark.slow
 @pytest.mark.parametrize("family", ["gan", "lsgan", "wgan", "wgan_gp", "dcgan", "cgan", "stylegan", "progressive_gan"])
-def test_a_quarter_of_a_default_training_is_no_collapse(family: str, tmp_path: Path) -> None:
-    assert _record(family, tmp_path / "run").state == "complete"
+def test_half_of_the_default_steps_is_no_collapse(
+    family: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    whole = FamilyCard.full_steps
+    monkeypatch.setattr(FamilyCard, "full_steps", lambda card, *of: whole(card, *of) // 2)
+    record = _record(family, tmp_path / "run", fidelity=1.0)
+    assert record.state == "complete", record.reason
 
 
 @pytest.mark.slow
