@@ -43,6 +43,7 @@ bench-metrics: install
 bench-families: install
 	$(BIN)/gentune compare --data digits --families all --trainings 10 --seeds 3 --out runs/families
 	PYTHONWARNINGS=ignore $(BIN)/pip install --quiet --constraint constraints.txt --editable '.[dev,peers]'
+	$(BIN)/python tests/performance/modes.py
 	$(BIN)/python tests/performance/family_speed.py
 	$(BIN)/python tests/performance/families_page.py
 
