@@ -170,9 +170,7 @@ def test_what_collapses_by_construction_fails_as_collapsed(
 
 @pytest.mark.slow
 @pytest.mark.parametrize("family", ["gan", "lsgan", "wgan", "wgan_gp", "dcgan", "cgan", "stylegan", "progressive_gan"])
-def test_half_of_the_default_steps_is_no_collapse(
-    family: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_half_of_the_default_steps_is_no_collapse(family: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     whole = FamilyCard.full_steps
     monkeypatch.setattr(FamilyCard, "full_steps", lambda card, *of: whole(card, *of) // 2)
     record = _record(family, tmp_path / "run", fidelity=1.0)
