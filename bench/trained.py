@@ -102,15 +102,15 @@ def trained_model(
 
 
 def trained_anew(job: TrialJob, setting: Setting, data: DataSet) -> GenerativeModel:
-    """The job's setting fully trained on other data than its own, in no budget and kept nowhere."""
-    family = registry.family(job.family)
+    """The job's setting trained on a part of its data for as many steps as on all, in no budget and kept nowhere."""
+    family, whole = registry.family(job.family), registry.data_spec(job.data)
     seed = derive(job.seed, "anew")
     model = build_model(family.load(), data.spec, setting.train, seed).to(torch.device(job.device))
     train(
         model,
         data.splits["train"].to(torch.device(job.device)),
         setting.loop,
-        steps=family.require_card().full_steps(data.spec.name, data.spec.kind),
+        steps=family.require_card().full_steps(whole.name, whole.kind),
         seed=derive(seed, "training"),
         average=setting.average,
     )

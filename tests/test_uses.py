@@ -14,12 +14,16 @@ from PIL import Image
 from sklearn.linear_model import LogisticRegression
 from torch import Generator, Tensor
 
+from gentune.bench import registry
 from gentune.bench.data import DataSet, load
 from gentune.bench.finals import write_completions, write_outliers
+from gentune.bench.jobs import TrialJob
 from gentune.bench.measurement import sample_like, score
 from gentune.bench.metrics import UndefinedError
 from gentune.bench.metrics.completion import imputation_error
+from gentune.bench.setting import split_setting
 from gentune.bench.storage import RunFolder
+from gentune.bench.trained import trained_anew
 from gentune.bench.uses import (
     complete_held_out,
     foreign_sets,
@@ -267,3 +271,15 @@ def test_yardsticks_of_the_test_split() -> None:
     assert all(0.9 < ratio < 1.7 for ratio in ratios.values())  # 2.4 bits/dim, plain counting, would be 1.7
     assert not yardsticks(data, "validation")
     assert not yardsticks(load("two_moons"), "test")
+
+
+def test_a_part_of_the_data_is_trained_on_for_as_many_steps_as_all(monkeypatch: pytest.MonkeyPatch) -> None:
+    data = load("digits")
+    fewer = without_last_class(data)
+    assert fewer is not None
+    taken: list[int] = []
+    monkeypatch.setattr("gentune.bench.trained.train", lambda *_, steps, **__: taken.append(steps))
+    card = registry.family("beta_vae").require_card()
+    job = TrialJob("", "final", "beta_vae", 0, 1, "test", "digits", {}, ("fid",))
+    trained_anew(job, split_setting(card, {}), fewer[0])
+    assert taken == [card.steps["digits"]]
