@@ -66,7 +66,13 @@ def load_card(path: Path | str) -> FamilyCard:
         text = path.read_text(encoding="utf-8")
     except OSError as error:
         raise CardError(f"{path}: cannot be read: {error.strerror}") from error
-    return parse_card(text, str(path))
+    return _parsed(text, str(path))
+
+
+@cache
+def _parsed(text: str, where: str) -> FamilyCard:
+    """Families are looked up by name many times in a trial, each time among all cards."""
+    return parse_card(text, where)
 
 
 def parse_card(text: str, where: str) -> FamilyCard:
