@@ -45,7 +45,7 @@ class AdversarialModel(GenerativeModel):
         self,
         data: DataSpec,
         *,
-        learning_rate_generator: float = 3e-3,
+        learning_rate_generator: float = 1.5e-3,
         learning_rate_discriminator: float = 3e-3,
         beta1: float = 0.0,
         discriminator_steps: int = 2,
