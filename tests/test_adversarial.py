@@ -180,6 +180,6 @@ def test_half_of_the_default_steps_is_no_collapse(family: str, tmp_path: Path, m
 @pytest.mark.slow
 @pytest.mark.parametrize("family", ["gan", "lsgan", "wgan", "wgan_gp", "cgan"])
 def test_modes_are_counted(family: str, tmp_path: Path) -> None:
-    record = _record(family, tmp_path / "run", "eight_gaussians", 0.3)
+    record = _record(family, tmp_path / "run", "eight_gaussians", 0.6)
     assert record.state == "complete"
     assert (record.metrics["modes_covered"]["value"] or 0.0) in range(1, 9)
