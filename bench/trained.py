@@ -93,10 +93,11 @@ def trained_model(
                     job, data, split, trained.model, fidelity, run, settings=setting.sample, conditional=conditional
                 )
             )
-            if fidelity < job.fidelity:
+        if fidelity < job.fidelity:
+            with clock.timing("measure"):  # thinking about it is in no budget
                 trained.stopped = rule.reason_to_stop(job.params, points, derive(job.seed, "stopping", len(points)))
-        if trained.stopped is not None:
-            break
+            if trained.stopped is not None:
+                break
     trained.points = points
     return trained
 
