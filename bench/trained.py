@@ -82,11 +82,12 @@ def trained_model(
     """
     rule = job.stopping
     if rule is None:
-        return _train(job, setting, data, run, job.fidelity, on_progress)
+        return _train(job, setting, data, run, job.fidelity, on_progress=on_progress)
     points: list[Point] = []
     for fidelity in (*rungs_between(rule.begun, job.fidelity), job.fidelity):
         tell = None if on_progress is None else partial(_tell_part, on_progress, fidelity / job.fidelity)
-        trained = _train(job, setting, data, run, fidelity, tell)
+        scored = clock.seconds.get("score", 0.0)
+        trained = _train(job, setting, data, run, fidelity, scored=scored, on_progress=tell)
         with clock.timing("score"):
             points.append(
                 intermediate_score(
@@ -123,9 +124,17 @@ def _tell_part(tell: Progress, share: float, done: float) -> None:
 
 
 def _train(
-    job: TrialJob, setting: Setting, data: DataSet, run: TrainingRun, fidelity: float, on_progress: Progress | None
+    job: TrialJob,
+    setting: Setting,
+    data: DataSet,
+    run: TrainingRun,
+    fidelity: float,
+    *,
+    scored: float = 0.0,
+    on_progress: Progress | None,
 ) -> Trained:
-    """A fresh model trained to a fidelity, or taken up from what is kept of it."""
+    """A fresh model trained to a fidelity, or taken up from what is kept of it; `scored` seconds of the job's allowance
+    went into scores on the way."""
     family = registry.family(job.family)
     card = family.require_card()
     device = torch.device(job.device)
@@ -143,7 +152,7 @@ def _train(
         average=setting.average,
         kept=kept,
         # An allowance of training seconds, of which those behind it have been taken already.
-        deadline=None if job.deadline is None else time.monotonic() + job.deadline + job.paid,
+        deadline=None if job.deadline is None else time.monotonic() + job.deadline + job.paid - scored,
         on_progress=on_progress,
         run=run,
     )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import math
 from collections.abc import Mapping
@@ -125,6 +126,19 @@ def test_what_another_run_has_trained_whole_is_scored_at_the_same_points(tmp_pat
     trial(tmp_path, 1, "full")
     assert told(trial(tmp_path, 2, "full", stopping=rule(value))) == told(fresh)
     assert told(trial(tmp_path, 3, cache="", stopping=rule(value))) == told(fresh), "nor does it take a cache"
+
+
+@pytest.mark.usefixtures("short")
+def test_scores_on_the_way_take_of_the_seconds_that_a_training_may_have(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    moments = itertools.count(step=1000.0)
+    monkeypatch.setattr("gentune.bench.trained.Clock._now", lambda _: next(moments))
+    late = trial(tmp_path, 0, budget="seconds", deadline=900.0, stopping=rule(value=1e9))
+    assert (late.state, late.seconds["score"]) == ("stopped", 1000.0)
+    assert "the budget ended" in str(late.reason)
+    within = trial(tmp_path, 1, "other", budget="seconds", deadline=1e5, stopping=rule(value=1e9))
+    assert within.state == "complete"
 
 
 # --- studies ----------------------------------------------------------------------------------------------
