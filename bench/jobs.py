@@ -28,6 +28,7 @@ class TrialJob:
         trial has been charged.
     stopping: decides at intermediate scores whether the training goes on; None: it goes on, and none are taken.
     keep_model, keep_samples: whether weights and a picture or points of samples are kept as artifacts.
+    lean: whether only the objectives are measured, for studies of tuning itself, of which nothing else is wanted.
     """
 
     folder: str
@@ -57,6 +58,7 @@ class TrialJob:
     keep_model: bool = False
     keep_samples: bool = False
     second_evaluator: bool = False
+    lean: bool = False
     plugins: tuple[str, ...] = ()
     cache: str = ""
     attempts: int = 1

@@ -38,6 +38,9 @@ _FIDELITIES = (0.25, 0.5, 1.0)  # shares of a full training that a new one may h
 MOST_TRIALS = 500  # of a study; see `ask`
 _PROOF = 0.95  # probability of being better that a setting must have to take the default's place
 _LARGEST_SHARE = 0.5  # of what is left that one trial may take, where that is more than a default training
+# Times what the least training of the default setting costs, which a trial of the start may take where there are two
+# speeds: one dear setting, trained in part at random, would take what many samples of the default's training cost.
+_START_COST = 2.0
 _NEGLIGIBLE = 1e-9  # share of a budget below which nothing is left of it
 
 
@@ -213,6 +216,23 @@ class Study:
         # One dear setting early on would leave nothing to learn from it with.
         limit = min(remaining, max(self._cost_of_default(observations), _LARGEST_SHARE * remaining))
         kept = self._kept(records) if self._two_speeds else []
+        asked = None
+        if 0 < number < self._start and len(self._fidelities) > 1:
+            low = min(limit, self._start_limit(records))
+            asked = self._within(low, number, records, observations, pending, kept, remaining)
+        return asked or self._within(limit, number, records, observations, pending, kept, remaining)
+
+    def _within(
+        self,
+        limit: float,
+        number: int,
+        records: Sequence[Record],
+        observations: Sequence[Observation],
+        pending: Sequence[Mapping[str, Any]],
+        kept: Sequence[Kept],
+        remaining: float,
+    ) -> Asked | None:
+        """A trial that costs no more than a limit, as far as that is known beforehand; None where there is none."""
         if self.budget_kind == "seconds":
             parts = self._measured_parts(records) if self._two_speeds else ()
             counted = tuple((s, t + d) for s, t, d in parts) or tuple((o.setting, o.cost) for o in observations)
@@ -238,6 +258,16 @@ class Study:
         if self.budget_kind == "seconds":
             return observations[0].cost if observations else self.budget
         return self.cost_of(self.card.space.default())
+
+    def _start_limit(self, records: Sequence[Record]) -> float:
+        """The most that a trial of the start may cost where trainings may be partial."""
+        if self.budget_kind != "seconds":
+            train, sample = self._parts_of(self.card.space.default())
+        elif parts := self._measured_parts(records[:1]):
+            _, train, sample = parts[0]
+        else:
+            return math.inf
+        return _START_COST * (self._fidelities[0] * train + sample)
 
     def _call_engine(
         self,

@@ -35,7 +35,7 @@ from .measurement import (
     sample_like,
     score,
 )
-from .metrics import Measurement, MetricValue
+from .metrics import METRICS, Measurement, MetricValue
 from .pictures import write_samples
 from .provenance import provenance
 from .records import Figure, Record, State
@@ -161,7 +161,7 @@ def _carry_out(
             seed = job.seed if job.training_seed is None else job.training_seed
             card_of_model = ModelCard(job.family, job.data, data.fingerprint, dict(job.params), seed)
             save_model(folder.artifact("models", base.name), model, card_of_model)
-        if job.role == "final" and job.number == 0:
+        if job.role == "final" and job.number == 0 and not job.lean:
             write_extras(
                 folder,
                 base.name,
@@ -223,7 +223,9 @@ def _measure(
     seen = evaluator_pair(data.spec.name, job.cache)[0].describe(generated.x)
     if base.fidelity == 1.0:  # a slow beginning looks like an untrained network, and its score is worth having
         _check_diversity(seen, generated, data, split, job.cache)
-    likelihood, examples = likelihood_of(model, data.splits[split], seed=derive(job.seed, "likelihood"))
+    likelihood = examples = None
+    if not job.lean or any("likelihood" in METRICS[name].needs for name in job.objective):
+        likelihood, examples = likelihood_of(model, data.splits[split], seed=derive(job.seed, "likelihood"))
     cost = cost_report(
         model,
         run,
@@ -240,6 +242,7 @@ def _measure(
         generated,
         cache=job.cache,
         wanted=job.objective,
+        others=not job.lean,
         thorough=split == "test",
         model=model,
         conditional=generated.condition is not None,

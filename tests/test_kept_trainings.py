@@ -117,6 +117,16 @@ def test_a_second_sampling_trains_nothing(tmp_path: Path, log: Path) -> None:
     assert other.training != first.training
 
 
+def test_a_lean_trial_measures_its_objective_alone(tmp_path: Path) -> None:
+    full = trial(tmp_path, 0)
+    lean = trial(tmp_path, 1, lean=True)
+    assert lean.objectives == full.objectives
+    assert lean.metrics == {"mmd": full.metrics["mmd"]}
+    dense = {"family": "gaussian", "plugins": (), "lean": True}
+    assert trial(tmp_path, 2, objective=("nll",), **dense).metrics.keys() == {"nll"}
+    assert trial(tmp_path, 3, **dense).likelihood == {}, "nor is it computed"
+
+
 def test_another_half_life_trains_nothing_and_is_as_if_trained_with_it(tmp_path: Path) -> None:
     small = {"width": 16, "timesteps": 100, "steps": 10}
     options: dict[str, Any] = {"family": "ddpm", "plugins": (), "fidelity": 0.01, "keep_model": True}

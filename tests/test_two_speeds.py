@@ -121,6 +121,22 @@ def test_more_settings_are_tried_at_the_same_cost(records: dict[int, Record]) ->
         assert sum(r.cost for r in made.values()) <= 5.0 + 1e-9
 
 
+@pytest.mark.parametrize("seed", range(3))
+def test_the_start_stays_with_cheap_settings(seed: int) -> None:
+    def dear(setting: Mapping[str, Any]) -> Operations:
+        return Operations(train=float(setting["width"]) ** 4, per_sample=1.0)
+
+    made = run(study(seed=seed, count=dear), stop_after=5)
+    for number in range(1, 5):
+        assert (made[number].move, made[number].fidelity) == ("train", 0.25)
+        assert made[number].cost <= 2.0 * 0.26, "twice a quarter of the default's training and its samples"
+
+
+def test_seconds_limit_the_start_by_what_the_default_took() -> None:
+    made = run(study(budget=100.0, kind="seconds"), stop_after=5, kind="seconds")
+    assert [(made[n].move, made[n].fidelity) for n in range(5)] == [("train", 1.0), *[("train", 0.25)] * 4]
+
+
 @pytest.mark.parametrize("budget", [1.1, 1.4, 2.0])
 def test_what_is_left_of_a_small_budget_is_spent(budget: float) -> None:
     made = run(study(budget=budget))

@@ -26,7 +26,6 @@ from .transfer import Study, agreement, outlooks, portfolio, recall
 
 _START = (5, 10)  # the fewest and the most trials before the surrogate is asked; between, one for each parameter
 _START_REACH = 256  # points of the start's sequence that are looked at for one that is affordable
-_START_COST = 2.0  # times the default's cost, which a trial of the start may take where trainings are kept
 _RECALLED = (3, 2)  # of the start: the first trial that may be taken from earlier studies, and steps to the next
 _AROUND = 5  # of the best settings, candidates are drawn near
 
@@ -61,7 +60,7 @@ def propose(
     trainings and samples cost.
     costs: settings predicted dearer than `costs.remaining` are not proposed.
     fidelities: the shares of a full training that a new one may have, rising to 1. Where there are several, the start's
-    trials have the lowest, but for the default setting, and are among the cheaper settings.
+    trials have the lowest, but for the default setting.
     key: the study's seed and the trial's number; everything random follows from it.
     beliefs: where good values are expected, by parameter (`beliefs`).
     earlier: finished trials of other studies, each study's by itself: from trial 3 on every other one of the start is a
@@ -135,8 +134,6 @@ def _propose(
             points = np.column_stack([points, np.ones(len(points))])
         # Where the point whose turn it is may not be proposed, the next one that may is.
         row = admission.filter(encoding.snap(Beliefs(encoding, beliefs, 0).shape(points)))
-        if moves is not None:
-            row = _cheap(encoding, row, admission)
         if len(row):
             fidelity = 1.0 if moves is None else moves.lowest
             return Proposal(encoding.decode(row[0]), fidelity=fidelity, origin="sobol")
@@ -279,15 +276,6 @@ def _of_several(
 def _agrees(seen: Seen, studies: Sequence[Study]) -> bool:
     """Whether trials so far came out in the order that earlier studies expect, rather than in the opposite one."""
     return agreement(seen.encoding, studies, seen.positions[seen.worked], seen.objectives) > 0
-
-
-def _cheap(encoding: Encoding, positions: Floats, admission: Admission) -> Floats:
-    """Those of positions (n, p) that are not much dearer than the default setting; all where none are, or where the
-    default's cost is not known. One dear setting, trained in part at random, would take what many samples of the
-    default's training cost."""
-    default = admission.costs.predict(encoding.positions([encoding.space.default()]))[0]
-    cheap = positions[admission.costs.predict(positions) <= _START_COST * default]
-    return cheap if len(cheap) else positions
 
 
 def _at_full(moves: Moves | None, positions: Floats) -> Floats:

@@ -20,6 +20,7 @@ import json
 import os
 import sys
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -38,6 +39,7 @@ from gentune.bench import registry  # noqa: E402
 from gentune.bench.counting import count_setting  # noqa: E402
 from gentune.bench.data import load as load_data  # noqa: E402
 from gentune.bench.files import write_atomically  # noqa: E402
+from gentune.bench.jobs import TrialJob  # noqa: E402
 from gentune.bench.measurement import reference_batch  # noqa: E402
 from gentune.bench.proposal import Proposal  # noqa: E402
 from gentune.bench.records import Record  # noqa: E402
@@ -97,14 +99,18 @@ class Run:
 
     def finals(self, named: Sequence[Record]) -> list[Record]:
         """The named settings trained anew, on the test split."""
-        jobs = [job for job in self.work.finals(self.study, named, ()) if getattr(job, "role", "") == "final"]
-        return [self.there.get(job.record().name) or run_trial(job) for job in jobs]  # type: ignore[union-attr, arg-type]
+        jobs = [job for job in self.work.finals(self.study, named, ()) if isinstance(job, TrialJob)]
+        return [self._record(job) for job in jobs if job.role == "final"]
 
     def _carry_out(self, asked: Asked) -> Record:
-        job = self.work.trial(self.study, asked)
-        record = self.there.get(job.record().name) or run_trial(job)
+        record = self._record(self.work.trial(self.study, asked))
         self.study.tell(record)
         return record
+
+    def _record(self, job: TrialJob) -> Record:
+        """The job's record, from an earlier run of the command or now; only the objective is measured."""
+        lean = replace(job, lean=True, second_evaluator=False, keep_model=False, keep_samples=False)
+        return self.there.get(job.record().name) or run_trial(lean)
 
     def _halve(self) -> list[Record]:
         """Optuna's sampler and successive halving. The same seeds and records give the same trials again."""
