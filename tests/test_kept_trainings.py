@@ -122,7 +122,7 @@ def test_a_lean_trial_measures_its_objective_alone(tmp_path: Path) -> None:
     lean = trial(tmp_path, 1, lean=True)
     assert lean.objectives == full.objectives
     assert lean.metrics == {"mmd": full.metrics["mmd"]}
-    dense = {"family": "gaussian", "plugins": (), "lean": True}
+    dense: dict[str, Any] = {"family": "gaussian", "plugins": (), "lean": True}
     assert trial(tmp_path, 2, objective=("nll",), **dense).metrics.keys() == {"nll"}
     assert trial(tmp_path, 3, **dense).likelihood == {}, "nor is it computed"
 

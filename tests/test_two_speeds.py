@@ -127,6 +127,7 @@ def test_the_start_stays_with_cheap_settings(seed: int) -> None:
         return Operations(train=float(setting["width"]) ** 4, per_sample=1.0)
 
     made = run(study(seed=seed, count=dear), stop_after=5)
+    assert len({tuple(record.params.values()) for record in made.values()}) == 5
     for number in range(1, 5):
         assert (made[number].move, made[number].fidelity) == ("train", 0.25)
         assert made[number].cost <= 2.0 * 0.26, "twice a quarter of the default's training and its samples"

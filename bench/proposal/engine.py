@@ -107,7 +107,8 @@ def _propose(
     encoding = Encoding(space)
     rng = np.random.default_rng([key.seed % 2**64, key.number % 2**64])
     seen = Seen(encoding, observations)
-    admission = Admission(encoding, seen.positions, pending, costs)
+    observed_at = _at_full(moves, seen.positions)  # a setting trained in part is known: what is left of it is a move
+    admission = Admission(encoding, observed_at, pending, costs)
     studies = recall(encoding, earlier, seen.objectives.shape[1] if len(seen.objectives) else None)
 
     if not len(encoding):
@@ -127,7 +128,7 @@ def _propose(
                 if len(row):
                     return _proposal(encoding, row, "earlier")
             # What is recalled delays the sequence; it does not take a point's place.
-            tried = set(encoding.keys(np.concatenate([seen.positions, encoding.positions(pending)])))
+            tried = set(encoding.keys(np.concatenate([observed_at, encoding.positions(pending)])))
             index = max(index - sum(k in tried for k in encoding.keys(known)), 0)
         points = sobol(_START_REACH, dimensions, key.seed % 2**32, skip=index)
         if moves is not None:
