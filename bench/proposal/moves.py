@@ -34,7 +34,8 @@ _LOWEST = 1.0 / 16.0  # fidelity at the end of the parameter's range
 _KEPT = 8  # runs that may be sampled anew or trained further: those with the lowest posterior means
 # Samples cost some families next to nothing, but none is free of what is around it, which no count of operations holds:
 _LEAST = 0.02  # of a training's cost that any move counts as
-# Trials at most for each time that something was trained: two for each sampling parameter, and no fewer than four.
+# Trials at most of one training for each time that it was trained: two for each sampling parameter, no fewer than four.
+# What more of them could tell is less than how they differ by chance, though each costs next to nothing.
 _SAMPLINGS, _FEWEST_SAMPLINGS = 2, 4
 _APART = 0.03  # of its range, by which a sampling parameter has to differ from all samples of the same model
 _SPREAD, _NEAR, _CLIMBED = 64, 64, 2  # candidates of one run's sampling parameters, and those moved uphill
@@ -125,9 +126,8 @@ class Moves:
         parts = [self._anew(new), *(self._of_kept(row, acquisition, seen, rng) for row in promising)]
         options = _Options(*(np.concatenate(each) for each in zip(*(vars(p).values() for p in parts), strict=True)))
         possible = options.cost <= self._remaining * (1.0 + 1e-9)
-        trained = len({(o.training, o.fidelity) for o in seen.observations})
-        if len(seen.observations) >= max(_SAMPLINGS * int(self._sampling.sum()), _FEWEST_SAMPLINGS) * trained:
-            possible &= options.trains
+        exhausted = np.array([self._exhausted(kept, seen) for kept in self._kept], dtype=bool)
+        possible &= options.trains | ~exhausted[options.kept] if len(exhausted) else options.trains
         options = _Options(*(each[possible] for each in vars(options).values()))
         if not len(options):
             return None
@@ -201,6 +201,12 @@ class Moves:
         climbed = climb(acquisition, self._encoding, at_full(best), only=self._sampling)
         climbed[:, -1] = own[0, -1]
         return np.concatenate([points, climbed])
+
+    def _exhausted(self, kept: Kept, seen: Seen) -> bool:
+        """Whether a training has been sampled as often as its samples are taken to tell something."""
+        fidelities = [o.fidelity for o in seen.observations if o.training == kept.training]
+        most = max(_SAMPLINGS * int(self._sampling.sum()), _FEWEST_SAMPLINGS)
+        return len(fidelities) >= most * len(set(fidelities))
 
     def _promising(self, surrogate: Surrogate | Ensemble) -> list[int]:
         """The kept runs with the lowest posterior means at a full training."""
