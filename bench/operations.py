@@ -86,7 +86,8 @@ def _count_step(model: Trainable, stage: Stage, data: Batch, batch_size: int) ->
 
 
 def _count_sampling(model: GenerativeModel, condition: Tensor | None, sampling: Mapping[str, Any]) -> float:
-    model.eval()
+    # The counter hangs hooks on what needs gradients, and fails at views of parameters, which under no_grad have none.
+    model.eval().requires_grad_(False)
     with torch.no_grad(), FlopCounterMode(display=False) as counter:
         model.sample(_SMALL[0], condition=condition, generator=torch.Generator().manual_seed(0), **sampling)
     return float(counter.get_total_flops())
