@@ -14,6 +14,8 @@ from safetensors.torch import load, save
 from torch import Generator, Tensor
 
 from gentune.bench.data import DataSet
+from gentune.bench.operations import count_operations
+from gentune.bench.training import LoopSettings
 from gentune.models import Batch, DataSpec, GenerativeModel, Progress
 from gentune.search_spaces import FamilyCard, Parameter, load_card
 
@@ -163,6 +165,18 @@ class FamilyContract:
                     assert same_bits(first.state(tmp_path / "first", number), second.state(cache, number)), (
                         f"stage {number} depends on {parameter.name!r}, and does not say so"
                     )
+
+    def test_its_operations_can_be_counted(self, spec: DataSpec) -> None:
+        trains = any(stage.phases for stage in self._build(spec).stages())
+        counted = count_operations(
+            lambda: self._build(spec),
+            self.examples(spec, 16),
+            LoopSettings(),
+            steps=10,
+            sampling=self._cheap("sample"),
+            conditional=self.the_card().conditional == "label" and spec.condition == "label",
+        )
+        assert (counted.train > 0.0) == trains, "its budget is counted by them"
 
     # --- sampling ----------------------------------------------------------------------------------------
 
