@@ -106,7 +106,13 @@ class RealNVP(GenerativeModel):
 
     @torch.no_grad()
     def decode(self, z: Tensor) -> Tensor:
-        """The inverse of `encode`. Images are not rounded to the lattice, and may leave [-1, 1] by a little."""
+        """The inverse of `encode`. Images are not rounded to the lattice; codes of what lies beyond its ends, as no
+        example does, give the ends."""
+        x = self._inverse(z)
+        return x.clamp(-1.0, 1.0) if self.data.kind == "image" else x
+
+    def _inverse(self, z: Tensor) -> Tensor:
+        """What the flow makes of codes (n, D); of images, also what lies outside [-1, 1]."""
         if self.data.kind == "vector":
             return self.vector_flow().transform.inv(z)
         levels = levels_of(self.data)
