@@ -99,12 +99,13 @@ def test_without_a_run_the_results_stay(
 ) -> None:
     page, run = tmp_path / "families.md", tmp_path / "run"
     monkeypatch.setattr(families_page, "PAGE", page)
-    page.write_text(f"what stood above\n{families_page.RESULTS}\nwhat was measured\n", encoding="utf-8")
+    written = f"{families_page.RESULTS}\nwhat was measured\n\n{families_page.FINDINGS}\nwhat was found\n"
+    page.write_text(f"what stood above\n{written}", encoding="utf-8")
     there = ["families_page.py", "--run", str(run), "--speed", str(tmp_path / "speed.json"), "--out", str(page)]
     monkeypatch.setattr(sys, "argv", there)
     families_page.main()
     first = page.read_text(encoding="utf-8")
-    assert "what was measured" in first and "stood above" not in first
+    assert written in first and "stood above" not in first
     assert first.rstrip().endswith(families_page.NONE_YET)  # of speed
     families_page.main()
     assert page.read_text(encoding="utf-8") == first
@@ -112,7 +113,7 @@ def test_without_a_run_the_results_stay(
     (tmp_path / "speed.json").write_text(json.dumps([{**ratio, "ratio": 0.979, "low": 0.95, "high": 1.009}]))
     families_page.main()
     second = page.read_text(encoding="utf-8")
-    assert "what was measured" in second
+    assert written in second
     assert "| pca | theirs | train | 2.23 | 2.29 | 0.98 [0.95, 1.01] |" in second
     (tmp_path / "speed.json").unlink()
     families_page.main()

@@ -3,7 +3,7 @@
     python tests/performance/families_page.py      # runs/families and runs/families-speed.json where they are there
     python tests/performance/families_page.py --run DIR --speed FILE
 
-What is not there stays as it stands on the page.
+What is not there stays as it stands on the page, and so does what is written there by hand under "What stands out".
 """
 
 from __future__ import annotations
@@ -24,6 +24,7 @@ RUN = ROOT / "runs" / "families"
 SPEED_FILE = ROOT / "runs" / "families-speed.json"  # of family_speed.py
 RESULTS = "## Results on the digits\n"
 SPEED = "## Speed beside other implementations\n"
+FINDINGS = "## What stands out\n"  # written by hand
 NONE_YET = "Not run yet."
 # Columns of the results: title, metric.
 _COLUMNS = (
@@ -44,9 +45,10 @@ def cards() -> list[FamilyCard]:
     return sorted(found, key=lambda card: (card.group != "classical", card.group, card.name))
 
 
-def page(families: Sequence[FamilyCard], results: str, speed: str) -> str:
-    """The whole page; `results` and `speed` are what stands below their headings."""
-    return "\n".join([*_introduction(), matrix(families), "", RESULTS, results, "", SPEED, speed, ""])
+def page(families: Sequence[FamilyCard], results: str, findings: str, speed: str) -> str:
+    """The whole page; `results`, `findings` and `speed` are what stands below their headings."""
+    parts = (RESULTS, results), (FINDINGS, findings), (SPEED, speed)
+    return "\n".join([*_introduction(), matrix(families), *(line for part in parts for line in ("", *part)), ""])
 
 
 def section(text: str, heading: str) -> str:
@@ -175,13 +177,13 @@ def main() -> None:
     arguments = parser.parse_args()
     families = cards()
     before = PAGE.read_text(encoding="utf-8") if PAGE.is_file() else ""
-    reached, fast = section(before, RESULTS), section(before, SPEED)
+    reached, findings, fast = (section(before, heading) for heading in (RESULTS, FINDINGS, SPEED))
     board = arguments.run / "report" / "leaderboard.json"
     if board.is_file():
         reached = results(json.loads(board.read_text(encoding="utf-8")), families)
     if arguments.speed.is_file():
         fast = speed(json.loads(arguments.speed.read_text(encoding="utf-8")))
-    arguments.out.write_text(page(families, reached, fast), encoding="utf-8")
+    arguments.out.write_text(page(families, reached, findings, fast), encoding="utf-8")
     for name, path in (("results", board), ("speed", arguments.speed)):
         print(f"{name} from {path}" if path.is_file() else f"{name} as they were: there is no {path}")
 
