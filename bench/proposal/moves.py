@@ -126,8 +126,9 @@ class Moves:
         parts = [self._anew(new), *(self._of_kept(row, acquisition, seen, rng) for row in promising)]
         options = _Options(*(np.concatenate(each) for each in zip(*(vars(p).values() for p in parts), strict=True)))
         possible = options.cost <= self._remaining * (1.0 + 1e-9)
-        exhausted = np.array([self._exhausted(kept, seen) for kept in self._kept], dtype=bool)
-        possible &= options.trains | ~exhausted[options.kept] if len(exhausted) else options.trains
+        # The last entry is for what starts from no kept run, of row −1, which always trains.
+        exhausted = np.array([*(self._exhausted(kept, seen) for kept in self._kept), False])
+        possible &= options.trains | ~exhausted[options.kept]
         options = _Options(*(each[possible] for each in vars(options).values()))
         if not len(options):
             return None

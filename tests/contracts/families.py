@@ -176,6 +176,7 @@ class FamilyContract:
             sampling=self._cheap("sample"),
             conditional=self.the_card().conditional == "label" and spec.condition == "label",
         )
+        # What matters is that counting goes through at all; a network without products counts nothing.
         assert counted.train == 0.0 or trains
 
     # --- sampling ----------------------------------------------------------------------------------------
