@@ -86,6 +86,7 @@ class Comparison:
         self._studies: list[Study] = []
         self._queue: list[Job] = []
         self._prepared: set[str] = set()  # studies whose finals are queued
+        self._uncountable: dict[str, str] = {}  # families whose default setting cannot be counted, and why
         self._pinned: set[str] = set()  # kept trainings of their incumbents
         before = folder.read_json("comparison.json") or {}
         self._overhead: dict[str, float] = dict(before.get("overhead", {}))  # the driver's own seconds, by part
@@ -183,6 +184,10 @@ class Comparison:
             for name in self.families:
                 study = self._study(name, repeat)
                 store.open(study.name, self._directions)
+                if study.uncountable is not None and repeat == 0:
+                    self._uncountable[name] = study.uncountable
+                    so = "" if self.config.budget[0] == "seconds" else ", so its first trial takes the whole budget"
+                    self._say(f"{name}: its default setting cannot be counted ({study.uncountable}){so}")
                 for record in trials:
                     if record.family == name and record.repeat == repeat:
                         study.tell(record)
@@ -355,6 +360,7 @@ class Comparison:
                 for name, card in cards.items()
             },
             "skipped": registry.families_for(["all"], self.data.spec)[1],
+            "uncountable": self._uncountable,
         }
         self.folder.write_json("comparison.json", content)
 

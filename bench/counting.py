@@ -7,14 +7,17 @@ from typing import Any
 
 from . import registry
 from .data import DataSet
-from .operations import Operations, count_operations
+from .operations import Operations, UncountableError, count_operations
 from .setting import build_model, split_setting
 
 
-def count_setting(name: str, data: DataSet, params: Mapping[str, Any]) -> Operations | None:
-    """Operations of a full training and of one sample; None for a setting that cannot take a step.
+def count_setting(name: str, data: DataSet, params: Mapping[str, Any]) -> Operations:
+    """Operations of a full training and of one sample.
 
-    name: of a registered family. A setting that fails here fails in its trial, which records why.
+    name: of a registered family.
+
+    Raises UncountableError for a setting that cannot take a step or be sampled, and for a family that the counter
+    cannot follow.
     """
     family = registry.family(name)
     card = family.require_card()
@@ -29,5 +32,5 @@ def count_setting(name: str, data: DataSet, params: Mapping[str, Any]) -> Operat
             sampling=setting.sample,
             conditional=card.conditional == "label" and spec.condition == "label",
         )
-    except Exception:  # noqa: BLE001 - the family's own fault, which its trial will meet and record
-        return None
+    except Exception as error:  # whatever a family's own code may raise
+        raise UncountableError(f"{type(error).__name__}: {error}") from error

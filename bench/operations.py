@@ -23,6 +23,10 @@ _SMALL = (2, 4)  # batch sizes at which a step is counted; operations are affine
 _MOMENTS = 1_000  # to which the middle of a part is rounded
 
 
+class UncountableError(Exception):
+    """The operations of a setting cannot be counted; the message says why."""
+
+
 @dataclass(frozen=True)
 class Operations:
     """Counted operations of a full training and of one sample; both 0 for models that train by `fit` alone.

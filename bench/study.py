@@ -13,7 +13,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from ..search_spaces import FamilyCard, SearchSpace
-from .operations import Operations
+from .operations import Operations, UncountableError
 from .proposal import (
     Costs,
     Curve,
@@ -66,9 +66,9 @@ class Asked:
 class Study:
     """The state of one study between the engine and the scheduler.
 
-    count: counts the operations of a setting; asked once for each. None: the setting cannot take a step, so its
-        trial will fail and say why. It is charged like a default one; where the default itself cannot take a
-        step the family is broken, and its first trial takes the whole budget.
+    count: counts the operations of a setting; asked once for each. One that raises UncountableError most likely cannot
+        take a step, so its trial will fail and say why; it is charged like a default one. Where the default itself
+        cannot be counted, `uncountable` says why, and under a counted budget its trial takes all of it.
     directions: "lower" or "higher" for each objective; objectives: their metrics, whose intervals tell the engine how
         well a trial was measured.
     samples: how many samples a trial draws.
@@ -86,7 +86,7 @@ class Study:
         repeat: int,
         budget: tuple[BudgetKind, float],
         directions: Sequence[str],
-        count: Callable[[Mapping[str, Any]], Operations | None],
+        count: Callable[[Mapping[str, Any]], Operations],
         samples: int,
         seed: int,
         lag: int,
@@ -111,8 +111,8 @@ class Study:
         self._start = _START if start is None else start
         self._counted: dict[str, Operations | None] = {}
         self._ended = False
+        self._uncountable: dict[str, str] = {}
         default = self._operations(card.space.default())
-        self._broken = default is None
         self._two_speeds = two_speeds
         self._stopping: StoppingChoice = stopping if default is not None and default.train else "none"
         # Where a later stage starts from averaged weights, another average is another training.
@@ -126,6 +126,11 @@ class Study:
     def name(self) -> str:
         """The study's name in the store."""
         return self.card.name if self.repeat == 0 else f"{self.card.name}@{self.repeat}"
+
+    @property
+    def uncountable(self) -> str | None:
+        """Why the operations of the default setting cannot be counted; None where they can."""
+        return self._uncountable.get(_key(self.card.space.default()))
 
     @property
     def spent(self) -> float:
@@ -389,7 +394,7 @@ class Study:
 
     def _parts_of(self, setting: Mapping[str, Any]) -> tuple[float, float]:
         """Counted cost of a full training, and of sampling."""
-        if self._broken:
+        if self.uncountable is not None:
             return self.budget, 0.0
         operations = self._operations(setting)
         if operations is None:
@@ -402,9 +407,13 @@ class Study:
         return (train / self.unit, sample / self.unit) if self.unit else (1.0, 0.0)
 
     def _operations(self, setting: Mapping[str, Any]) -> Operations | None:
-        key = repr(sorted(setting.items()))
+        key = _key(setting)
         if key not in self._counted:
-            self._counted[key] = self._count(setting)
+            try:
+                self._counted[key] = self._count(setting)
+            except UncountableError as error:
+                self._counted[key] = None
+                self._uncountable[key] = str(error)
         return self._counted[key]
 
     def _observation(self, record: Record) -> Observation:
@@ -428,6 +437,10 @@ class Study:
             return asked.proposal.setting, asked.cost
         record = self.records[number]
         return record.params, record.cost
+
+
+def _key(setting: Mapping[str, Any]) -> str:
+    return repr(sorted(setting.items()))
 
 
 def _with_averages_trained(space: SearchSpace) -> SearchSpace:

@@ -96,6 +96,7 @@ def build_leaderboard(folder: RunFolder, records: list[Record] | None = None) ->
         "metrics": {m: {"direction": card(m).direction, "unit": card(m).unit, "group": card(m).group} for m in names},
         "evaluators": folder.read_json("evaluators.json") or [],
         "skipped": dict(comparison.get("skipped") or {}),
+        "uncountable": dict(comparison.get("uncountable") or {}),
         "notes": [],
     }
     content["verdict"] = verdict(content, standings)

@@ -141,6 +141,9 @@ def notes(content: Mapping[str, Any], standings: Standings, records: Sequence[Re
                 f"{row['family']}: {row['failed_finals']} of {count(total, 're-training')} failed; "
                 + ("its figures are means over the rest." if row["finals"] else "it has no figures.")
             )
+    if content["uncountable"] and content["budget"]["kind"] != "seconds":
+        reasons = "; ".join(f"{family}: {reason}" for family, reason in content["uncountable"].items())
+        found.append(f"Not tuned: a default setting that cannot be counted takes the whole budget ({reasons}).")
     copied = copiers(content)
     if copied:
         shown = {r["family"]: _value(r, "authenticity") for r in content["rows"] if r["family"] in copied}

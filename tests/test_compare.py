@@ -24,6 +24,7 @@ from gentune.bench.run_setup import describe
 from gentune.bench.scheduling import InProcessPool
 from gentune.bench.status import read_status
 from gentune.bench.storage import RunFolder
+from gentune.reports.leaderboard import build_leaderboard
 
 TIMES = ("seconds", "started", "finished", "provenance")
 
@@ -251,6 +252,23 @@ def test_other_budgets_are_kept_too(tmp_path: Path, tiny: Path, budget: dict[str
         assert sum(r.cost for r in trials) <= 1.5 * amount  # sampling is not cut short
         assert trials[0].cost == pytest.approx(sum(trials[0].seconds[part] for part in ("train", "kept", "sample")))
     assert read_status(folder).state == "finished"
+
+
+def test_a_family_that_cannot_be_counted_is_told_of(
+    tmp_path: Path, tiny: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(*args: Any, **kwargs: Any) -> None:
+        raise RuntimeError("no hook on a view")
+
+    monkeypatch.setattr("gentune.bench.counting.count_operations", fail)
+    folder = begin(tmp_path / "run", tiny)
+    said: list[str] = []
+    Run(folder, say=said.append).run()
+    assert [(r.state, r.cost) for r in folder.records("trial")] == [("complete", 4.0)]
+    told = [line for line in said if "cannot be counted (RuntimeError: no hook on a view)" in line]
+    assert len(told) == 1 and told[0].endswith("its first trial takes the whole budget")
+    (note,) = [note for note in build_leaderboard(folder).content["notes"] if note.startswith("Not tuned")]
+    assert note.endswith("(tiny: RuntimeError: no hook on a view).")
 
 
 def test_a_study_ends_after_a_number_of_trials(tmp_path: Path, tiny: Path, monkeypatch: pytest.MonkeyPatch) -> None:

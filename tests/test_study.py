@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from gentune.bench.operations import Operations
+from gentune.bench.operations import Operations, UncountableError
 from gentune.bench.records import Record
 from gentune.bench.study import Asked, Study
 from gentune.search_spaces.card import parse_card
@@ -131,7 +131,11 @@ def test_cost_is_counted_in_the_budgets_unit() -> None:
 
 
 def test_a_family_that_cannot_take_a_step_ends_after_one_trial() -> None:
-    broken = study(count=lambda setting: None)
+    def fail(setting: Mapping[str, Any]) -> Operations:
+        raise UncountableError("RuntimeError: no step")
+
+    broken = study(count=fail)
+    assert broken.uncountable == "RuntimeError: no step"
     asked = broken.ask()
     assert asked is not None
     assert asked.cost == 8.0
@@ -141,10 +145,14 @@ def test_a_family_that_cannot_take_a_step_ends_after_one_trial() -> None:
 
 
 def test_one_setting_that_cannot_take_a_step_is_charged_like_the_default() -> None:
-    def picky(setting: Mapping[str, Any]) -> Operations | None:
-        return None if setting["width"] > 40 else count(setting)
+    def picky(setting: Mapping[str, Any]) -> Operations:
+        if setting["width"] > 40:
+            raise UncountableError("RuntimeError: too wide")
+        return count(setting)
 
-    assert study(count=picky).cost_of({"rate": 0.01, "width": 64}) == pytest.approx(1.0)
+    made = study(count=picky)
+    assert made.cost_of({"rate": 0.01, "width": 64}) == pytest.approx(1.0)
+    assert made.uncountable is None
 
 
 def test_the_default_stands_until_something_is_clearly_better() -> None:

@@ -13,6 +13,7 @@ import pytest
 from gentune.bench import registry
 from gentune.bench.cli import main
 from gentune.bench.errors import UsageError
+from gentune.bench.operations import Operations, UncountableError
 from gentune.bench.records import Record
 from gentune.bench.run_setup import describe
 from gentune.bench.storage import RunFolder
@@ -78,6 +79,10 @@ def test_trials_are_copied_as_figures_to_be_minimised(tmp_path: Path, tiny: Path
     assert earlier_studies(again) == earlier_studies(folder)
 
 
+def uncountable(setting: Mapping[str, Any]) -> Operations:
+    raise UncountableError("unknown")
+
+
 def test_trials_of_the_start_are_what_was_best_before(tmp_path: Path, tiny: Path) -> None:
     before = earlier(tmp_path / "before", tiny)
     folder = make_folder(tmp_path / "after", config(tiny, warm_start=[str(before.path)]))
@@ -86,7 +91,7 @@ def test_trials_of_the_start_are_what_was_best_before(tmp_path: Path, tiny: Path
         repeat=0,
         budget=("seconds", 100.0),
         directions=["higher"],
-        count=lambda setting: None,
+        count=uncountable,
         samples=10,
         seed=0,
         lag=0,
