@@ -16,6 +16,7 @@ _BARS = 8  # parameters in a bar chart
 _SLICES = 3  # slices in one dimension
 _HEIGHT = 220
 _MOST_TICKS = 5  # of values that are all named on an axis
+_LONGEST = 16  # characters of a name on one line; plotly cuts off what takes more than half of a figure's width
 
 
 def explanations(
@@ -83,9 +84,15 @@ def importance_plot(importance: Mapping[str, Any], colour: str) -> dict[str, Any
         barmode="overlay",
         bargap=0.35,
         xaxis={"title": {"text": "importance"}, "range": [0, 1.02], "nticks": 5},
-        yaxis={"autorange": "reversed", "automargin": True, "showgrid": False},
+        yaxis={
+            "autorange": "reversed",
+            "automargin": True,
+            "showgrid": False,
+            "tickvals": names,
+            "ticktext": [_wrapped(name) for name in names],
+        },
         margin={"l": 10, "r": 10, "t": 8, "b": 44},
-        height=max(_HEIGHT, 70 + 24 * len(names)),
+        height=max(_HEIGHT, 70 + 28 * len(names)),
     )
     return as_json(drawn)
 
@@ -219,9 +226,18 @@ def _scores(cuts: Sequence[Mapping[str, Any]], around: Mapping[str, Any]) -> dic
     return {"type": kind, "range": limits, **ticks}
 
 
+def _wrapped(name: str) -> str:
+    """A long name on two lines, broken after the underscore that is nearest to its middle."""
+    places = [i + 1 for i, letter in enumerate(name) if letter == "_"]
+    if len(name) <= _LONGEST or not places:
+        return name
+    middle = min(places, key=lambda i: abs(i - len(name) / 2))
+    return f"{name[:middle]}<br>{name[middle:]}"
+
+
 def _parameter_axis(name: str, scale: str, values: Sequence[Any]) -> dict[str, Any]:
     axis: dict[str, Any] = {
-        "title": {"text": name},
+        "title": {"text": _wrapped(name)},
         "type": {"choice": "category"}.get(scale, scale),
         "automargin": True,
     }

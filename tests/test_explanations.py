@@ -25,7 +25,7 @@ from gentune.bench.scheduling import InProcessPool
 from gentune.bench.storage import RunFolder
 from gentune.bench.study_file import StudyFile
 from gentune.reports import write_report
-from gentune.reports.explanations import explanations
+from gentune.reports.explanations import explanations, importance_plot
 from gentune.search_spaces import Parameter, SearchSpace
 from gentune.search_spaces.space import Setting, Value
 
@@ -350,6 +350,14 @@ def test_the_page_shows_what_mattered(tmp_path: Path) -> None:
     bars = figures["explanation-0-0-0"]["data"]
     assert bars[0]["y"][0] == "rate"
     assert all(total >= 0.0 for total in bars[0]["x"])
+
+
+def test_long_names_of_parameters_take_two_lines() -> None:
+    indices = {"learning_rate_discriminator": 0.5, "learning_rate": 0.4, "incomprehensibilities": 0.1}
+    plot = importance_plot({"first": indices, "total": indices, "ped_anova": indices}, "#000000")
+    axis = plot["layout"]["yaxis"]
+    assert axis["tickvals"] == list(indices)
+    assert axis["ticktext"] == ["learning_rate_<br>discriminator", "learning_rate", "incomprehensibilities"]
 
 
 def test_a_run_without_explanations_has_no_section(tmp_path: Path) -> None:
