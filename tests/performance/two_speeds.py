@@ -236,6 +236,7 @@ def _compare(mine: Mapping[int, dict[str, Any]], control: Mapping[int, dict[str,
         "settings_per_cost": float(np.mean([_settings_per_cost(mine[s]) for s in seeds])),
         "settings_ratio": float(np.mean([_settings_per_cost(mine[s]) / _settings_per_cost(control[s]) for s in seeds])),
         "reached_at": float(np.median(reached)),
+        "reached_by": sum(share < float("inf") for share in reached),
         "test": float(tests[:, 0].mean()),
         "test_ratio": float(tests[:, 0].mean() / tests[:, 1].mean()),
         "test_ratio_interval": [float(q) for q in np.quantile(ratios, [0.025, 0.975])],
@@ -267,15 +268,19 @@ def text(found: Mapping[str, Any]) -> str:
         lines += [
             "",
             family,
-            f"{'method':12} {'runs':>4} {'settings/cost':>13} {'ratio':>6} {'reached at':>10}  test FID, ratio",
+            f"{'method':12} {'runs':>4} {'settings/cost':>13} {'ratio':>6} {'reached at':>12}  test FID, ratio",
         ]
         for method, f in by_method.items():
             low, high = f["test_ratio_interval"]
+            reached = f"{f['reached_at']:.2f} ({f['reached_by']})"
             lines.append(
                 f"{method:12} {f['runs']:4d} {f['settings_per_cost']:13.2f} {f['settings_ratio']:6.2f} "
-                f"{f['reached_at']:10.2f}  {f['test']:.3f}, {f['test_ratio']:.3f} [{low:.3f}, {high:.3f}]"
+                f"{reached:>12}  {f['test']:.3f}, {f['test_ratio']:.3f} [{low:.3f}, {high:.3f}]"
             )
-    lines += ["", f"against {CONTROL}, paired by seed; reached at: share of the control's cost, median over seeds"]
+    lines += [
+        "",
+        f"against {CONTROL}, paired by seed; reached at: share of its cost, median over seeds (with how many)",
+    ]
     return "\n".join(lines)
 
 

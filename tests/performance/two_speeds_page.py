@@ -33,8 +33,8 @@ def section(found: Mapping[str, Mapping[str, Any]], budget: int, seeds: int) -> 
     yield from (f"{page.cpu()}, one thread a run. Made by", "", "    make bench-two-speeds", "")
     yield "*Settings* are those tried for one full training's cost, and their ratio to the control's. *Reached at*: the"
     yield "share of its budget at which a fully trained model's validation FID was as low as the control's lowest, the"
-    yield "median over seeds. *Test FID* is that of incumbents trained anew with three seeds, its ratio to the"
-    yield "control's with a paired bootstrap 95% interval."
+    yield "median over seeds, and with how many of them it was. *Test FID* is that of incumbents trained anew with"
+    yield "three seeds, its ratio to the control's with a paired bootstrap 95% interval."
     for family, methods in found.items():
         if not methods:
             continue
@@ -44,6 +44,7 @@ def section(found: Mapping[str, Mapping[str, Any]], budget: int, seeds: int) -> 
         for method, f in methods.items():
             low, high = f["test_ratio_interval"]
             settings = f"{f['settings_per_cost']:.2f} | {f['settings_ratio']:.2f}"
-            reached = f"{f['reached_at']:.2f}" if f["reached_at"] < float("inf") else "never"
+            reached = f"{f['reached_at']:.2f}" if f["reached_at"] < float("inf") else "–"
+            reached += f" ({f['reached_by']} of {f['runs']})"
             test = f"{f['test']:.2f} | {f['test_ratio']:.3f} [{low:.3f}, {high:.3f}]"
             yield f"| {_NAMES[method]} | {f['runs']} | {settings} | {reached} | {test} |"
