@@ -184,10 +184,10 @@ class Comparison:
             for name in self.families:
                 study = self._study(name, repeat)
                 store.open(study.name, self._directions)
-                if study.uncountable is not None and repeat == 0:
-                    self._uncountable[name] = study.uncountable
+                if study.costs.uncountable is not None and repeat == 0:
+                    self._uncountable[name] = study.costs.uncountable
                     so = "" if self.config.budget[0] == "seconds" else ", so its first trial takes the whole budget"
-                    self._say(f"{name}: its default setting cannot be counted ({study.uncountable}){so}")
+                    self._say(f"{name}: its default setting cannot be counted ({study.costs.uncountable}){so}")
                 for record in trials:
                     if record.family == name and record.repeat == repeat:
                         study.tell(record)

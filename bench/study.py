@@ -13,7 +13,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from ..search_spaces import FamilyCard, SearchSpace
-from .operations import Operations, UncountableError
+from .operations import Operations
 from .proposal import (
     Costs,
     Curve,
@@ -28,8 +28,9 @@ from .proposal import (
     propose,
 )
 from .records import Figure, Record
-from .rungs import FEW, SIGNS, rungs_between
+from .rungs import SIGNS, rungs_between
 from .seeds import derive
+from .setting_cost import SettingCosts
 from .study_file import BudgetKind, StoppingChoice
 
 _COUNTS = 12  # proposals that may be counted and found too dear before a study ends
@@ -66,9 +67,7 @@ class Asked:
 class Study:
     """The state of one study between the engine and the scheduler.
 
-    count: counts the operations of a setting; asked once for each. One that raises UncountableError most likely cannot
-        take a step, so its trial will fail and say why; it is charged like a default one. Where the default itself
-        cannot be counted, `uncountable` says why, and under a counted budget its trial takes all of it.
+    count: counts the operations of a setting, as `SettingCosts` has it.
     directions: "lower" or "higher" for each objective; objectives: their metrics, whose intervals tell the engine how
         well a trial was measured.
     samples: how many samples a trial draws.
@@ -106,31 +105,22 @@ class Study:
         self._objectives = objectives
         self._earlier = earlier
         self._signs = [SIGNS[direction] for direction in directions]
-        self._count = count
-        self._samples = samples
         self._start = _START if start is None else start
-        self._counted: dict[str, Operations | None] = {}
         self._ended = False
-        self._uncountable: dict[str, str] = {}
-        default = self._operations(card.space.default())
+        self.costs = SettingCosts(count, card.space.default(), samples, budget)
+        default = self.costs.default
         self._two_speeds = two_speeds
-        self._stopping: StoppingChoice = stopping if default is not None and default.train else "none"
+        self._stopping: StoppingChoice = stopping if default.train else "none"
         # Where a later stage starts from averaged weights, another average is another training.
-        self._space = _with_averages_trained(card.space) if default is not None and default.chained else card.space
+        self._space = _with_averages_trained(card.space) if default.chained else card.space
         # What trains by `fit` is trained whole, and so is what a rule may stop.
-        in_parts = two_speeds and self._stopping == "none" and default is not None and default.train
+        in_parts = two_speeds and self._stopping == "none" and default.train
         self._fidelities = _FIDELITIES if in_parts else (1.0,)
-        self.unit = default.total(samples) if default is not None else 0.0
 
     @property
     def name(self) -> str:
         """The study's name in the store."""
         return self.card.name if self.repeat == 0 else f"{self.card.name}@{self.repeat}"
-
-    @property
-    def uncountable(self) -> str | None:
-        """Why the operations of the default setting cannot be counted; None where they can."""
-        return self._uncountable.get(_key(self.card.space.default()))
 
     @property
     def spent(self) -> float:
@@ -146,7 +136,7 @@ class Study:
     def work_left(self) -> float:
         """Operations that the rest of the budget stands for: which study to serve first."""
         left = max(0.0, 1.0 - self.spent / self.budget)
-        return 0.0 if self._ended else left * max(self.unit, 1.0)
+        return 0.0 if self._ended else left * max(self.costs.unit, 1.0)
 
     def ask(self) -> Asked | None:
         """The next trial, or None when there is none now (see `finished`).
@@ -247,13 +237,13 @@ class Study:
         # The engine learns costs from the trials before this one alone, so that a resumed study learns the same.
         tried = [self.card.space.default(), *(o.setting for o in observations), *pending]
         for _ in range(_COUNTS):
-            parts = tuple((setting, *self._parts_of(setting)) for setting in tried)
+            parts = tuple((setting, *self.costs.parts(setting)) for setting in tried)
             counted = tuple((setting, train + sample) for setting, train, sample in parts)
             costs = Costs(limit, counted, self.budget, parts if self._two_speeds else ())
             proposal = self._call_engine(number, observations, pending, kept, costs)
             if proposal is None:
                 return None
-            cost = self._marginal_cost(proposal)
+            cost = self.costs.marginal(proposal.setting, self._share(proposal), self._scores(proposal))
             if cost <= limit * (1 + _NEGLIGIBLE):
                 return self._asked(number, proposal, cost, None, records)
             tried.append(proposal.setting)
@@ -262,12 +252,12 @@ class Study:
     def _cost_of_default(self, observations: Sequence[Observation]) -> float:
         if self.budget_kind == "seconds":
             return observations[0].cost if observations else self.budget
-        return self.cost_of(self.card.space.default())
+        return self.costs.of(self.card.space.default())
 
     def _start_limit(self, records: Sequence[Record]) -> float:
         """The most that a trial of the start may cost where trainings may be partial."""
         if self.budget_kind != "seconds":
-            train, sample = self._parts_of(self.card.space.default())
+            train, sample = self.costs.parts(self.card.space.default())
         elif parts := self._measured_parts(records[:1]):
             _, train, sample = parts[0]
         else:
@@ -330,7 +320,7 @@ class Study:
             number,
             proposal,
             cost,
-            self.operations_of(proposal.setting, self._share(proposal), self._scores(proposal)),
+            self.costs.operations(proposal.setting, self._share(proposal), self._scores(proposal)),
             derive(self.seed, "trial", number),
             deadline,
             stopping=self._rule(number, proposal, records),
@@ -367,55 +357,6 @@ class Study:
             return 0
         return len(rungs_between(self._begun(proposal), proposal.fidelity)) + 1
 
-    def _marginal_cost(self, proposal: Proposal) -> float:
-        """Counted cost of a proposal, given what is kept."""
-        train, sample = self._parts_of(proposal.setting)
-        return train * self._share(proposal) + sample * (1.0 + self._scores(proposal) * self._few)
-
-    @property
-    def _few(self) -> float:
-        """The samples of an intermediate score as a share of a trial's."""
-        return min(FEW / self._samples, 1.0)
-
-    def operations_of(self, setting: Mapping[str, Any], share: float = 1.0, scores: int = 0) -> dict[str, float]:
-        """Counted operations of a trial with this setting that takes a share of a full training and a number of
-        intermediate scores, by part."""
-        counted = self._operations(setting)
-        if counted is None:
-            return {}
-        sample = counted.per_sample * self._samples
-        parts = {"train": share * counted.train, "sample": sample}
-        return parts | {"score": scores * self._few * sample} if scores else parts
-
-    def cost_of(self, setting: Mapping[str, Any]) -> float:
-        """Counted cost of a full training and its samples in the budget's unit; 0 where it is only known afterwards
-        (`fit` under operations)."""
-        return sum(self._parts_of(setting))
-
-    def _parts_of(self, setting: Mapping[str, Any]) -> tuple[float, float]:
-        """Counted cost of a full training, and of sampling."""
-        if self.uncountable is not None:
-            return self.budget, 0.0
-        operations = self._operations(setting)
-        if operations is None:
-            train, sample = self.unit, 0.0
-        else:
-            train, sample = operations.train, operations.per_sample * self._samples
-        if self.budget_kind == "flops":
-            return train, sample
-        # Training by `fit` is not counted beforehand.
-        return (train / self.unit, sample / self.unit) if self.unit else (1.0, 0.0)
-
-    def _operations(self, setting: Mapping[str, Any]) -> Operations | None:
-        key = _key(setting)
-        if key not in self._counted:
-            try:
-                self._counted[key] = self._count(setting)
-            except UncountableError as error:
-                self._counted[key] = None
-                self._uncountable[key] = str(error)
-        return self._counted[key]
-
     def _observation(self, record: Record) -> Observation:
         values = errors = None
         if record.objectives is not None:
@@ -437,10 +378,6 @@ class Study:
             return asked.proposal.setting, asked.cost
         record = self.records[number]
         return record.params, record.cost
-
-
-def _key(setting: Mapping[str, Any]) -> str:
-    return repr(sorted(setting.items()))
 
 
 def _with_averages_trained(space: SearchSpace) -> SearchSpace:

@@ -90,8 +90,8 @@ class Work:
             seed=derive(study.seed, "final", number),
             split="test",
             repeat=study.repeat,
-            cost=0.0 if study.budget_kind == "seconds" else study.cost_of(params),
-            operations=study.operations_of(params),
+            cost=0.0 if study.budget_kind == "seconds" else study.costs.of(params),
+            operations=study.costs.operations(params),
             **fields,
         )
 

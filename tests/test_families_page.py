@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -17,12 +18,8 @@ DOCS = Path(__file__).parent.parent / "docs"
 
 
 @pytest.fixture(scope="module")
-def families_page() -> ModuleType:
-    sys.path.insert(0, str(Path(__file__).parent / "performance"))
-    try:
-        return __import__("families_page")
-    finally:
-        sys.path.pop(0)
+def families_page(performance_script: Callable[[str], ModuleType]) -> ModuleType:
+    return performance_script("families_page")
 
 
 def test_the_matrix_on_the_page_is_what_the_cards_say(families_page: ModuleType) -> None:

@@ -2,21 +2,16 @@
 
 from __future__ import annotations
 
-import sys
 import time
-from pathlib import Path
+from collections.abc import Callable
 from types import ModuleType
 
 import pytest
 
 
 @pytest.fixture(scope="module")
-def family_speed() -> ModuleType:
-    sys.path.insert(0, str(Path(__file__).parent / "performance"))
-    try:
-        return __import__("family_speed")
-    finally:
-        sys.path.pop(0)
+def family_speed(performance_script: Callable[[str], ModuleType]) -> ModuleType:
+    return performance_script("family_speed")
 
 
 def test_a_call_of_half_the_time_has_half_the_ratio(family_speed: ModuleType) -> None:

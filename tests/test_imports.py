@@ -52,7 +52,7 @@ ORDER = (
     ("compare", "status", "export", "evaluate", "cache_command", "latent_command"),
     ("work",),
     ("study", "optuna_store", "explanations", "warm_start", "counting"),
-    ("scheduling",),
+    ("scheduling", "setting_cost"),
     ("trial",),
     ("trained", "finals", "latent_pictures", "yardsticks"),
     ("rungs",),

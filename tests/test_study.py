@@ -126,8 +126,8 @@ def test_the_budget_is_never_overspent_and_no_trial_takes_most_of_it() -> None:
 
 def test_cost_is_counted_in_the_budgets_unit() -> None:
     wide = {"rate": 0.01, "width": 32}
-    assert study().cost_of(wide) == pytest.approx(300 / 200)
-    assert study(budget=1e4, kind="flops").cost_of(wide) == pytest.approx(300.0)
+    assert study().costs.of(wide) == pytest.approx(300 / 200)
+    assert study(budget=1e4, kind="flops").costs.of(wide) == pytest.approx(300.0)
 
 
 def test_a_family_that_cannot_take_a_step_ends_after_one_trial() -> None:
@@ -135,7 +135,7 @@ def test_a_family_that_cannot_take_a_step_ends_after_one_trial() -> None:
         raise UncountableError("RuntimeError: no step")
 
     broken = study(count=fail)
-    assert broken.uncountable == "RuntimeError: no step"
+    assert broken.costs.uncountable == "RuntimeError: no step"
     asked = broken.ask()
     assert asked is not None
     assert asked.cost == 8.0
@@ -151,8 +151,8 @@ def test_one_setting_that_cannot_take_a_step_is_charged_like_the_default() -> No
         return count(setting)
 
     made = study(count=picky)
-    assert made.cost_of({"rate": 0.01, "width": 64}) == pytest.approx(1.0)
-    assert made.uncountable is None
+    assert made.costs.of({"rate": 0.01, "width": 64}) == pytest.approx(1.0)
+    assert made.costs.uncountable is None
 
 
 def test_the_default_stands_until_something_is_clearly_better() -> None:

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import sys
-from pathlib import Path
+from collections.abc import Callable
 from types import ModuleType
 from typing import Any
 
@@ -11,12 +10,8 @@ import pytest
 
 
 @pytest.fixture(scope="module")
-def two_speeds() -> ModuleType:
-    sys.path.insert(0, str(Path(__file__).parent / "performance"))
-    try:
-        return __import__("two_speeds")
-    finally:
-        sys.path.pop(0)
+def two_speeds(performance_script: Callable[[str], ModuleType]) -> ModuleType:
+    return performance_script("two_speeds")
 
 
 def _run(settings: int, tried: list[tuple[float, str, float, float | None]], *test: float) -> dict[str, Any]:

@@ -151,12 +151,12 @@ class Run:
     def _rung(self, setting: dict[str, Any], fidelity: float, parent: Record | None) -> Asked:
         number = len(self.study.records)
         share = fidelity - (0.0 if parent is None else parent.fidelity)
-        operations = self.study.operations_of(setting, share)
+        operations = self.study.costs.operations(setting, share)
         proposal, training_seed = Proposal(setting, fidelity=fidelity), None
         if parent is not None:
             proposal = Proposal(setting, "continue", parent.number, fidelity)
             training_seed = parent.seed if parent.training_seed is None else parent.training_seed
-        cost = sum(operations.values()) / self.study.unit if operations else share
+        cost = sum(operations.values()) / self.study.costs.unit if operations else share
         seed = derive(self.study.seed, "trial", number)
         return Asked(number, proposal, cost, operations, seed, None, training_seed)
 
