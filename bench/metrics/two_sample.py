@@ -66,5 +66,6 @@ def _right(train: Array, train_labels: Array, test: Array, test_labels: Array, s
         for c in _SCALES
     ]
     inputs = [np.hstack([part, *(kernel.transform(part) for kernel in kernels)]) for part in (train, test)]
-    classifier = LogisticRegression(C=10.0, max_iter=2_000).fit(inputs[0], train_labels)
+    # Far fewer columns than rows, many of them alike: Newton's method takes 5 steps where L-BFGS takes 300.
+    classifier = LogisticRegression(C=10.0, solver="newton-cholesky").fit(inputs[0], train_labels)
     return int((classifier.predict(inputs[1]) == test_labels).sum())
