@@ -131,13 +131,15 @@ def compare(
     *,
     lower_is_better: bool = True,
     log_scale: bool = False,
+    within: tuple[float, float] = (-math.inf, math.inf),
     pool: bool = True,
     pairs: Sequence[tuple[str, str]] | None = None,
 ) -> Comparison:
     """Estimates, tests and who is better than whom.
 
     groups: the repetitions of each; empty ones are left out. log_scale: work on logarithms if all values are
-    positive; the interval is then (mean / factor, mean * factor). pairs: which are tested; None: all.
+    positive; the interval is then (mean / factor, mean * factor). within: what the metric can be at all; intervals
+    end there. pairs: which are tested; None: all.
     """
     present = {name: [float(v) for v in values] for name, values in groups.items() if len(values)}
     use_log = log_scale and all(v > 0 for values in present.values() for v in values)
@@ -153,6 +155,7 @@ def compare(
         else:
             half = (interval[1] - interval[0]) / 2
             low, high = (mean * math.exp(-half), mean * math.exp(half)) if use_log else (mean - half, mean + half)
+            low, high = max(low, min(mean, within[0])), min(high, max(mean, within[1]))
             estimates[name] = Estimate(mean, low, high, len(values))
 
     tested: dict[tuple[str, str], float] = {}

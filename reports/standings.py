@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
@@ -84,9 +85,14 @@ def lower_is_better(name: str) -> bool:
 
 
 def on_log_scale(name: str) -> bool:
-    """Whether a metric is compared on logarithms where its values are positive: the distances, whose noise grows
-    with their size. Unbiased estimates that scatter around zero (KID, MMD) are no such distances."""
-    return "distance" in card(name).unit
+    """Whether a metric is compared on logarithms where its values are positive: distances and costs, whose noise
+    grows with their size. Unbiased estimates that scatter around zero (KID, MMD) are no such distances."""
+    return "distance" in card(name).unit or card(name).group == "cost"
+
+
+def natural_range(name: str) -> tuple[float, float]:
+    """What a metric can be at all: shares lie between 0 and 1."""
+    return (0.0, 1.0) if card(name).unit.split()[:1] == ["share"] else (-math.inf, math.inf)
 
 
 def metric_order(names: Iterable[str], objective: Sequence[str]) -> list[str]:
@@ -133,6 +139,7 @@ def compute_standings(
                 {key: repetitions(of[key], m, second=second, by_repeat=by_repeat) for key in keys},
                 lower_is_better=lower_is_better(m),
                 log_scale=on_log_scale(m),
+                within=natural_range(m),
             )
             for m in sorted(found)
         }
@@ -239,7 +246,8 @@ def _alone(records: Sequence[Record], *, second: bool) -> Scores:
         values = repetitions(records, metric, second=second, by_repeat=False)
         if not values:
             continue
-        metrics[metric] = compare({"": values}, log_scale=on_log_scale(metric)).estimates[""]
+        alone = compare({"": values}, log_scale=on_log_scale(metric), within=natural_range(metric))
+        metrics[metric] = alone.estimates[""]
         if len(values) == 1 and records[0].role == "reference":
             own = next(f[metric] for r in records if metric in (f := r.second_metrics if second else r.metrics))
             metrics[metric] = Estimate(values[0], own.get("low"), own.get("high"), 1)

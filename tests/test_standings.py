@@ -18,7 +18,7 @@ from gentune.reports.inference import (
     spread_estimate,
     t_interval,
 )
-from gentune.reports.standings import compute_standings, metric_order, on_log_scale
+from gentune.reports.standings import compute_standings, metric_order, natural_range, on_log_scale
 
 
 def test_t_interval_is_scipys() -> None:
@@ -125,8 +125,17 @@ def test_spread() -> None:
     assert spread_estimate([[1.0]]) is None
 
 
-def test_distances_alone_are_compared_on_logarithms() -> None:
-    assert on_log_scale("fid")
+def test_intervals_end_where_the_metric_does() -> None:
+    values = [0.9, 0.97, 0.99]
+    free, bounded = (compare({"a": values}, within=natural_range(m)).estimates["a"] for m in ("density", "recall"))
+    assert free.high is not None and free.high > 1
+    assert (bounded.value, bounded.low, bounded.high) == (free.value, free.low, 1.0)
+    beyond = compare({"a": [1.2, 1.3]}, within=(0.0, 1.0)).estimates["a"]
+    assert beyond.high == beyond.value, "a value is never outside its interval"
+
+
+def test_distances_and_costs_alone_are_compared_on_logarithms() -> None:
+    assert on_log_scale("fid") and on_log_scale("samples_per_second")
     assert not any(on_log_scale(m) for m in ("kid", "mmd", "bits_per_dim", "precision", "no_such_metric"))
 
 
