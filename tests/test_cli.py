@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from gentune.bench import measurement
 from gentune.bench.cli import main
 
 
@@ -123,8 +124,12 @@ def test_a_broken_plugin_is_listed_with_its_error(capsys: pytest.CaptureFixture[
     assert "half finished" in err
 
 
-def test_a_run_from_beginning_to_end(capsys: pytest.CaptureFixture[str], tmp_path: Path, tiny_plugin: Path) -> None:
+def test_a_run_from_beginning_to_end(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path, tiny_plugin: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """compare with a study file, then every command that reads a run."""
+    monkeypatch.setattr(measurement, "SAMPLES", 200)
+    monkeypatch.setenv("TINY_SAMPLES", "200")
     study = tmp_path / "study.toml"
     study.write_text(
         f'data = "two_moons"\nfamilies = ["tiny"]\nplugins = ["{tiny_plugin}"]\n'

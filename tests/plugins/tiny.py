@@ -1,4 +1,7 @@
-"""A plug-in for tests of the driver: a shifted Gaussian, and settings that go wrong on purpose."""
+"""A plug-in for tests of the driver: a shifted Gaussian, and settings that go wrong on purpose.
+
+TINY_SAMPLES: how many samples metrics see, in every process that loads this; they cost their square.
+"""
 
 from __future__ import annotations
 
@@ -10,6 +13,7 @@ import torch
 from torch import Generator, Tensor, nn
 
 import gentune
+from gentune.bench import measurement
 from gentune.models import Batch, DataSpec, GenerativeModel, Likelihood, LikelihoodKind, Losses
 
 CARD = """
@@ -89,4 +93,6 @@ def _must_die() -> bool:
     return first
 
 
+if "TINY_SAMPLES" in os.environ:
+    measurement.SAMPLES = int(os.environ["TINY_SAMPLES"])
 gentune.register(Tiny, CARD)
