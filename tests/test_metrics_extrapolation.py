@@ -162,6 +162,13 @@ def test_c2st_sees_what_differs(case: str) -> None:
         assert result.value > 0.95
 
 
+def test_c2st_of_wide_features() -> None:
+    """Beyond some hundred columns another solver takes over."""
+    x, y, z = (normal(100, 600, seed) for seed in (1, 2, 3))
+    assert c2st(x, y, 0).value < 0.65
+    assert c2st(x, z + 0.3, 0).value > 0.9
+
+
 def test_c2st_ignores_dead_columns() -> None:
     """Constant over both sides: standardising them would divide zero by zero. Alive on one side: the best clue."""
     x, y = normal(100, 3, 1), normal(100, 3, 2)
