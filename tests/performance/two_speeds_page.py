@@ -16,6 +16,7 @@ _NAMES = {
     "halving": "two speeds, stopping by halving",
     "gp_halving": "GPSampler with successive halving",
     "tpe_halving": "TPE with successive halving",
+    "tpe_5_halving": "TPE from 5 starts with successive halving",
 }
 
 
