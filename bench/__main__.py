@@ -1,5 +1,5 @@
 """`python -m gentune.bench`: the command line without the installed script."""
 
-from .cli import main
+from .commands.cli import main
 
 main()

@@ -8,10 +8,10 @@ import sys
 import traceback
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
+from ..models import load_class
 from ..models.data_spec import DataSpec
 from ..search_spaces import CardError, FamilyCard, load_card, shipped_cards
 from ..search_spaces.card import parse_card
@@ -41,9 +41,7 @@ class Family:
         """The family's class."""
         if self.given is not None:
             return self.given
-        module, name = self.require_card().implementation.split(":")
-        package = "gentune.models" if "." not in module else None
-        return getattr(import_module(f"{package}.{module}" if package else module), name)
+        return load_class(self.require_card().implementation)
 
     def require_card(self) -> FamilyCard:
         """The card. Raises UsageError for a broken family."""

@@ -7,11 +7,11 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from .bench.driver.run_setup import describe, drive
+from .bench.driver.warm_start import make_folder
 from .bench.errors import UsageError
-from .bench.export import export
-from .bench.run_setup import describe, drive
-from .bench.storage import RunFolder
-from .bench.warm_start import make_folder
+from .bench.runs.export import export
+from .bench.runs.run_folder import RunFolder
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -49,7 +49,7 @@ class Run:
 
     def model(self, family: str, *, seed: int = 0, repeat: int = 0, incumbent: int = 0) -> GenerativeModel:
         """A finalist as it was trained: repetition `seed` of the family's incumbent."""
-        from .bench.checkpoints import load_model
+        from .bench.training.checkpoints import load_model
 
         name = f"final-{family}-{repeat}-{incumbent}-{seed:03d}"
         try:

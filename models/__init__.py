@@ -49,7 +49,15 @@ __all__ = [
     "Progress",
     "Stage",
     "Trainable",
+    "load_class",
 ]
+
+
+def load_class(reference: str) -> type[GenerativeModel]:
+    """The class that a card names: "module:Class", the module relative to this package where it begins with a dot."""
+    module, name = reference.split(":")
+    found: type[GenerativeModel] = getattr(import_module(module, __name__), name)
+    return found
 
 
 def __getattr__(name: str) -> Any:

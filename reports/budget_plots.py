@@ -9,7 +9,7 @@ from typing import Any
 
 import plotly.graph_objects as go
 
-from ..bench.records import Record
+from ..bench.runs.records import Record
 from .moves import cost_anew, was_stopped
 from .plots import NEUTRAL, as_json, axis_kind, log_ticks
 from .standings import lower_is_better, repetitions

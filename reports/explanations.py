@@ -8,7 +8,7 @@ from typing import Any
 
 import plotly.graph_objects as go
 
-from ..bench.storage import RunFolder
+from ..bench.runs.run_folder import RunFolder
 from .plots import NEUTRAL, as_json, axis_kind, log_ticks
 from .text import interval, listing, number, setting
 

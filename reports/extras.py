@@ -7,8 +7,8 @@ from typing import Any
 
 import plotly.graph_objects as go
 
-from ..bench.records import Record
-from ..bench.storage import RunFolder
+from ..bench.runs.records import Record
+from ..bench.runs.run_folder import RunFolder
 from .formats import row_name
 from .pictures import load_png
 from .plots import as_json

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from ..bench.storage import RunFolder
+from ..bench.runs.run_folder import RunFolder
 from .pictures import load_png
 from .plots import NEUTRAL
 

@@ -9,9 +9,9 @@ from pathlib import Path
 from typing import Any
 
 from ..bench.files import write_atomically
-from ..bench.records import Record
-from ..bench.storage import RunFolder
-from ..bench.study_file import StudyFile
+from ..bench.runs.records import Record
+from ..bench.runs.run_folder import RunFolder
+from ..bench.runs.study_file import StudyFile
 from . import formats
 from .inference import Estimate
 from .standings import Scores, Standing, Standings, card, compute_standings, metric_order

@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from ..bench.records import Record
+from ..bench.runs.records import Record
 
 
 def moves(records: Sequence[Record], content: Mapping[str, Any]) -> list[dict[str, Any]]:

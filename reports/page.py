@@ -13,8 +13,8 @@ from markupsafe import Markup
 from plotly.offline import get_plotlyjs
 
 from ..bench.files import write_atomically
-from ..bench.records import Record
-from ..bench.storage import RunFolder
+from ..bench.runs.records import Record
+from ..bench.runs.run_folder import RunFolder
 from . import text
 from .budget_plots import budget_plots
 from .explanations import explanations

@@ -12,7 +12,7 @@ import numpy as np
 from ..bench.metrics.base import MetricCard, MetricValue, UndefinedError
 from ..bench.metrics.catalogue import METRICS
 from ..bench.metrics.stability import failure_rate, setting_sensitivity
-from ..bench.records import Record
+from ..bench.runs.records import Record
 from .inference import Comparison, Estimate, Rank, compare, ranks, spread_estimate
 
 GROUPS = (

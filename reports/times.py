@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from ..bench.records import Record
+from ..bench.runs.records import Record
 
 # Parts of a record's seconds, and of the driver's own, as people know them.
 _IN_TRIALS = {"train": "training", "sample": "sampling", "score": "intermediate scores", "measure": "scoring"}

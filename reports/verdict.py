@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from ..bench.records import Record
+from ..bench.runs.records import Record
 from .standings import Standings, lower_is_better
 from .text import count, figure, listing, number
 

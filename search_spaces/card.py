@@ -29,7 +29,7 @@ class CardError(ValueError):
 class FamilyCard:
     """A family as its TOML describes it.
 
-    implementation: "module:Class", relative to `gentune.models` or absolute.
+    implementation: "module:Class"; with a leading dot relative to `gentune.models`, else absolute.
     likelihood: kind of likelihood for each data kind ("none" where it has none).
     steps: full training in steps for each data preset (a data set's name, or a data kind); empty for families
         that train by `fit` alone.
@@ -127,7 +127,7 @@ def parse_card(text: str, where: str) -> FamilyCard:
 
 def shipped_cards() -> Iterator[Path]:
     """The TOML files of the families that come with Gentune."""
-    return (p for p in sorted(HERE.glob("*.toml")) if p.name != "training.toml")
+    return (p for p in sorted(HERE.glob("*/*.toml"), key=lambda path: path.stem))
 
 
 @cache

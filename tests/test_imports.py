@@ -19,9 +19,9 @@ ALLOWED: dict[str, set[str]] = {
     "reports": {
         "reports",
         "search_spaces",
-        "bench.records",
-        "bench.storage",
-        "bench.study_file",
+        "bench.runs.records",
+        "bench.runs.run_folder",
+        "bench.runs.study_file",
         "bench.files",
         "bench.errors",
         "bench.metrics.catalogue",
@@ -30,42 +30,22 @@ ALLOWED: dict[str, set[str]] = {
     },
     "bench.proposal": {"bench.proposal", "search_spaces"},
     "bench.metrics": {"bench.metrics", "bench._torchvision", "models"},
-    "bench.evaluators": {
-        "bench.evaluators",
-        "bench.training",
-        "bench.data",
-        "bench.files",
-        "bench.errors",
-        "bench._torchvision",
-        "bench.seeds",
-        "models",
-    },
-    "bench.training": {"bench.averages", "bench.seeds", "bench.training_state", "bench.training_watch", "models"},
     "bench.data": {"bench.data", "models"},
-    "bench.records": {"search_spaces"},
-    "bench.storage": {"bench.records", "bench.study_file", "bench.files", "bench.errors"},
 }
-# In bench, an arrow may only go down this list.
+# The rooms of bench in levels: an arrow may only go down.
 ORDER = (
-    ("cli",),
-    ("run_setup", "display", "listing"),
-    ("compare", "status", "export", "evaluate", "cache_command", "latent_command"),
-    ("work",),
-    ("study", "optuna_store", "explanations", "warm_start", "counting"),
-    ("scheduling", "setting_cost"),
+    ("commands",),
+    ("driver", "evaluate"),
+    ("scheduling",),
     ("trial",),
-    ("trained", "finals", "latent_pictures", "yardsticks"),
-    ("rungs",),
-    ("neighbours",),
-    ("measurement", "checkpoints", "pictures", "sample_files"),
-    ("lazy", "latent_inputs", "energy", "training_key", "uses", "collapse"),
-    ("operations", "evaluators"),
-    ("setting",),
-    ("training", "data", "metrics", "cache_upkeep"),
-    ("training_watch", "training_cache", "code_version"),
-    ("registry", "storage", "lock", "jobs", "provenance", "training_state"),
-    ("study_file", "records"),
-    ("files", "errors", "seeds", "averages", "_torchvision", "proposal"),
+    ("artifacts",),
+    ("scoring",),
+    ("evaluators", "budget"),
+    ("training",),
+    ("runs",),
+    ("registry",),
+    ("data", "metrics", "proposal"),
+    ("protocol", "errors", "seeds", "files", "_torchvision"),
 )
 
 
@@ -119,15 +99,13 @@ def test_arrows_inside_bench_go_down() -> None:
             pieces = module.split(".")
             if pieces[0] != "bench" or len(pieces) < 2 or pieces[1] == part:
                 continue
-            if part == "registry" and pieces[1] in ("metrics", "data"):
-                continue  # their catalogues are look-up tables
             assert level[part] < level[pieces[1]], f"{path.relative_to(ROOT)} imports {module}"
 
 
 def test_only_the_command_line_imports_reports() -> None:
     for room in ("bench", "models", "search_spaces"):
         for path in sources(room):
-            if path != ROOT / "bench" / "cli.py":
+            if ROOT / "bench" / "commands" not in path.parents:
                 assert not any(within(m, {"reports"}) for m in imports_of(path)), path
 
 
@@ -145,7 +123,7 @@ HEAVY = ("torch", "numpy", "pandas", "sklearn", "optuna", "botorch", "scipy")
 )
 def test_light_commands_import_nothing_heavy(arguments: list[str]) -> None:
     code = (
-        "import sys; from gentune.bench.cli import main\n"
+        "import sys; from gentune.bench.commands.cli import main\n"
         f"try:\n    main({arguments!r})\nexcept SystemExit as end:\n    assert not end.code, end.code\n"
         f"print([m for m in {HEAVY!r} if m in sys.modules], file=sys.stderr)"
     )

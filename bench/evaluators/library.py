@@ -24,9 +24,9 @@ from torch import nn
 
 from ...models import base as models_base
 from ...models.data_spec import DataSpec
-from .. import training
 from ..data import DataSet
 from ..seeds import derive
+from ..training import loop as training
 from . import networks
 from .evaluator import Evaluator
 from .networks import Convolutional, FeatureNetwork, Mixer, RandomProjection, Raw

@@ -8,12 +8,12 @@ import numpy as np
 
 from ...search_spaces.space import SearchSpace
 from .encoding import Encoding, Floats
+from .fitted_trials import Seen
 from .hypervolume import pareto
 from .learning import probability_of_lower
 from .moves import FIDELITY, at_full, observed, with_fidelity
 from .outputs import standardise
 from .records import Observation
-from .seen import Seen
 
 
 def incumbents(space: SearchSpace, observations: Sequence[Observation], *, at_most: int = 3) -> list[int]:

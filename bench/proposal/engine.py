@@ -15,12 +15,12 @@ from .candidates import Admission, candidates, sobol
 from .encoding import Bools, Encoding, Floats, Ints
 from .ensemble import Ensemble, MeanImprovement
 from .feasibility import of_constraint, of_success
+from .fitted_trials import Seen
 from .hypervolume import MOST_OBJECTIVES, HypervolumeImprovement, pareto, reference_point
 from .moves import Moves, at_fidelity, at_full, observed, with_fidelity, without_fidelity
 from .outputs import scalarise, standardise
 from .records import Costs, Kept, Key, Observation, Origin, Proposal
 from .repeats import may_repeat, worth_repeating
-from .seen import Seen
 from .surrogate import Surrogate
 from .transfer import Study, agreement, outlooks, portfolio, recall
 

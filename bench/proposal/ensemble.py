@@ -26,9 +26,9 @@ import scipy.stats
 from scipy.special import expit, logsumexp
 
 from .acquisition import improvement_slope, log_h
-from .crowd import LEARN, near_and_low, spread_and_low
 from .encoding import Floats, Ints
 from .learning import BOUND, NOISE_FLOOR, Data, data_of, loss, mode, split
+from .subset import LEARN, near_and_low, spread_and_low
 from .surrogate import Hyperparameters, Surrogate
 from .transfer import Outlook
 

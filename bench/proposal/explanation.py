@@ -91,7 +91,7 @@ class Explanation:
         from scipy.stats import t
 
         from .feasibility import of_success
-        from .seen import Seen
+        from .fitted_trials import Seen
 
         successes = [o for o in observations if not o.failed]
         if len(successes) < FEWEST:

@@ -10,8 +10,8 @@ import scipy.linalg
 import scipy.optimize
 import scipy.stats
 
-from .crowd import EXACT, LEARN, near_and_low, spread_and_low
 from .encoding import Floats, Ints
+from .subset import EXACT, LEARN, near_and_low, spread_and_low
 from .surrogate import Hyperparameters, Surrogate, together
 
 NOISE_FLOOR = 1e-6  # of the variance of y; keeps K well conditioned

@@ -24,8 +24,8 @@ from .candidates import perturbations, sobol
 from .cost import CostModel
 from .encoding import Bools, Encoding, Floats, Ints
 from .ensemble import Ensemble
+from .fitted_trials import Seen
 from .records import Costs, Kept, Observation, Proposal
-from .seen import Seen
 from .surrogate import Surrogate
 
 FREE = ("sample", "average")  # roles of the parameters that a kept run can be sampled anew with

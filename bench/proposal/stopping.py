@@ -25,11 +25,11 @@ import numpy as np
 
 from ...search_spaces.space import SearchSpace, Setting
 from .encoding import Encoding, Floats
+from .fitted_trials import Seen
 from .hypervolume import pareto
 from .moves import at_fidelity, observed, with_fidelity
 from .outputs import standardise
 from .records import Observation
-from .seen import Seen
 
 StoppingKind = Literal["curves", "halving"]
 

@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from ..errors import UsageError
-from ..jobs import Job
-from ..records import Record
+from ..runs.records import Record
+from ..trial.jobs import Job
 
 
 @dataclass(frozen=True)

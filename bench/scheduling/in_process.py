@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from ..jobs import Job
-from ..trial import run_job
+from ..trial.execution import run_job
+from ..trial.jobs import Job
 from .base import Done, Event
 
 

@@ -14,7 +14,7 @@ import sys
 from dataclasses import replace
 from multiprocessing.connection import Connection, Pipe, wait
 
-from ..jobs import Job
+from ..trial.jobs import Job
 from .base import Died, Done, Event, Progressed
 
 _ONE_THREAD = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS", "NUMEXPR_NUM_THREADS")

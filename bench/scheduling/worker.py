@@ -23,7 +23,7 @@ def main() -> None:
     threading.Thread(target=_end_with, args=(int(sys.argv[2]),), daemon=True).start()
     import torch
 
-    from ..trial import run_job
+    from ..trial.execution import run_job
 
     torch.set_num_threads(1)
     while True:

@@ -11,11 +11,11 @@ import torch
 from safetensors.torch import load
 from torch import Tensor
 
-from gentune.bench.checkpoints import KeptTraining
 from gentune.bench.data import DataSet
-from gentune.bench.training import LoopSettings, TrainingRun, plan, train
-from gentune.bench.training_cache import TrainingCache
-from gentune.bench.training_key import TrainingKey
+from gentune.bench.training.cache import TrainingCache
+from gentune.bench.training.checkpoints import KeptTraining
+from gentune.bench.training.key import TrainingKey
+from gentune.bench.training.loop import LoopSettings, TrainingRun, plan, train
 from gentune.models import GenerativeModel
 from gentune.search_spaces import FamilyCard
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Mapping, Sequence
-from importlib import import_module
 from pathlib import Path
 from typing import Any, ClassVar, Literal, get_args, get_origin, get_type_hints
 
@@ -13,10 +12,10 @@ import torch
 from safetensors.torch import load, save
 from torch import Generator, Tensor
 
+from gentune.bench.budget.operations import count_operations
 from gentune.bench.data import DataSet
-from gentune.bench.operations import count_operations
-from gentune.bench.training import LoopSettings
-from gentune.models import Batch, DataSpec, GenerativeModel, Progress
+from gentune.bench.training.loop import LoopSettings
+from gentune.models import Batch, DataSpec, GenerativeModel, Progress, load_class
 from gentune.search_spaces import FamilyCard, Parameter, load_card
 
 from .continuation import KeptRun, same_bits, train_kept
@@ -300,9 +299,7 @@ class FamilyContract:
     def the_family(cls) -> type[GenerativeModel]:
         if cls.family is not None:
             return cls.family
-        module, name = cls.the_card().implementation.split(":")
-        package = "gentune.models" if "." not in module else None
-        return getattr(import_module(f"{package}.{module}" if package else module), name)
+        return load_class(cls.the_card().implementation)
 
     def _parameters(self, role: str) -> list[Parameter]:
         return [p for p in self.the_card().space if p.role == role]

@@ -24,17 +24,17 @@ for _name in ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS"):
 import torch  # noqa: E402 - after the threads are set
 
 from gentune.bench import registry  # noqa: E402
-from gentune.bench.counting import count_setting  # noqa: E402
+from gentune.bench.budget.counting import count_setting  # noqa: E402
 from gentune.bench.data import load as load_data  # noqa: E402
+from gentune.bench.driver.job_factory import Work  # noqa: E402
+from gentune.bench.driver.run_setup import describe  # noqa: E402
+from gentune.bench.driver.study import Study  # noqa: E402
 from gentune.bench.evaluators.library import default_cache  # noqa: E402
-from gentune.bench.jobs import TrialJob  # noqa: E402
-from gentune.bench.measurement import reference_batch  # noqa: E402
-from gentune.bench.records import Record  # noqa: E402
-from gentune.bench.run_setup import describe  # noqa: E402
-from gentune.bench.storage import RunFolder  # noqa: E402
-from gentune.bench.study import Study  # noqa: E402
-from gentune.bench.trial import run_trial  # noqa: E402
-from gentune.bench.work import Work  # noqa: E402
+from gentune.bench.runs.records import Record  # noqa: E402
+from gentune.bench.runs.run_folder import RunFolder  # noqa: E402
+from gentune.bench.scoring.measurement import reference_batch  # noqa: E402
+from gentune.bench.trial.execution import run_trial  # noqa: E402
+from gentune.bench.trial.jobs import TrialJob  # noqa: E402
 
 ROOT = Path(__file__).parents[2]
 DATA, MODES, OBJECTIVE = "eight_gaussians", 8, "mmd"

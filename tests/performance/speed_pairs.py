@@ -23,14 +23,14 @@ from sklearn.neighbors import KernelDensity as Kernels
 
 from gentune.bench.data import load
 from gentune.models import Batch, DataSpec, GenerativeModel
-from gentune.models.densities import to_values
-from gentune.models.gaussian import Gaussian
-from gentune.models.gaussian_mixture import GaussianMixture
-from gentune.models.histogram import Histogram
-from gentune.models.kernel_density import KernelDensity
+from gentune.models.classical.densities import to_values
+from gentune.models.classical.gaussian import Gaussian
+from gentune.models.classical.gaussian_mixture import GaussianMixture
+from gentune.models.classical.histogram import Histogram
+from gentune.models.classical.kernel_density import KernelDensity
+from gentune.models.classical.naive_bayes import NaiveBayes
+from gentune.models.classical.pca import ProbabilisticPCA
 from gentune.models.likelihoods import dequantise
-from gentune.models.naive_bayes import NaiveBayes
-from gentune.models.pca import ProbabilisticPCA
 
 Call = Callable[[], object]
 SAMPLES = 500

@@ -25,11 +25,11 @@ import torch
 from torch import Tensor, nn
 
 from gentune.bench.data import load
-from gentune.bench.training import LoopSettings, StageTraining
+from gentune.bench.training.loop import LoopSettings, StageTraining
 from gentune.models import Batch, DataSpec, GenerativeModel
-from gentune.models.autoencoder import Autoencoder
-from gentune.models.vae import VAE
-from gentune.models.vq_vae import VQVAE
+from gentune.models.autoencoders.autoencoder import Autoencoder
+from gentune.models.autoencoders.vae import VAE
+from gentune.models.autoencoders.vq_vae import VQVAE
 
 TARGET = 1.05  # ours over theirs, at most
 _SAMPLES = 500  # as many as runs draw at a time

@@ -37,19 +37,19 @@ import store  # noqa: E402
 import two_speeds_page  # noqa: E402
 
 from gentune.bench import registry  # noqa: E402
-from gentune.bench.counting import count_setting  # noqa: E402
+from gentune.bench.budget.counting import count_setting  # noqa: E402
 from gentune.bench.data import load as load_data  # noqa: E402
+from gentune.bench.driver.job_factory import Work  # noqa: E402
+from gentune.bench.driver.run_setup import describe  # noqa: E402
+from gentune.bench.driver.study import Asked, Study  # noqa: E402
 from gentune.bench.files import write_atomically  # noqa: E402
-from gentune.bench.jobs import TrialJob  # noqa: E402
-from gentune.bench.measurement import reference_batch  # noqa: E402
 from gentune.bench.proposal import Proposal  # noqa: E402
-from gentune.bench.records import Record  # noqa: E402
-from gentune.bench.run_setup import describe  # noqa: E402
+from gentune.bench.runs.records import Record  # noqa: E402
+from gentune.bench.runs.run_folder import RunFolder  # noqa: E402
+from gentune.bench.scoring.measurement import reference_batch  # noqa: E402
 from gentune.bench.seeds import derive  # noqa: E402
-from gentune.bench.storage import RunFolder  # noqa: E402
-from gentune.bench.study import Asked, Study  # noqa: E402
-from gentune.bench.trial import run_trial  # noqa: E402
-from gentune.bench.work import Work  # noqa: E402
+from gentune.bench.trial.execution import run_trial  # noqa: E402
+from gentune.bench.trial.jobs import TrialJob  # noqa: E402
 
 ROOT = Path(__file__).parents[2]
 METHODS = ("two_speeds", "one_speed", "gp_halving", "tpe_halving", "tpe_5_halving")

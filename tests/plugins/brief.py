@@ -6,9 +6,9 @@ from pathlib import Path
 
 import gentune
 from gentune import search_spaces
-from gentune.models.beta_vae import BetaVAE
+from gentune.models.autoencoders.beta_vae import BetaVAE
 
-CARD = (Path(search_spaces.__file__).parent / "beta_vae.toml").read_text(encoding="utf-8")
+CARD = (Path(search_spaces.__file__).parent / "autoencoders" / "beta_vae.toml").read_text(encoding="utf-8")
 for old, new in {'name = "beta_vae"': 'name = "brief"', "digits = 520": "digits = 40"}.items():
     assert old in CARD
     CARD = CARD.replace(old, new)

@@ -9,8 +9,8 @@ from torch import Generator, Tensor
 
 import gentune
 from gentune.models import DataSpec
-from gentune.models.cgan import CGAN
-from gentune.models.gan import GAN
+from gentune.models.adversarial.cgan import CGAN
+from gentune.models.adversarial.gan import GAN
 from gentune.search_spaces import shipped_cards
 
 

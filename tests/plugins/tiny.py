@@ -13,7 +13,7 @@ import torch
 from torch import Generator, Tensor, nn
 
 import gentune
-from gentune.bench import measurement
+from gentune.bench.scoring import measurement
 from gentune.models import Batch, DataSpec, GenerativeModel, Likelihood, LikelihoodKind, Losses
 
 CARD = """

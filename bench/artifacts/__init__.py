@@ -1,0 +1,1 @@
+"""Pictures and tables of a run that need torch to make; reports read them from files."""

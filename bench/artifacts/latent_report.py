@@ -1,0 +1,85 @@
+"""What `gentune latent` does: pictures of a kept model's codes, as artifacts of its run."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+from ...search_spaces.space import suggest
+from .. import registry
+from ..errors import UsageError
+from ..runs.run_folder import RunFolder
+
+
+def latent(folder: RunFolder, family: str, *, model: str | None = None, seed: int = 0) -> dict[str, Any]:
+    """Writes artifacts/latent/MODEL.json and its pictures; returns the document.
+
+    model: a kept model of the family; None: the first. seed: of what is drawn.
+    Raises UsageError for a run without kept models, an unknown family or model, and a family without codes.
+    """
+    for plugin in folder.study.plugins:
+        registry.load_plugin(plugin)
+    name = _chosen(folder, family, model)
+    if not registry.family(family).load().can("decode"):
+        raise UsageError(f"family {family!r} has no codes: it does not decode")
+
+    from ..data import load as load_data
+    from ..evaluators import default_cache
+    from ..scoring.measurement import evaluator_pair
+    from ..training.checkpoints import load_model
+    from .latent_pictures import picture_codes
+
+    loaded, card = load_model(folder.artifact("models", name))
+    data = load_data(card.data)
+    content = {
+        "synthetic": True,
+        "made_by": family,
+        "family": family,
+        "model": name,
+        "data": card.data,
+        "seed": seed,
+        **picture_codes(
+            loaded,
+            data,
+            folder.artifact("latent"),
+            name,
+            maker=family,
+            seed=seed,
+            judge=lambda: evaluator_pair(card.data, str(default_cache()))[0],
+        ),
+    }
+    folder.write_json(f"latent/{name}.json", content)
+    return content
+
+
+def written(folder: RunFolder, content: dict[str, Any]) -> list[Path]:
+    """The files behind a document, itself first."""
+    files = [f"{content['model']}.json"]
+
+    def gather(part: Any) -> None:
+        if isinstance(part, dict):
+            files.extend([part["picture"]] if "picture" in part else [])
+            for inner in part.values():
+                gather(inner)
+
+    gather(content)
+    return [folder.artifact("latent", file) for file in files]
+
+
+def _chosen(folder: RunFolder, family: str, model: str | None) -> str:
+    """The name of a kept model of the family."""
+    kept: dict[str, list[str]] = {}
+    for path in sorted(folder.artifact("models").glob("*/model.json")):
+        kept.setdefault(json.loads(path.read_text(encoding="utf-8"))["family"], []).append(path.parent.name)
+    if not kept:
+        raise UsageError(f"{folder.path} has kept no models yet: a run keeps those of its finals")
+    if family not in kept:
+        known = family in registry.families()
+        what = f"{folder.path} has kept no model of {family!r}" if known else f"unknown family {family!r}"
+        raise UsageError(f"{what}{suggest(family, kept)}")
+    if model is None:
+        return kept[family][0]
+    if model not in kept[family]:
+        raise UsageError(f"{family} has no kept model {model!r}{suggest(model, kept[family])}")
+    return model

@@ -1,0 +1,139 @@
+"""Samples as artifacts: grids of images, points as JSON and as PNG; synthetic ones marked as such."""
+
+from __future__ import annotations
+
+import io
+import json
+from pathlib import Path
+
+import numpy as np
+import torch
+from PIL import Image, ImageDraw, PngImagePlugin
+from torch import Tensor
+
+from ...models.base import Batch
+from ...models.data_spec import DataSpec
+from ..files import write_atomically
+
+_COLUMNS = 10
+_ROWS = 6
+_POINTS = 1_000
+_CELL = 32  # pixels to which small images are enlarged, by a whole factor
+_PLOT, _OVERSAMPLING = 420, 3  # side of a scatter plot in pixels; drawn larger, so that edges are smooth
+# Okabe and Ito's palette, then four that keep apart from it: groups up to ten have a colour of their own.
+_GROUPS = (
+    "#0072B2",
+    "#E69F00",
+    "#009E73",
+    "#D55E00",
+    "#CC79A7",
+    "#56B4E9",
+    "#000000",
+    "#8C564B",
+    "#7F7F7F",
+    "#6A3D9A",
+)
+
+
+def write_samples(folder: Path, name: str, batch: Batch, spec: DataSpec, *, maker: str | None) -> Path | None:
+    """Writes `name`.png (images) or `name`.json (points); None for data that has no picture.
+
+    maker: the family that made the samples, written into the file's metadata; None for real examples.
+    """
+    if spec.kind == "image":
+        path = folder / f"{name}.png"
+        write_atomically(path, _png(_sheet(_arranged(batch, spec), spec), maker))
+        return path
+    if spec.kind == "vector" and spec.dimensions == 2:
+        points = in_original_units(batch.x[:_POINTS], spec)
+        content = {"synthetic": maker is not None, "made_by": maker, "points": points.round(5).tolist()}
+        path = folder / f"{name}.json"
+        write_atomically(path, json.dumps(content) + "\n")
+        return path
+    return None
+
+
+def in_original_units(x: Tensor, spec: DataSpec) -> np.ndarray:
+    """Vectors (n, D) in float64, as they were before they were standardised."""
+    points = x.cpu().double().numpy()
+    if spec.mean is not None and spec.deviation is not None:
+        points = points * np.array(spec.deviation) + np.array(spec.mean)
+    return points
+
+
+def write_sheet(path: Path, x: Tensor, spec: DataSpec, *, maker: str | None) -> None:
+    """Writes images (rows, columns, C, H, W) as one PNG, each in its place; maker: as `write_samples`."""
+    write_atomically(path, _png(_sheet(x.flatten(0, 1), spec, columns=x.shape[1]), maker))
+
+
+def write_scatter(
+    path: Path, points: np.ndarray, groups: np.ndarray, *, maker: str | None, behind: np.ndarray | None = None
+) -> None:
+    """Writes points (n, 2) as a square PNG on common limits, a colour for each group (n,) of 0, 1, ...
+
+    behind: points (m, 2) in light grey under the others, such as real ones. maker: as `write_samples`.
+    """
+    everything = points if behind is None else np.concatenate([points, behind])
+    centre = (everything.max(0) + everything.min(0)) / 2
+    reach = float(np.ptp(everything, axis=0).max()) / 2 or 1.0
+    picture = Image.new("RGB", (_PLOT * _OVERSAMPLING,) * 2, "white")
+    draw = ImageDraw.Draw(picture)
+
+    def dots(where: np.ndarray, colours: list[str], radius: float) -> None:
+        pixels = ((where - centre) / reach * [0.47, -0.47] + 0.5) * _PLOT * _OVERSAMPLING
+        size = radius * _OVERSAMPLING
+        for (x, y), colour in zip(pixels, colours, strict=True):
+            draw.ellipse((x - size, y - size, x + size, y + size), fill=colour)
+
+    if behind is not None:
+        dots(behind, ["#d5d9de"] * len(behind), 1.5)
+    dots(points, [group_colour(int(g)) for g in groups], 3.0)
+    write_atomically(path, _png(np.asarray(picture.resize((_PLOT, _PLOT), Image.Resampling.LANCZOS)), maker))
+
+
+def group_colour(group: int) -> str:
+    """The colour of a group in `write_scatter`; from the eleventh on they come again."""
+    return _GROUPS[group % len(_GROUPS)]
+
+
+def _sheet(x: Tensor, spec: DataSpec, *, columns: int = _COLUMNS) -> np.ndarray:
+    """An (H, W) or (H, W, 3) 8-bit picture of images (n, C, H, W), row by row."""
+    channels, height, width = spec.shape
+    factor = max(1, _CELL // max(height, width))
+    rows = -(-len(x) // columns)
+    gap = 1
+    sheet = np.full(
+        (rows * (height * factor + gap) + gap, columns * (width * factor + gap) + gap, channels), 96, np.uint8
+    )
+    assert spec.levels is not None
+    levels = spec.to_levels(x).cpu().numpy().transpose(0, 2, 3, 1)  # (n, H, W, C)
+    pixels = np.round(levels * (255.0 / (spec.levels - 1))).astype(np.uint8)
+    for i, image in enumerate(pixels.repeat(factor, 1).repeat(factor, 2)):
+        top = gap + (i // columns) * (height * factor + gap)
+        left = gap + (i % columns) * (width * factor + gap)
+        sheet[top : top + height * factor, left : left + width * factor] = image
+    if channels == 3:
+        return sheet
+    return sheet[:, :, 0]  # more than three channels: the first is shown
+
+
+def _arranged(batch: Batch, spec: DataSpec) -> Tensor:
+    """Up to 60 images; labelled ones stand in a column for each class."""
+    if batch.condition is None or spec.condition != "label" or spec.classes > _COLUMNS:
+        return batch.x[: _COLUMNS * _ROWS]
+    chosen = []
+    columns = [torch.nonzero(batch.condition == label).flatten() for label in range(spec.classes)]
+    for row in range(_ROWS):
+        chosen += [int(column[row]) for column in columns if row < len(column)]
+    return batch.x[chosen]
+
+
+def _png(pixels: np.ndarray, maker: str | None) -> bytes:
+    info = PngImagePlugin.PngInfo()
+    info.add_text("Software", "Gentune")
+    info.add_text("Synthetic", "no" if maker is None else "yes")
+    if maker is not None:
+        info.add_text("Made by", maker)
+    buffer = io.BytesIO()
+    Image.fromarray(pixels).save(buffer, "PNG", pnginfo=info)
+    return buffer.getvalue()

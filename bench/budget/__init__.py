@@ -1,0 +1,1 @@
+"""What trials cost: counted operations, and prices in a study's budget."""

@@ -1,0 +1,36 @@
+"""What a family's setting costs on a data set, counted."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from .. import registry
+from ..data import DataSet
+from ..training.setting import build_model, split_setting
+from .operations import Operations, UncountableError, count_operations
+
+
+def count_setting(name: str, data: DataSet, params: Mapping[str, Any]) -> Operations:
+    """Operations of a full training and of one sample.
+
+    name: of a registered family.
+
+    Raises UncountableError for a setting that cannot take a step or be sampled, and for a family that the counter
+    cannot follow.
+    """
+    family = registry.family(name)
+    card = family.require_card()
+    setting = split_setting(card, params)
+    spec = data.spec
+    try:
+        return count_operations(
+            lambda: build_model(family.load(), spec, setting.train, 0),
+            data.splits["train"],
+            setting.loop,
+            steps=card.full_steps(spec.name, spec.kind),
+            sampling=setting.sample,
+            conditional=card.conditional == "label" and spec.condition == "label",
+        )
+    except Exception as error:  # whatever a family's own code may raise
+        raise UncountableError(f"{type(error).__name__}: {error}") from error

@@ -1,0 +1,85 @@
+"""What the settings of a family cost in a study's budget, by counted operations."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from ..protocol import FEW
+from ..runs.study_file import BudgetKind
+from .operations import Operations, UncountableError
+
+
+class SettingCosts:
+    """Counted costs of trials. Each setting is counted once.
+
+    count: counts the operations of a setting. One that raises UncountableError most likely cannot take a step, so its
+        trial will fail and say why; it is charged like the default one. Where the default itself cannot be counted, it
+        costs all of a counted budget.
+    default: the default setting. samples: how many samples a trial draws. budget: its kind and amount.
+    """
+
+    def __init__(
+        self,
+        count: Callable[[Mapping[str, Any]], Operations],
+        default: Mapping[str, Any],
+        samples: int,
+        budget: tuple[BudgetKind, float],
+    ) -> None:
+        self._count, self._samples = count, samples
+        self._kind, self._amount = budget
+        self._counted: dict[str, Operations | str] = {}
+        of_default = self._operations(default)
+        # Why the default setting cannot be counted; None where it can.
+        self.uncountable = of_default if isinstance(of_default, str) else None
+        self.default = Operations(0.0, 0.0) if isinstance(of_default, str) else of_default
+        # Operations of a full training of the default setting, and its samples; 0 where they are not known beforehand.
+        self.unit = self.default.total(samples)
+
+    def of(self, setting: Mapping[str, Any]) -> float:
+        """Cost of a full training and its samples in the budget's unit; 0 where it is only known afterwards (`fit`
+        under operations)."""
+        return sum(self.parts(setting))
+
+    def parts(self, setting: Mapping[str, Any]) -> tuple[float, float]:
+        """Cost of a full training, and of sampling."""
+        if self.uncountable is not None:
+            return self._amount, 0.0
+        counted = self._operations(setting)
+        if isinstance(counted, str):
+            train, sample = self.unit, 0.0
+        else:
+            train, sample = counted.train, counted.per_sample * self._samples
+        if self._kind == "flops":
+            return train, sample
+        # Training by `fit` is not counted beforehand.
+        return (train / self.unit, sample / self.unit) if self.unit else (1.0, 0.0)
+
+    def marginal(self, setting: Mapping[str, Any], share: float, scores: int) -> float:
+        """Cost of a trial that takes a share of a full training and a number of intermediate scores."""
+        train, sample = self.parts(setting)
+        return train * share + sample * (1.0 + scores * self._few)
+
+    def operations(self, setting: Mapping[str, Any], share: float = 1.0, scores: int = 0) -> dict[str, float]:
+        """Operations of such a trial by part; none where they cannot be counted."""
+        counted = self._operations(setting)
+        if isinstance(counted, str):
+            return {}
+        sample = counted.per_sample * self._samples
+        parts = {"train": share * counted.train, "sample": sample}
+        return parts | {"score": scores * self._few * sample} if scores else parts
+
+    @property
+    def _few(self) -> float:
+        """The samples of an intermediate score as a share of a trial's."""
+        return min(FEW / self._samples, 1.0)
+
+    def _operations(self, setting: Mapping[str, Any]) -> Operations | str:
+        """What was counted, or why it could not be."""
+        key = repr(sorted(setting.items()))
+        if key not in self._counted:
+            try:
+                self._counted[key] = self._count(setting)
+            except UncountableError as error:
+                self._counted[key] = str(error)
+        return self._counted[key]

@@ -1,0 +1,112 @@
+"""The jobs of a comparison: trials, incumbents and defaults trained anew, yardsticks."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import replace
+from typing import Any
+
+from .. import registry
+from ..runs.records import Record
+from ..runs.run_folder import RunFolder
+from ..runs.study_file import StudyFile
+from ..seeds import derive
+from ..trial.jobs import FloorJob, Job, TrialJob
+from .study import Asked, Study
+
+_GAUSSIAN = "gaussian"  # at its default, full covariance: the yardstick that every table shows
+
+
+class Work:
+    """Makes the jobs of one run folder."""
+
+    def __init__(self, folder: RunFolder, config: StudyFile, cache: str) -> None:
+        self._folder, self._config, self._cache = folder, config, cache
+
+    def trial(self, study: Study, asked: Asked) -> TrialJob:
+        """A proposal carried out, scored on the validation split."""
+        return self._job(
+            study.card.name,
+            asked.proposal.setting,
+            role="trial",
+            number=asked.number,
+            repeat=study.repeat,
+            seed=asked.seed,
+            split="validation",
+            origin=asked.proposal.origin,
+            move=asked.proposal.move,
+            parent=asked.proposal.parent,
+            fidelity=asked.proposal.fidelity,
+            training_seed=asked.training_seed,
+            paid=asked.paid,
+            stopping=asked.stopping,
+            cost=asked.cost,
+            operations=asked.operations,
+            deadline=asked.deadline,
+        )
+
+    def finals(self, study: Study, incumbents: Sequence[Record], there: Collection[str]) -> list[Job]:
+        """The incumbents, and the default setting beside them, trained anew with seeds that no trial had.
+
+        Where the default won the tuning, its finals serve for both. `there`: names of records not to make again.
+        """
+        default = study.card.space.default()
+        default_too = study.repeat == 0 and all(record.number != 0 for record in incumbents)
+        jobs: list[Job] = []
+        for number in range(self._config.seeds):
+            for index, record in enumerate(incumbents):
+                if f"final-{study.card.name}-{study.repeat}-{index}-{number:03d}" not in there:
+                    job = self._anew(study, record.params, number, role="final", origin="incumbent")
+                    jobs.append(replace(job, incumbent=index, trial=record.number, keep_model=True))
+            if default_too and f"default-{study.card.name}-{number:03d}" not in there:
+                jobs.append(self._anew(study, default, number, role="default", origin="default"))
+        return jobs
+
+    def references(self, there: Collection[str]) -> list[Job]:
+        """Real against real, and a single Gaussian, on both held-out splits."""
+        jobs: list[Job] = []
+        for split, against in (("validation", "test"), ("test", "validation")):
+            if f"reference-floor-{split}-000" not in there:
+                jobs.append(FloorJob(str(self._folder.path), self._config.data, split, against, self._cache))
+            for number in range(self._config.seeds):
+                if f"reference-gaussian-{split}-{number:03d}" not in there:
+                    job = self._job(
+                        _GAUSSIAN,
+                        {},
+                        role="reference",
+                        number=number,
+                        split=split,
+                        seed=derive(self._config.seed, "gaussian", number),
+                    )
+                    # No objective: a metric that the Gaussian lacks does not make it fail.
+                    jobs.append(replace(job, label="gaussian", objective=(), budget="trainings"))
+        return jobs
+
+    def _anew(self, study: Study, params: Mapping[str, Any], number: int, **fields: Any) -> TrialJob:
+        return self._job(
+            study.card.name,
+            params,
+            number=number,
+            seed=derive(study.seed, "final", number),
+            split="test",
+            repeat=study.repeat,
+            cost=0.0 if study.budget_kind == "seconds" else study.costs.of(params),
+            operations=study.costs.operations(params),
+            **fields,
+        )
+
+    def _job(self, family: str, params: Mapping[str, Any], **fields: Any) -> TrialJob:
+        held_out = fields["split"] == "test"
+        return TrialJob(
+            folder=str(self._folder.path),
+            family=family,
+            data=self._config.data,
+            params=registry.family(family).require_card().space.activate(params),
+            objective=self._config.objective,
+            budget=self._config.budget[0],
+            plugins=self._config.plugins,
+            cache=self._cache,
+            keep_samples=held_out and fields["number"] == 0,
+            second_evaluator=held_out,
+            **fields,
+        )

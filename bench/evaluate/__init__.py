@@ -1,0 +1,5 @@
+"""Samples that were made anywhere: reads them from files and scores them against a data set."""
+
+from .external_samples import Scores, evaluate
+
+__all__ = ["Scores", "evaluate"]

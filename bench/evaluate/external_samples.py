@@ -1,0 +1,251 @@
+"""Scores samples that were made anywhere against a data set: from paths to figures."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any, Literal
+
+from ...models.base import Batch
+from ...search_spaces.space import suggest
+from .. import registry
+from ..data import DataSet, Split
+from ..data import load as load_data
+from ..errors import UsageError
+from ..evaluators import (
+    NAMES,
+    PRETRAINED,
+    Evaluator,
+    default_cache,
+    describe_cached,
+    evaluators_for,
+    load_or_train,
+    load_pretrained,
+    registered,
+)
+from ..metrics import METRICS, Measurement, measure
+from ..scoring.deferred import Lazy, Once
+from ..scoring.measurement import SAMPLES, reference_batch, whole_train
+from ..seeds import derive
+from .sample_files import Samples, read_samples
+
+# What samples alone give a metric to work with.
+_GIVEN = frozenset(
+    (
+        "generated_features",
+        "real_features",
+        "train_features",
+        "generated_probabilities",
+        "generated_x",
+        "real_x",
+        "train_x",
+        "conditions",
+        "real_labels",
+        "synthetic",
+        "real_train",
+        "real_test",
+        "modes",
+        "spec",
+        "seed",
+    )
+)
+_SLOW_GROUPS = ("utility",)  # each trains a network or two: only by name
+_OF_CLASSES = frozenset(("conditions", "real_labels"))
+
+
+@dataclass(frozen=True)
+class Scores:
+    """What became of one path.
+
+    n: samples used, and as many of the reference's examples.
+    available: samples that the path holds.
+    floor: the same for real examples of the other held-out split, `floor_n` of them: what perfect samples score.
+    """
+
+    path: str
+    n: int
+    available: int
+    data: str
+    split: str
+    seed: int
+    evaluator: Mapping[str, str]
+    measured: Measurement
+    floor_n: int
+    floor: Measurement
+    notes: tuple[str, ...] = ()
+
+    def as_json(self) -> dict[str, Any]:
+        return {
+            "path": self.path,
+            "n": self.n,
+            "available": self.available,
+            "data": self.data,
+            "split": self.split,
+            "seed": self.seed,
+            "evaluator": dict(self.evaluator),
+            "metrics": _figures(self.measured),
+            "floor": {"n": self.floor_n, "metrics": _figures(self.floor)},
+        }
+
+
+def evaluate(
+    paths: Sequence[str | Path],
+    data: str,
+    *,
+    metrics: Sequence[str] | None = None,
+    evaluator: str = "primary",
+    weights: Path | None = None,
+    split: str = "test",
+    count: int | None = None,
+    seed: int = 0,
+    cache: Path | None = None,
+) -> list[Scores]:
+    """Scores of samples (see `sample_files.read_samples`) against a split of a data set, in the order of the paths.
+
+    Either side has as many examples: at most `count` (2,000 where None), and no more than the smaller side has. The
+    larger one is subsampled by `seed`.
+
+    metrics: names; None for all that samples alone can be scored by, but for those that train networks.
+    evaluator: `primary` or `second`, through which runs are scored; one by its name; or a pretrained one.
+    weights: a local file for a pretrained evaluator.
+    split: `test`, or `validation` as for choices. Train examples would flatter copies.
+
+    Raises UsageError for unknown names, for what cannot be read, and for weights that cannot be had.
+    """
+    spec = registry.data_spec(data)
+    for name in metrics or ():
+        registry.metric(name)
+    held_out = _held_out(split)
+    if count is not None and count < 2:
+        raise UsageError(f"a count of {count} was asked for; wanted at least 2")
+    if spec.kind not in ("image", "vector"):
+        raise UsageError(f"data {data!r} is {spec.kind}; samples of images and vectors can be scored")
+    _check_evaluator(evaluator, weights)
+    loaded = load_data(data)
+    most = min(count or SAMPLES, len(loaded.splits[held_out]))
+    samples = [read_samples(path, loaded.spec, count=most, seed=seed) for path in paths]
+    network = _evaluator(loaded, evaluator, weights, cache or default_cache())
+    bench = _Bench(loaded, held_out, network, tuple(metrics or _defaults()), seed, cache or default_cache())
+    return [bench.scores(each) for each in samples]
+
+
+class _Bench:
+    """What all paths share: data, evaluator, metrics, and floors by count."""
+
+    def __init__(
+        self, data: DataSet, split: Split, evaluator: Evaluator, metrics: tuple[str, ...], seed: int, cache: Path
+    ) -> None:
+        self._data = data
+        self._split = split
+        self._evaluator = evaluator
+        self._metrics = metrics
+        self._seed = seed
+        self._cache = cache
+        self._floors: dict[int, Measurement] = {}
+
+    def scores(self, samples: Samples) -> Scores:
+        n = len(samples.batch)
+        other: Split = "validation" if self._split == "test" else "test"
+        floor_n = min(n, len(self._data.splits[other]))
+        if floor_n not in self._floors:
+            self._floors[floor_n] = self._measure(self._real(other, floor_n), real=True)
+        return Scores(
+            path=samples.path,
+            n=n,
+            available=samples.available,
+            data=self._data.spec.name,
+            split=self._split,
+            seed=self._seed,
+            evaluator={"name": self._evaluator.name, "fingerprint": self._evaluator.fingerprint},
+            measured=self._measure(samples.batch),
+            floor_n=floor_n,
+            floor=self._floors[floor_n],
+            notes=samples.notes,
+        )
+
+    def _measure(self, generated: Batch, *, real: bool = False) -> Measurement:
+        """real: examples of the data set stand for the samples; their features are kept."""
+        names, foreign = list(self._metrics), {}
+        if self._data.spec.condition == "label" and not self._evaluator.knows_classes:
+            for name in self._metrics:
+                needs = set(METRICS[name].needs)
+                if "generated_probabilities" in needs and needs & _OF_CLASSES:
+                    names.remove(name)
+                    foreign[name] = f"evaluator {self._evaluator.name} does not know the data's classes"
+        measured = measure(names, self._inputs(generated, real))
+        return replace(measured, undefined={**measured.undefined, **foreign})
+
+    def _inputs(self, generated: Batch, real: bool) -> Mapping[str, object]:
+        n = len(generated)
+        reference = self._real(self._split, n)
+        # The whole train split: among a part of it most copies would not be found.
+        train = self._real("train", whole_train(self._data))
+        labelled = self._data.spec.condition == "label"
+        seen = Once(lambda: self._describe_real(generated) if real else self._evaluator.describe(generated.x))
+        return Lazy(
+            {
+                "generated_features": lambda: seen().features,
+                "generated_probabilities": lambda: seen().probabilities,
+                "real_features": lambda: self._describe_real(reference).features,
+                "train_features": lambda: self._describe_real(train).features,
+                "generated_x": lambda: generated.x,
+                "real_x": lambda: reference.x,
+                "train_x": lambda: train.x,
+                "conditions": lambda: generated.condition,
+                "real_labels": lambda: reference.condition if labelled else None,
+                "synthetic": lambda: generated if generated.condition is not None else None,
+                "real_train": lambda: self._data.splits["train"],
+                "real_test": lambda: self._data.splits[self._split],
+                "modes": lambda: self._data.modes,
+                "spec": lambda: self._data.spec,
+                "seed": lambda: derive(self._seed, "metrics"),
+            }
+        )
+
+    def _describe_real(self, batch: Batch) -> Any:
+        return describe_cached(self._evaluator, batch.x, cache=self._cache)
+
+    def _real(self, split: Split, count: int) -> Batch:
+        """Examples of a split; at seed 0 the same as runs are scored against."""
+        return reference_batch(self._data, split, count, seed=self._seed)
+
+
+def _figures(measured: Measurement) -> dict[str, dict[str, Any]]:
+    figures: dict[str, dict[str, Any]] = {
+        name: {"value": v.value, "low": v.low, "high": v.high, "unit": METRICS[name].unit}
+        for name, v in measured.values.items()
+    }
+    return figures | {name: {"undefined": reason} for name, reason in measured.undefined.items()}
+
+
+def _defaults() -> list[str]:
+    return [name for name, card in METRICS.items() if set(card.needs) <= _GIVEN and card.group not in _SLOW_GROUPS]
+
+
+def _held_out(split: str) -> Literal["validation", "test"]:
+    if split == "test":
+        return "test"
+    if split == "validation":
+        return "validation"
+    raise UsageError(f"unknown split {split!r}{suggest(split, ('validation', 'test'))}")
+
+
+def _check_evaluator(name: str, weights: Path | None) -> None:
+    ours = ("primary", "second", *NAMES)
+    if name in ours:
+        if weights is not None:
+            raise UsageError(f"evaluator {name!r} takes no weights; pretrained ones do, such as {PRETRAINED[0]}")
+    elif name not in PRETRAINED and name not in registered():
+        raise UsageError(f"unknown evaluator {name!r}{suggest(name, (*ours, *PRETRAINED))}")
+
+
+def _evaluator(data: DataSet, name: str, weights: Path | None, cache: Path) -> Evaluator:
+    try:
+        if name in ("primary", "second"):
+            name = evaluators_for(data)[name == "second"]
+        if name in NAMES:
+            return load_or_train(data, name, cache=cache)
+        return load_pretrained(name, data.spec, weights=weights)
+    except ValueError as error:  # an evaluator that does not take this data
+        raise UsageError(str(error)) from error

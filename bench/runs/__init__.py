@@ -1,0 +1,1 @@
+"""A run on the disk: study file, records, artifacts, store, lock, status."""

@@ -1,0 +1,42 @@
+"""A run's records as plain objects: the same from a run that goes on, has ended, or has crashed."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from .records import Record
+from .run_folder import RunFolder
+
+
+def export(folder: RunFolder) -> dict[str, list[dict[str, Any]]]:
+    """Trials and finalists, one object each; retries of one trial are one row."""
+    return {
+        "trials": [_trial(record) for record in folder.records("trial")],
+        "finalists": [_final(record) for record in folder.records("final")],
+    }
+
+
+def _trial(record: Record) -> dict[str, Any]:
+    return {
+        "family": record.family,
+        "number": record.number,
+        "repeat": record.repeat,
+        "state": record.state,
+        "move": record.move,
+        "parent": record.parent,
+        "fidelity": record.fidelity,
+        "params": dict(record.params),
+        "metrics": {name: dict(figure) for name, figure in record.metrics.items()},
+        "cost": record.cost,
+        "seconds": record.seconds_spent,
+        "seed": record.seed,
+        "reason": record.reason,
+    }
+
+
+def _final(record: Record) -> dict[str, Any]:
+    row = _trial(record)
+    row["incumbent"] = record.incumbent
+    row["trial"] = record.trial
+    row["second_metrics"] = {name: dict(figure) for name, figure in record.second_metrics.items()}
+    return row

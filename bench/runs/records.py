@@ -1,0 +1,121 @@
+"""What is written down of a trial, a finalist or a reference: one frozen record, one JSON file."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+from ...search_spaces.space import Value, suggest
+
+SCHEMA = 1
+
+Role = Literal["trial", "final", "default", "reference"]
+State = Literal["complete", "failed", "stopped"]
+Figure = Mapping[str, float | None]  # {"value", "low", "high"} of a metric; low and high are None without interval
+
+
+@dataclass(frozen=True)
+class Record:
+    """A trial, or something trained and scored beside the trials.
+
+    role: "trial"; "final", an incumbent trained anew; "default", the family's default setting trained anew in the
+        same way; "reference", a yardstick (the real-against-real floor, a single Gaussian).
+    number: of a trial, its place in its study; else its repetition. Both count from 0.
+    repeat: which repetition of the whole tuning it belongs to (`--repeats`).
+    incumbent: finals: which of the study's incumbents is trained anew (0 but for several objectives).
+    trial: finals: the number of the trial whose setting is trained anew.
+    split: what it was scored on.
+    objectives: the values that were asked for, in their own direction, in the study's order; None if it failed.
+    metrics: of the primary evaluator and of the trial itself; second_metrics: of the second evaluator.
+    undefined, second_undefined: metrics that have no value here, with the reason.
+    fidelity: the share of a full training. training: the name of the kept state that the samples come from
+        (`gentune cache`); "" without samples, and for a family whose source is in no file.
+    curve: intermediate scores on few samples, {"fidelity", "objectives"} at rising shares of a training, the objectives
+        all to be minimised, or None where one is not defined; empty where none were taken. A trial that was "stopped"
+        there by a rule has the objectives of what it had trained.
+    training_seed: of weights and training, where they are those of an earlier trial; None: `seed`.
+    likelihood: kind of the reported likelihood and the number of noise samples behind it.
+    cost: in full trainings of the family's default setting. operations: floating-point, "train", "sample", and "score"
+        for the samples of intermediate scores.
+    samples: how many samples were scored.
+    seconds: by part of the trial: "train", in this trial; "kept", of the training's parts that an earlier trial had
+        trained, when they were; "sample", "measure"; "score", of intermediate scores.
+    evaluators: name and fingerprint of each. provenance: versions, revision, machine and device.
+    """
+
+    role: Role
+    family: str
+    number: int
+    seed: int
+    split: str
+    state: State
+    params: Mapping[str, Value]
+    repeat: int = 0
+    incumbent: int = 0
+    trial: int | None = None
+    reason: str | None = None
+    move: str = "train"
+    parent: int | None = None
+    fidelity: float = 1.0
+    training: str = ""
+    curve: tuple[Mapping[str, Any], ...] = ()
+    training_seed: int | None = None
+    origin: str = ""
+    objectives: tuple[float, ...] | None = None
+    metrics: Mapping[str, Figure] = field(default_factory=dict)
+    undefined: Mapping[str, str] = field(default_factory=dict)
+    second_metrics: Mapping[str, Figure] = field(default_factory=dict)
+    second_undefined: Mapping[str, str] = field(default_factory=dict)
+    likelihood: Mapping[str, Any] = field(default_factory=dict)
+    cost: float = 0.0
+    operations: Mapping[str, float] = field(default_factory=dict)
+    samples: int = 0
+    seconds: Mapping[str, float] = field(default_factory=dict)
+    started: str = ""
+    finished: str = ""
+    attempts: int = 1
+    data: Mapping[str, str] = field(default_factory=dict)
+    evaluators: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    provenance: Mapping[str, Any] = field(default_factory=dict)
+    schema: int = SCHEMA
+
+    @property
+    def seconds_spent(self) -> float:
+        """Seconds that it took, without those of what an earlier trial had trained."""
+        return sum(seconds for part, seconds in self.seconds.items() if part != "kept")
+
+    @property
+    def name(self) -> str:
+        """The record's name in its run folder; a trial's retries share it."""
+        if self.role == "trial":
+            return f"trial-{self.family}-{self.repeat}-{self.number:04d}"
+        if self.role == "final":
+            return f"final-{self.family}-{self.repeat}-{self.incumbent}-{self.number:03d}"
+        if self.role == "default":
+            return f"default-{self.family}-{self.number:03d}"
+        return f"reference-{self.family}-{self.split}-{self.number:03d}"
+
+    def to_json(self) -> str:
+        """One JSON document; NaN and infinities are refused, since JSON has neither."""
+        return json.dumps(dataclasses.asdict(self), indent=1, allow_nan=False) + "\n"
+
+    @classmethod
+    def from_json(cls, text: str, where: str = "record") -> Record:
+        """Reads `to_json`'s document. Raises ValueError for unknown keys and newer schemas."""
+        content = json.loads(text)
+        if content.get("schema") != SCHEMA:
+            raise ValueError(f"{where}: schema {content.get('schema')!r}; this version reads schema {SCHEMA}")
+        known = [f.name for f in dataclasses.fields(cls)]
+        for key in content:
+            if key not in known:
+                raise ValueError(f"{where}: unknown key {key!r}{suggest(key, known)}")
+        if content.get("objectives") is not None:
+            content["objectives"] = tuple(content["objectives"])
+        content["curve"] = tuple(
+            {**point, "objectives": point["objectives"] and tuple(point["objectives"])}
+            for point in content.get("curve", ())
+        )
+        return cls(**content)

@@ -1,0 +1,118 @@
+"""A run's folder: the frozen study, records and artifacts. Read and written without torch.
+
+study.toml  records/  store.db  artifacts/  log/  report/  lock
+"""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+from ..errors import UsageError
+from ..files import write_atomically
+from .records import Record, Role
+from .study_file import (NOT_IDENTITY, StudyFile, parse_study, read_study)
+
+
+class RunFolder:
+    """One run on the disk. Reading needs no lock; only the lock's owner writes."""
+
+    def __init__(self, path: Path | str) -> None:
+        self.path = Path(path)
+
+    @classmethod
+    def open(cls, path: Path | str) -> RunFolder:
+        """An existing run. Raises UsageError where there is none."""
+        folder = cls(path)
+        if not folder.study_path.is_file():
+            what = "is no run folder (it holds no study.toml)" if folder.path.is_dir() else "is not there"
+            raise UsageError(f"{path} {what}")
+        return folder
+
+    @classmethod
+    def create_or_match(cls, path: Path | str, study: StudyFile) -> RunFolder:
+        """A new run with `study` frozen in it, or an existing one of the same study.
+
+        Raises UsageError where the folder holds another study or anything else.
+        """
+        folder = cls(path)
+        if folder.study_path.is_file():
+            there = folder.study
+            if not study.is_same_study(there):
+                key = next(
+                    k
+                    for k in StudyFile.model_fields
+                    if k not in NOT_IDENTITY and getattr(study, k) != getattr(there, k)
+                )
+                raise UsageError(
+                    f"{path} holds another study: its {key} is {getattr(there, key)!r}, "
+                    f"here it is {getattr(study, key)!r}; choose another --out"
+                )
+            return folder
+        if folder.path.exists() and (not folder.path.is_dir() or any(folder.path.iterdir())):
+            raise UsageError(f"{path} is not empty and holds no study.toml; choose another --out")
+        try:
+            write_atomically(folder.study_path, study.to_toml())
+            for part in (folder.records_path, folder.artifacts_path, folder.log_path):
+                part.mkdir(exist_ok=True)
+        except OSError as error:
+            raise UsageError(f"{path} cannot be made: {error.strerror}") from None
+        return folder
+
+    @property
+    def study_path(self) -> Path:
+        return self.path / "study.toml"
+
+    @property
+    def records_path(self) -> Path:
+        return self.path / "records"
+
+    @property
+    def artifacts_path(self) -> Path:
+        return self.path / "artifacts"
+
+    @property
+    def log_path(self) -> Path:
+        return self.path / "log"
+
+    @property
+    def report_path(self) -> Path:
+        return self.path / "report"
+
+    @property
+    def study(self) -> StudyFile:
+        """The frozen description."""
+        return parse_study(read_study(self.study_path), str(self.study_path))
+
+    def store_url(self) -> str:
+        """Where the Optuna store is: the study's own URL, else SQLite in this folder."""
+        return self.study.store or f"sqlite:///{(self.path / 'store.db').resolve()}"
+
+    def write_record(self, record: Record) -> None:
+        """Writes or replaces a record, atomically."""
+        write_atomically(self.records_path / f"{record.name}.json", record.to_json())
+
+    def records(self, *roles: Role) -> list[Record]:
+        """All records of these roles (none named: all), by family, repeat, incumbent and number."""
+        found = []
+        for path in self.records_path.glob("*.json"):
+            if path.name.startswith("."):
+                continue  # an unfinished write
+            record = Record.from_json(path.read_text(encoding="utf-8"), str(path))
+            if not roles or record.role in roles:
+                found.append(record)
+        return sorted(found, key=lambda r: (r.role, r.family, r.repeat, r.incumbent, r.number))
+
+    def artifact(self, *parts: str) -> Path:
+        """The path of an artifact, whether or not it is there."""
+        return self.artifacts_path.joinpath(*parts)
+
+    def write_json(self, relative: str, content: Any) -> None:
+        """Writes a JSON artifact, atomically."""
+        write_atomically(self.artifacts_path / relative, json.dumps(content, indent=1, allow_nan=False) + "\n")
+
+    def read_json(self, relative: str) -> Any:
+        """A JSON artifact, or None where it is not there."""
+        path = self.artifacts_path / relative
+        return json.loads(path.read_text(encoding="utf-8")) if path.is_file() else None

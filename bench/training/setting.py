@@ -1,0 +1,47 @@
+"""A setting taken apart by who uses it, and the fresh model that it describes."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+
+from ...models.base import GenerativeModel
+from ...models.data_spec import DataSpec
+from ...search_spaces import FamilyCard
+from ..seeds import derive
+from .loop import LoopSettings
+
+
+@dataclass(frozen=True)
+class Setting:
+    """What a setting says to the constructor, to `sample`, to the training loop, and about the end of a training.
+
+    average: half-life of the weights' average with which a training ends.
+    """
+
+    train: dict[str, Any]
+    sample: dict[str, Any]
+    loop: LoopSettings
+    average: float
+
+
+def split_setting(card: FamilyCard, params: Mapping[str, Any]) -> Setting:
+    """A setting by role; what the space does not search stays at the family's default."""
+    by_role: dict[str, dict[str, Any]] = {"train": {}, "sample": {}}
+    by_role |= {"loop": card.loop.only("loop").default(), "average": card.loop.only("average").default()}
+    for name, value in params.items():
+        by_role[card.space[name].role][name] = value
+    loop = LoopSettings(**by_role["loop"], averages=card.averaged)
+    return Setting(by_role["train"], by_role["sample"], loop, by_role["average"]["ema_half_life"])
+
+
+def build_model(
+    family: type[GenerativeModel], spec: DataSpec, arguments: Mapping[str, Any], seed: int
+) -> GenerativeModel:
+    """A fresh model; its initial weights are drawn on the CPU, so that they are the same on every device."""
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(derive(seed, "weights"))
+        return family(spec, **arguments)

@@ -1,0 +1,307 @@
+"""One trial from a proposal to a record: train, sample, measure, write down."""
+
+from __future__ import annotations
+
+import json
+import traceback
+from collections.abc import Mapping
+from dataclasses import replace
+from datetime import UTC, datetime
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from ...models.base import Batch, GenerativeModel
+from .. import registry
+from ..artifacts.finalist import write_completions, write_extras, write_outliers
+from ..artifacts.pictures import write_samples
+from ..data import DataSet, Split
+from ..data import load as load_data
+from ..evaluators import Features, load_or_train
+from ..files import write_atomically
+from ..metrics import METRICS, Measurement, MetricValue
+from ..protocol import rungs_between
+from ..runs.provenance import provenance
+from ..runs.records import Figure, Record, State
+from ..runs.run_folder import RunFolder
+from ..scoring.baselines import yardsticks
+from ..scoring.collapse import diversity
+from ..scoring.measurement import (
+    TrialError,
+    check_samples,
+    cost_report,
+    evaluator_pair,
+    likelihood_of,
+    reference_batch,
+    reference_for,
+    sample_like,
+    score,
+)
+from ..seeds import derive
+from ..training.checkpoints import ModelCard, save_model
+from ..training.loop import DeadlineError, DivergedError, TrainingRun
+from ..training.setting import split_setting
+from .energy import Meter
+from .jobs import EvaluatorJob, FloorJob, Job, TrialJob
+from .model_training import Clock, Progress, Trained, trained_anew, trained_model
+
+
+def run_job(job: Job, on_progress: Progress | None = None) -> Record | None:
+    """Does a job in this process and returns the record that it has written (evaluators leave none)."""
+    if isinstance(job, EvaluatorJob):
+        load_or_train(load_data(job.data), job.evaluator, cache=Path(job.cache))
+        return None
+    return run_floor(job) if isinstance(job, FloorJob) else run_trial(job, on_progress)
+
+
+def run_trial(job: TrialJob, on_progress: Progress | None = None) -> Record:
+    """Carries a trial out. Whatever the setting does wrong becomes a failed record, never an exception."""
+    for plugin in job.plugins:
+        registry.load_plugin(plugin)
+    base = job.record(started=_now())
+    folder = RunFolder(job.folder)
+    clock = Clock(torch.device(job.device))
+    run = TrainingRun()
+    try:
+        record = _carry_out(job, base, folder, clock, run, on_progress)
+    except (DivergedError, DeadlineError, TrialError) as error:
+        state: State = "stopped" if isinstance(error, DeadlineError) else "failed"
+        prefix = "diverged: " if isinstance(error, DivergedError) else ""
+        record = replace(base, state=state, reason=f"{prefix}{error}")
+    except Exception as error:  # noqa: BLE001 - a family may fail in any way; the study goes on and the log tells
+        _log_failure(folder, base.name)
+        reason = "out of memory" if _is_out_of_memory(error) else f"{type(error).__name__}: {error}"
+        if job.device.startswith("cuda"):
+            torch.cuda.empty_cache()  # what the failed model held is the next trial's
+        record = replace(base, reason=" ".join(reason.split())[:500])
+    if job.budget == "seconds":
+        charged = max(0.0, run.seconds - job.paid)  # the same whatever the cache holds
+        record = replace(record, cost=charged + sum(clock.seconds.get(part, 0.0) for part in ("sample", "score")))
+    data = load_data(job.data)
+    record = replace(
+        record,
+        seconds={"train": run.seconds_now, "kept": run.seconds_kept, **clock.seconds},
+        finished=_now(),
+        data={"name": data.spec.name, "fingerprint": data.fingerprint},
+        evaluators=_evaluators(job.data, job.cache, job.second_evaluator),
+        provenance=provenance() | {"device": _device_name(job.device)},
+    )
+    folder.write_record(record)
+    return record
+
+
+def run_floor(job: FloorJob) -> Record:
+    """Scores real examples of `against` as if they were samples: what a perfect model could reach."""
+    data = load_data(job.data)
+    started = _now()
+    split, against = _split(job.split), _split(job.against)
+    count = min(len(reference_batch(data, split)), len(reference_batch(data, against)))
+    real = reference_batch(data, against, count)
+    thorough = split == "test"
+    first, second = (
+        score(data, split, real, cache=job.cache, second=number == 1, thorough=thorough) for number in range(2)
+    )
+    record = Record(
+        role="reference",
+        family="floor",
+        number=job.number,
+        seed=0,
+        split=job.split,
+        state="complete",
+        params={"real examples of": job.against},
+        samples=count,
+        started=started,
+        finished=_now(),
+        data={"name": data.spec.name, "fingerprint": data.fingerprint},
+        evaluators=_evaluators(job.data, job.cache, True),
+        provenance=provenance() | {"device": "cpu"},
+    )
+    folder = RunFolder(job.folder)
+    for name, measured in yardsticks(data, split).items():  # before the floor, by whose record a resumed run goes
+        folder.write_record(replace(_with_scores(record, measured, None), family=name, params={}, evaluators={}))
+    record = _with_scores(record, first, second)
+    folder.write_record(record)
+    return record
+
+
+def _carry_out(
+    job: TrialJob, base: Record, folder: RunFolder, clock: Clock, run: TrainingRun, on_progress: Progress | None
+) -> Record:
+    data = load_data(job.data)
+    card = registry.family(job.family).require_card()
+    setting = split_setting(card, job.params)
+    device = torch.device(job.device)
+    split = _split(job.split)
+    conditional = card.conditional == "label" and data.spec.condition == "label"
+    if device.type == "cuda":
+        torch.cuda.reset_peak_memory_stats(device)
+    meter = Meter(device)
+    with meter.running():
+        trained = trained_model(job, setting, data, split, run, clock, conditional=conditional, on_progress=on_progress)
+    model = trained.model
+    base, operations = _as_trained(job, base, trained)
+    lines = "".join(json.dumps(entry) + "\n" for entry in run.history)
+    write_atomically(folder.artifact("trials", base.name, "history.jsonl"), lines)
+
+    reference = reference_batch(data, split)
+    with meter.running(), clock.timing("sample"):
+        generated = sample_like(
+            model, reference, conditional=conditional, settings=setting.sample, seed=derive(job.seed, "samples")
+        )
+    check_samples(generated, len(reference), data)
+    with clock.timing("measure"):
+        if run.fit_operations:
+            operations["train"] = operations.get("train", 0.0) + run.fit_operations
+        record = _measure(job, base, data, split, model, generated, operations, clock, run, meter)
+        if job.keep_samples:
+            write_samples(folder.artifact("samples"), base.name, generated, data.spec, maker=base.family)
+        if job.keep_model:
+            seed = job.seed if job.training_seed is None else job.training_seed
+            card_of_model = ModelCard(job.family, job.data, data.fingerprint, dict(job.params), seed)
+            save_model(folder.artifact("models", base.name), model, card_of_model)
+        if job.role == "final" and job.number == 0 and not job.lean:
+            write_extras(
+                folder,
+                base.name,
+                card,
+                data,
+                model,
+                generated,
+                setting.sample,
+                cache=job.cache,
+                seed=derive(job.seed, "guidance"),
+            )
+            write_outliers(folder, base.name, data, model, partial(trained_anew, job, setting))
+            write_completions(folder, base.name, card, data, model, generated)
+    if job.budget == "flops" and not job.cost:  # trained by `fit`: known only now
+        if not run.fit_operations:
+            raise TrialError(f"{job.family} does not count the operations of its fit; use --trainings or --seconds")
+        record = replace(record, cost=sum(operations.values()))
+    if trained.stopped is not None:
+        share = f"{trained.fidelity:g}".removeprefix("0")
+        record = replace(record, state="stopped", reason=f"stopped at {share} of a training: {trained.stopped}")
+    return record
+
+
+def _as_trained(job: TrialJob, base: Record, trained: Trained) -> tuple[Record, dict[str, float]]:
+    """The record with what has come of the training, and the operations of what was done.
+
+    A trial that was stopped is charged what it took.
+    """
+    operations = {**job.operations}
+    if job.stopping is not None:
+        goal, begun, scores = job.fidelity, job.stopping.begun, len(rungs_between(job.stopping.begun, job.fidelity)) + 1
+        # A kept run may have had all of its training.
+        done = (trained.fidelity - begun) / (goal - begun) if goal > begun else 1.0
+        shares = {"train": done, "score": len(trained.points) / scores}
+        operations = {part: shares.get(part, 1.0) * count for part, count in operations.items()}
+    planned = sum(job.operations.values())
+    base = replace(
+        base,
+        training=trained.training,
+        fidelity=trained.fidelity,
+        curve=tuple({"fidelity": p.fidelity, "objectives": p.values} for p in trained.points),
+        cost=job.cost * sum(operations.values()) / planned if planned else job.cost,
+    )
+    return base, operations
+
+
+def _measure(
+    job: TrialJob,
+    base: Record,
+    data: DataSet,
+    split: Split,
+    model: GenerativeModel,
+    generated: Batch,
+    operations: dict[str, float],
+    clock: Clock,
+    run: TrainingRun,
+    meter: Meter,
+) -> Record:
+    seen = evaluator_pair(data.spec.name, job.cache)[0].describe(generated.x)
+    if base.fidelity == 1.0:  # a slow beginning looks like an untrained network, and its score is worth having
+        _check_diversity(seen, generated, data, split, job.cache)
+    likelihood = examples = None
+    if not job.lean or any("likelihood" in METRICS[name].needs for name in job.objective):
+        likelihood, examples = likelihood_of(model, data.splits[split], seed=derive(job.seed, "likelihood"))
+    cost = cost_report(
+        model,
+        run,
+        sample_seconds=clock.seconds["sample"],
+        samples=len(generated),
+        operations=operations.get("train", 0.0) + operations.get("sample", 0.0),
+        energy=meter.joules,
+    )
+    record = replace(base, samples=len(generated), operations=operations)
+    scoring = partial(
+        score,
+        data,
+        split,
+        generated,
+        cache=job.cache,
+        wanted=job.objective,
+        others=not job.lean,
+        thorough=split == "test",
+        model=model,
+        conditional=generated.condition is not None,
+    )
+    first = scoring(second=False, seen=seen, likelihood=likelihood, examples=examples, cost=cost)
+    second = scoring(second=True) if job.second_evaluator else None
+    record = _with_scores(record, first, second)
+    if likelihood is not None:
+        record = replace(record, likelihood={"kind": str(likelihood.kind), "samples": likelihood.samples})
+    missing = [name for name in job.objective if name not in first.values]
+    if missing:
+        raise TrialError(f"{missing[0]} is not defined: {first.undefined.get(missing[0], 'unknown metric')}")
+    return replace(record, state="complete", objectives=tuple(first.values[name].value for name in job.objective))
+
+
+def _with_scores(record: Record, first: Measurement, second: Measurement | None) -> Record:
+    record = replace(record, metrics=_figures(first.values), undefined=dict(first.undefined))
+    if second is None:
+        return record
+    return replace(record, second_metrics=_figures(second.values), second_undefined=dict(second.undefined))
+
+
+def _figures(values: Mapping[str, MetricValue]) -> dict[str, Figure]:
+    return {name: {"value": v.value, "low": v.low, "high": v.high} for name, v in values.items()}
+
+
+def _check_diversity(seen: Features, generated: Batch, data: DataSet, split: Split, cache: str) -> None:
+    """Raises TrialError where the samples have collapsed, as the primary evaluator sees them."""
+    real = reference_for(data.spec.name, cache, split, False, len(generated))
+    labels = (generated.condition, real.batch.condition)
+    found = diversity(seen.features, real.features.features, *labels, images=data.spec.kind == "image")
+    if found is not None and found.collapsed is not None:
+        raise TrialError(f"collapsed: {found.collapsed}")
+
+
+def _evaluators(data: str, cache: str, second: bool) -> dict[str, dict[str, Any]]:
+    pair = evaluator_pair(data, cache)
+    roles = ("primary", "second") if second else ("primary",)
+    return {role: {"name": e.name, "fingerprint": e.fingerprint} for role, e in zip(roles, pair, strict=False)}
+
+
+def _split(name: str) -> Split:
+    assert name in ("train", "validation", "test"), name
+    return name  # type: ignore[return-value]
+
+
+def _is_out_of_memory(error: Exception) -> bool:
+    if isinstance(error, (torch.OutOfMemoryError, MemoryError)):
+        return True
+    return isinstance(error, RuntimeError) and "allocate memory" in str(error)  # the CPU allocator's words
+
+
+def _log_failure(folder: RunFolder, name: str) -> None:
+    write_atomically(folder.log_path / f"{name}.txt", traceback.format_exc())
+
+
+def _device_name(device: str) -> str:
+    return torch.cuda.get_device_name(device) if device.startswith("cuda") else device
+
+
+def _now() -> str:
+    return datetime.now(UTC).isoformat(timespec="seconds")

@@ -1,0 +1,63 @@
+"""Intermediate scores: at which shares of a training, on how many samples, and what they are."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping
+from typing import Any
+
+from ...models.base import Batch, GenerativeModel
+from .. import registry
+from ..data import DataSet, Split
+from ..proposal import Point
+from ..protocol import FEW, SIGNS
+from ..scoring.measurement import check_samples, cost_report, likelihood_of, reference_batch, sample_like, score
+from ..seeds import derive
+from ..training.loop import TrainingRun
+from .jobs import TrialJob
+
+
+def few_of(data: DataSet, split: Split) -> Batch:
+    """The examples of a split that intermediate scores are taken against."""
+    return reference_batch(data, split, min(FEW, len(reference_batch(data, split))))
+
+
+def intermediate_score(
+    job: TrialJob,
+    data: DataSet,
+    split: Split,
+    model: GenerativeModel,
+    fidelity: float,
+    run: TrainingRun,
+    *,
+    settings: Mapping[str, Any],
+    conditional: bool,
+) -> Point:
+    """The job's objectives, all to be minimised, of a model at a share of its training, on few samples.
+
+    Raises DivergedError for samples that are not finite.
+    """
+    few = few_of(data, split)
+    began = time.perf_counter()
+    generated = sample_like(model, few, conditional=conditional, settings=settings, seed=derive(job.seed, "few"))
+    seconds = time.perf_counter() - began
+    check_samples(generated, len(few), data)
+    likelihood, examples = likelihood_of(model, few, seed=derive(job.seed, "likelihood"))
+    operations = job.operations.get("train", 0.0) * fidelity / job.fidelity + job.operations.get("sample", 0.0)
+    found = score(
+        data,
+        split,
+        generated,
+        cache=job.cache,
+        second=False,
+        wanted=job.objective,
+        others=False,
+        likelihood=likelihood,
+        examples=examples,
+        cost=cost_report(model, run, sample_seconds=seconds, samples=len(few), operations=operations, energy=None),
+        model=model,
+        conditional=generated.condition is not None,
+    ).values
+    if any(name not in found for name in job.objective):
+        return Point(fidelity, None)
+    return Point(fidelity, tuple(SIGNS[registry.metric(n).direction] * found[n].value for n in job.objective))

@@ -1,0 +1,117 @@
+"""What a worker is asked to do: small frozen descriptions that travel between processes. Free of torch."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+from ...search_spaces.space import Value
+from ..runs.records import Record, Role
+
+if TYPE_CHECKING:
+    from ..proposal import StoppingRule
+
+
+@dataclass(frozen=True)
+class TrialJob:
+    """One training, sampling and measurement, written down as one record.
+
+    family: the registered family that is trained; label: the name on the record, where that differs.
+    params: the setting; what it leaves out stays at the family's defaults.
+    split: what is scored on. seed: of initial weights, training and samples, each derived from it.
+    move, parent: how the trial comes by a trained model, and the trial whose training it starts from.
+    training_seed: of weights and training, where they are those of an earlier trial; None: `seed`.
+    fidelity: the share of a full training, in (0, 1].
+    cost, operations: as counted before the start; a measured budget leaves cost at 0.
+    deadline: seconds that the training may take, under a measured budget, beside `paid`: those for which an earlier
+        trial has been charged.
+    stopping: decides at intermediate scores whether the training goes on; None: it goes on, and none are taken.
+    keep_model, keep_samples: whether weights and a picture or points of samples are kept as artifacts.
+    lean: whether only the objectives are measured, for studies of tuning itself, of which nothing else is wanted.
+    """
+
+    folder: str
+    role: Role
+    family: str
+    number: int
+    seed: int
+    split: str
+    data: str
+    params: Mapping[str, Value]
+    objective: tuple[str, ...]
+    label: str | None = None
+    repeat: int = 0
+    incumbent: int = 0
+    trial: int | None = None
+    move: str = "train"
+    parent: int | None = None
+    training_seed: int | None = None
+    fidelity: float = 1.0
+    origin: str = ""
+    cost: float = 0.0
+    operations: Mapping[str, float] = field(default_factory=dict)
+    budget: str = "trainings"
+    deadline: float | None = None
+    paid: float = 0.0
+    stopping: StoppingRule | None = None
+    keep_model: bool = False
+    keep_samples: bool = False
+    second_evaluator: bool = False
+    lean: bool = False
+    plugins: tuple[str, ...] = ()
+    cache: str = ""
+    attempts: int = 1
+    device: str = "cpu"  # set by the scheduler
+
+    def record(self, **outcome: Any) -> Record:
+        """The record of this job, failed unless `outcome` says otherwise."""
+        known = {
+            "role": self.role,
+            "family": self.label or self.family,
+            "number": self.number,
+            "seed": self.seed,
+            "training_seed": self.training_seed,
+            "fidelity": self.fidelity,
+            "split": self.split,
+            "state": "failed",
+            "params": self.params,
+            "repeat": self.repeat,
+            "incumbent": self.incumbent,
+            "trial": self.trial,
+            "move": self.move,
+            "parent": self.parent,
+            "origin": self.origin,
+            "cost": self.cost,
+            "operations": self.operations,
+            "attempts": self.attempts,
+        }
+        return Record(**{**known, **outcome})
+
+
+@dataclass(frozen=True)
+class FloorJob:
+    """Real examples of one split scored against those of another: the floor of every sample metric."""
+
+    folder: str
+    data: str
+    split: str
+    against: str
+    cache: str
+    number: int = 0
+    attempts: int = 1
+    device: str = "cpu"
+
+
+@dataclass(frozen=True)
+class EvaluatorJob:
+    """Training of an evaluator, unless the cache holds it."""
+
+    data: str
+    evaluator: str
+    cache: str
+    attempts: int = 1
+    device: str = "cpu"
+
+
+Job = TrialJob | FloorJob | EvaluatorJob

@@ -1,0 +1,43 @@
+"""Beta-VAE: a variational autoencoder with a weight on how closely its codes are held to the prior."""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+from ..data_spec import DataSpec
+from .vae import VAE
+
+
+class BetaVAE(VAE):
+    """A VAE that minimises  -E_q(z|x) log p(x|z) + beta KL(q(z|x) || N(0, I))  for any beta.
+
+    beta above 1 asks for codes that are independent of one another and few, at the price of reconstruction (Higgins
+    et al. 2017, "beta-VAE", ICLR, equation 4); below 1 it reconstructs better and samples from the prior worse.
+    """
+
+    family: ClassVar[str] = "beta_vae"
+
+    def __init__(
+        self,
+        data: DataSpec,
+        *,
+        learning_rate: float = 4e-3,
+        latent_dim: int = 8,
+        beta: float = 1.0,
+        kl_warmup: float = 0.1,
+        pixels: str = "logistic",
+        width: int = 16,
+        depth: int = 2,
+        weight_decay: float = 1e-5,
+    ) -> None:
+        super().__init__(
+            data,
+            learning_rate=learning_rate,
+            latent_dim=latent_dim,
+            kl_warmup=kl_warmup,
+            pixels=pixels,
+            width=width,
+            depth=depth,
+            weight_decay=weight_decay,
+        )
+        self.beta = beta

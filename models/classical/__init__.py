@@ -1,0 +1,1 @@
+"""Densities in closed form or fitted without gradients: Gaussians, mixtures, histograms, kernels."""

@@ -1,0 +1,317 @@
+"""Discrete-time Gaussian diffusion: noise schedules, conversions, samplers and the variational bound.
+
+Pure functions of tensors; the network enters as a function. Glossary:
+    t           noise level, 0 (data) ... T (noise)
+    x_t         example at level t: x_t = sqrt(abar_t) x_0 + sqrt(1 - abar_t) eps, eps ~ N(0, I)
+    abar        float64 (T + 1,), the signal's share of the variance at every level; abar_0 = 1
+    alpha_t     abar_t / abar_(t-1);  beta_t = 1 - alpha_t
+    v           sqrt(abar_t) eps - sqrt(1 - abar_t) x_0
+    s < t       the level that a step goes to; s = t - 1 unless levels are skipped
+    denoise     (x_t (n, ...), t int64 (n,)) -> estimate of x_0, of the shape of x_t
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from itertools import pairwise
+from typing import Literal
+
+import torch
+from torch import Generator, Tensor
+
+from ..likelihoods import sum_per_example
+
+Denoiser = Callable[[Tensor, Tensor], Tensor]
+Target = Literal["noise", "v", "x0"]
+Sampler = Literal["ddpm", "ddim"]
+Variance = Literal["posterior", "forward"]
+
+
+# Noise schedules
+
+
+def linear_schedule(timesteps: int) -> Tensor:
+    """abar (T + 1,) for betas that rise linearly from 1e-4 to 0.02 at T = 1000.
+
+    For another T the betas are scaled by 1000 / T, so that every T covers the same range of noise.
+
+    References: Ho et al., arXiv:2006.11239, section 4.
+    """
+    scale = 1000.0 / timesteps
+    beta = torch.linspace(1e-4 * scale, 0.02 * scale, timesteps, dtype=torch.float64)
+    return _cumulative(beta)
+
+
+def cosine_schedule(timesteps: int, offset: float = 0.008) -> Tensor:
+    """abar (T + 1,) = f(t) / f(0) with f(t) = cos^2((t/T + offset) / (1 + offset) pi/2).
+
+    The betas are cut at 0.999, as in the paper, and abar at 4e-5, its last value under the linear schedule:
+    nothing can be told from an example with less signal, and dividing by less would only amplify errors.
+
+    References: Nichol and Dhariwal, arXiv:2102.09672, equation 17.
+    """
+    t = torch.arange(timesteps + 1, dtype=torch.float64) / timesteps
+    f = torch.cos((t + offset) / (1.0 + offset) * (torch.pi / 2)) ** 2
+    least = 4e-5 * torch.linspace(1.0 + 1e-3, 1.0, timesteps + 1, dtype=torch.float64)  # stays decreasing
+    abar = torch.maximum(f / f[0], least)
+    return _cumulative(1.0 - abar[1:] / abar[:-1])
+
+
+def _cumulative(beta: Tensor) -> Tensor:
+    alpha = 1.0 - beta.clamp(max=0.999)
+    return torch.cat((torch.ones(1, dtype=torch.float64), torch.cumprod(alpha, dim=0)))
+
+
+SCHEDULES: dict[str, Callable[[int], Tensor]] = {"linear": linear_schedule, "cosine": cosine_schedule}
+
+
+# The forward process and what a network may predict
+
+
+def coefficients(abar: Tensor, t: Tensor, like: Tensor) -> tuple[Tensor, Tensor]:
+    """sqrt(abar_t) and sqrt(1 - abar_t) for levels t (n,), shaped (n, 1, ...) to multiply `like` (n, ...)."""
+    share = abar[t]  # (n,) float64
+    shape = (-1,) + (1,) * (like.dim() - 1)
+    return share.sqrt().to(like.dtype).view(shape), (1.0 - share).sqrt().to(like.dtype).view(shape)
+
+
+def diffuse(x0: Tensor, noise: Tensor, abar: Tensor, t: Tensor) -> Tensor:
+    """x_t from x_0 and standard normal noise.
+
+    References: Ho et al., arXiv:2006.11239, equation 4.
+    """
+    signal, deviation = coefficients(abar, t, x0)
+    return signal * x0 + deviation * noise
+
+
+def target_of(target: Target, x0: Tensor, noise: Tensor, abar: Tensor, t: Tensor) -> Tensor:
+    """What the network is asked for: the noise, the clean example, or v.
+
+    References: Ho et al., arXiv:2006.11239, equation 14; Salimans and Ho, arXiv:2202.00512, section 4.
+    """
+    if target == "noise":
+        return noise
+    if target == "x0":
+        return x0
+    signal, deviation = coefficients(abar, t, x0)
+    return signal * noise - deviation * x0
+
+
+def x0_from(target: Target, prediction: Tensor, x_t: Tensor, abar: Tensor, t: Tensor) -> Tensor:
+    """The estimate of x_0 that a prediction of `target` at x_t stands for; the inverse of `target_of`."""
+    if target == "x0":
+        return prediction
+    signal, deviation = coefficients(abar, t, x_t)
+    if target == "noise":
+        return (x_t - deviation * prediction) / signal
+    return signal * x_t - deviation * prediction
+
+
+def noise_from_x0(x0: Tensor, x_t: Tensor, abar: Tensor, t: Tensor) -> Tensor:
+    """The noise that leads from x_0 to x_t, t > 0."""
+    signal, deviation = coefficients(abar, t, x_t)
+    return (x_t - signal * x0) / deviation
+
+
+def guide(unconditional: Tensor, conditional: Tensor, scale: float) -> Tensor:
+    """Classifier-free guidance: eps(x, none) + scale (eps(x, y) - eps(x, none)).
+
+    scale 0 is unconditional, 1 conditional. With w = scale - 1 it is the paper's (1 + w) eps(x, y) - w eps(x, none).
+    x_0 and v depend on eps by the same affine map on both sides, so they may be guided in its place.
+
+    References: Ho and Salimans, arXiv:2207.12598, equation 6.
+    """
+    return unconditional + scale * (conditional - unconditional)
+
+
+# The reverse process
+
+
+def posterior(x0: Tensor, x_t: Tensor, abar: Tensor, s: Tensor, t: Tensor) -> tuple[Tensor, Tensor]:
+    """Mean (n, ...) and variance (n, 1, ...) of q(x_s | x_t, x_0) for levels s < t (n,).
+
+    References: Ho et al., arXiv:2006.11239, equations 6 and 7 (there s = t - 1).
+    """
+    shape = (-1,) + (1,) * (x_t.dim() - 1)
+    abar_s, abar_t = abar[s], abar[t]
+    alpha = abar_t / abar_s
+    from_x0 = abar_s.sqrt() * (1.0 - alpha) / (1.0 - abar_t)
+    from_x_t = alpha.sqrt() * (1.0 - abar_s) / (1.0 - abar_t)
+    variance = (1.0 - abar_s) / (1.0 - abar_t) * (1.0 - alpha)
+    mean = from_x0.to(x_t.dtype).view(shape) * x0 + from_x_t.to(x_t.dtype).view(shape) * x_t
+    return mean, variance.to(x_t.dtype).view(shape)
+
+
+def step_variance(variance: Variance, abar: Tensor, s: Tensor, t: Tensor, like: Tensor) -> Tensor:
+    """Variance (n, 1, ...) of an ancestral step: the posterior's, or the forward kernel's 1 - abar_t / abar_s.
+
+    They are the least and the largest that can be right: the first where x_0 can be told from x_t, as it can for
+    data on a lattice at little noise, the second where x_0 has a smooth density at that scale.
+
+    References: Ho et al., arXiv:2006.11239, section 3.2.
+    """
+    if variance == "posterior":
+        return posterior(like, like, abar, s, t)[1]
+    return (1.0 - abar[t] / abar[s]).to(like.dtype).view((-1,) + (1,) * (like.dim() - 1))
+
+
+def ddpm_step(
+    x_t: Tensor, x0: Tensor, z: Tensor, abar: Tensor, s: Tensor, t: Tensor, variance: Variance = "posterior"
+) -> Tensor:
+    """One ancestral step from level t to s with standard normal z; the step to level 0 adds no noise.
+
+    References: Ho et al., arXiv:2006.11239, algorithm 2.
+    """
+    mean, _ = posterior(x0, x_t, abar, s, t)
+    noisy = (s > 0).to(x_t.dtype).view((-1,) + (1,) * (x_t.dim() - 1))
+    return mean + noisy * step_variance(variance, abar, s, t, x_t).sqrt() * z
+
+
+def ddim_step(x_t: Tensor, x0: Tensor, z: Tensor, abar: Tensor, s: Tensor, t: Tensor, eta: float) -> Tensor:
+    """One DDIM step from level t to s. eta = 0 is deterministic, eta = 1 has the ancestral step's variance.
+
+    References: Song et al., arXiv:2010.02502, equations 12 and 16.
+    """
+    signal, deviation = coefficients(abar, s, x_t)
+    _, variance = posterior(x0, x_t, abar, s, t)
+    sigma = eta * variance.sqrt()
+    direction = (deviation**2 - sigma**2).clamp(min=0.0).sqrt()
+    return signal * x0 + direction * noise_from_x0(x0, x_t, abar, t) + sigma * z
+
+
+def strided_levels(timesteps: int, steps: int) -> list[int]:
+    """Levels T = t_0 > t_1 > ... > 0, evenly strided: `steps` steps, or T where that is fewer.
+
+    References: Nichol and Dhariwal, arXiv:2102.09672, section 4.
+    """
+    steps = min(steps, timesteps)
+    return [round(timesteps * (1.0 - i / steps)) for i in range(steps + 1)]
+
+
+def sample_chain(
+    denoise: Denoiser,
+    x: Tensor,
+    abar: Tensor,
+    *,
+    sampler: Sampler,
+    steps: int,
+    eta: float,
+    variance: Variance = "posterior",
+    generator: Generator,
+) -> Tensor:
+    """From noise x ~ N(0, I) (n, ...) at level T down to level 0 in `steps` steps.
+
+    eta belongs to the DDIM sampler, variance to the ancestral one.
+    """
+    n = x.shape[0]
+    levels = strided_levels(abar.shape[0] - 1, steps)
+    for start, end in pairwise(levels):
+        t = torch.full((n,), start, device=x.device)
+        s = torch.full((n,), end, device=x.device)
+        z = torch.randn(x.shape, generator=generator, device=x.device)
+        x0 = denoise(x, t)
+        ancestral = sampler == "ddpm"
+        x = ddpm_step(x, x0, z, abar, s, t, variance) if ancestral else ddim_step(x, x0, z, abar, s, t, eta)
+    return x
+
+
+# The variational bound
+
+
+def prior_kl(x0: Tensor, abar: Tensor) -> Tensor:
+    """KL(q(x_T | x_0) || N(0, I)) in nats, (n,).
+
+    References: Ho et al., arXiv:2006.11239, equation 5, L_T.
+    """
+    share = float(abar[-1])
+    log_variance = torch.log1p(torch.tensor(-share, dtype=torch.float64)).item()
+    return sum_per_example(0.5 * (share * x0**2 - share - log_variance))
+
+
+def step_kl(x0: Tensor, estimate: Tensor, abar: Tensor, t: Tensor, variance: Variance = "posterior") -> Tensor:
+    """KL(q(x_(t-1) | x_t, x_0) || p(x_(t-1) | x_t)) in nats, (n,), for t >= 2.
+
+    Both are Gaussian; q's variance is the posterior's, p's as `variance` says.
+
+    References: Ho et al., arXiv:2006.11239, equations 5 and 8.
+    """
+    alpha = abar[t] / abar[t - 1]
+    ratio = (1.0 - abar[t - 1]) / (1.0 - abar[t])  # q's variance over the forward kernel's
+    # Means differ by sqrt(abar_(t-1)) beta_t / (1 - abar_t) times the error.
+    over_forward = abar[t - 1] * (1.0 - alpha) / (1.0 - abar[t]) ** 2
+    error = sum_per_example((x0 - estimate) ** 2)
+    if variance == "posterior":
+        return (0.5 * over_forward / ratio).to(x0.dtype) * error
+    spread = 0.5 * (ratio - 1.0 - ratio.log()) * x0[0].numel()
+    return spread.to(x0.dtype) + (0.5 * over_forward).to(x0.dtype) * error
+
+
+def strata(first: int, last: int, count: int) -> list[tuple[int, int]]:
+    """Levels first...last in at most `count` runs [low, high) that grow geometrically.
+
+    The bound's terms fall steeply with t, so that equal runs would spend nearly all draws on small terms.
+    """
+    total = last - first + 1
+    edges = {round(total ** (i / count)) for i in range(1, count + 1)} | {0}
+    ordered = sorted(edges)
+    return [(first + a, first + b) for a, b in pairwise(ordered)]
+
+
+def stratified_step_kl(
+    denoise: Denoiser,
+    x0: Tensor,
+    abar: Tensor,
+    *,
+    first: int,
+    count: int,
+    variance: Variance = "posterior",
+    generator: Generator,
+) -> tuple[Tensor, int]:
+    """An unbiased estimate (n,) of the sum of `step_kl` over t = first...T, and the levels drawn per example.
+
+    One level is drawn per stratum and example and weighted by the stratum's size.
+    """
+    n = x0.shape[0]
+    total = torch.zeros(n, device=x0.device)
+    runs = strata(first, abar.shape[0] - 1, count)
+    for low, high in runs:
+        draw = torch.rand(n, generator=generator, device=x0.device)
+        t = low + (draw * (high - low)).long().clamp(max=high - low - 1)
+        noise = torch.randn(x0.shape, generator=generator, device=x0.device)
+        estimate = denoise(diffuse(x0, noise, abar, t), t)
+        total += (high - low) * step_kl(x0, estimate, abar, t, variance)
+    return total, len(runs)
+
+
+def discretised_gaussian_log_prob(k: Tensor, mean: Tensor, deviation: float, levels: int) -> Tensor:
+    """log of the Gaussian's mass on each level's bin of width 2/(L-1) around its lattice point, elementwise.
+
+    The first and last level take the tails, so that the probabilities of the L levels sum to 1.
+
+    References: Ho et al., arXiv:2006.11239, equation 13.
+    """
+    half = 1.0 / (levels - 1)
+    centre = (k * (2.0 * half) - 1.0 - mean) / deviation
+    upper, lower = centre + half / deviation, centre - half / deviation
+    # By symmetry take the side where both edges are in the lower tail, so that no digits are lost.
+    flip = centre > 0
+    upper, lower = torch.where(flip, -lower, upper), torch.where(flip, -upper, lower)
+    log_upper, log_lower = torch.special.log_ndtr(upper), torch.special.log_ndtr(lower)
+    middle = log_upper + torch.log1p(-torch.exp((log_lower - log_upper).clamp(max=-1e-12)))
+    first, last = k == 0, k == levels - 1
+    # The tail bins: mass below the upper edge of level 0, above the lower edge of level L-1.
+    below = torch.special.log_ndtr(centre + half / deviation)
+    above = torch.special.log_ndtr(-(centre - half / deviation))
+    return torch.where(first, below, torch.where(last, above, middle))
+
+
+def first_level(abar: Tensor, levels: int | None, share: float = 0.5) -> int:
+    """The level from which data on a lattice are decoded: the last whose noise is under `share` of the spacing.
+
+    At least 1, which is the paper's choice and what continuous data and fine lattices get. Below that level an
+    example's noise no longer hides its levels, and steps there would only add cost to the bound.
+    """
+    if levels is None:
+        return 1
+    below = (1.0 - abar).sqrt() < share * 2.0 / (levels - 1)
+    return max(1, int(below.sum()) - 1)

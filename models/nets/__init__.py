@@ -1,0 +1,1 @@
+"""Network blocks that families of several groups share."""

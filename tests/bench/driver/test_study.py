@@ -1,0 +1,190 @@
+"""A study's proposals depend on its records alone: not on timing, workers, or where it was interrupted."""
+
+from __future__ import annotations
+
+import dataclasses
+import random
+from collections.abc import Mapping
+from typing import Any
+
+import pytest
+
+from gentune.bench.budget.operations import Operations, UncountableError
+from gentune.bench.driver.study import Asked, Study
+from gentune.bench.runs.records import Record
+from gentune.search_spaces.card import parse_card
+
+CARD = parse_card(
+    """
+[family]
+name = "toy"
+group = "test"
+summary = "a toy"
+class = "toy:Toy"
+kinds = ["vector"]
+[family.steps]
+vector = 10
+[train.rate]
+type = "float"
+low = 1e-4
+high = 1.0
+scale = "log"
+default = 0.01
+[train.width]
+type = "int"
+low = 8
+high = 64
+scale = "log"
+default = 16
+""",
+    "toy.toml",
+)
+
+
+def count(setting: Mapping[str, Any]) -> Operations:
+    return Operations(train=100.0 * setting["width"] / 16, per_sample=1.0)
+
+
+def study(lag: int = 0, budget: float = 8.0, kind: str = "trainings", **options: Any) -> Study:
+    arguments: dict[str, Any] = {
+        "repeat": 0,
+        "budget": (kind, budget),
+        "directions": ["lower"],
+        "count": count,
+        "samples": 100,
+        "seed": 0,
+        "lag": lag,
+    }
+    return Study(CARD, **{**arguments, **options})
+
+
+def carry_out(asked: Asked) -> Record:
+    """A score that the setting determines; wide networks at high rates diverge."""
+    rate, width = asked.proposal.setting["rate"], asked.proposal.setting["width"]
+    assert isinstance(rate, float)
+    assert isinstance(width, int)
+    failed = rate > 0.3
+    value = (rate - 0.05) ** 2 * 100 + 10 / width + 1
+    return Record(
+        role="trial",
+        family="toy",
+        number=asked.number,
+        seed=asked.seed,
+        split="validation",
+        state="failed" if failed else "complete",
+        params=asked.proposal.setting,
+        objectives=None if failed else (value,),
+        cost=asked.cost,
+    )
+
+
+def run(study: Study, workers: int, seed: int, *, stop_after: int | None = None) -> dict[int, Record]:
+    """Carries trials out in an order that chance decides, as unequal workers would."""
+    chance = random.Random(seed)
+    under_way: list[Asked] = []
+    while stop_after is None or len(study.records) < stop_after:
+        while len(under_way) < workers:
+            asked = study.ask()
+            if asked is None:
+                break
+            under_way.append(asked)
+        if not under_way:
+            break
+        study.tell(carry_out(under_way.pop(chance.randrange(len(under_way)))))
+    return dict(study.records)
+
+
+@pytest.mark.parametrize("lag", [0, 1, 2])
+def test_proposals_do_not_depend_on_which_worker_is_faster(lag: int) -> None:
+    first = run(study(lag), workers=lag + 1, seed=1)
+    assert len(first) > 5
+    for seed in (2, 3):
+        assert run(study(lag), workers=lag + 1, seed=seed) == first
+    assert run(study(lag), workers=1, seed=1) == first
+
+
+@pytest.mark.parametrize("stop_after", [1, 4, 7])
+def test_a_resumed_study_goes_on_with_the_same_proposals(stop_after: int) -> None:
+    whole = run(study(2), workers=3, seed=1)
+    kept = run(study(2), workers=3, seed=5, stop_after=stop_after)
+    resumed = study(2)
+    for record in kept.values():
+        resumed.tell(record)
+    assert run(resumed, workers=2, seed=9) == whole
+
+
+def test_the_budget_is_never_overspent_and_no_trial_takes_most_of_it() -> None:
+    records = run(study(budget=5.0), workers=1, seed=0)
+    spent = 0.0
+    for record in records.values():
+        assert record.cost <= max(1.0, 0.5 * (5.0 - spent)) + 1e-9
+        spent += record.cost
+    assert spent <= 5.0 + 1e-9
+    assert records[0].cost == pytest.approx(1.0)
+    assert records[0].params == CARD.space.default()
+
+
+def test_cost_is_counted_in_the_budgets_unit() -> None:
+    wide = {"rate": 0.01, "width": 32}
+    assert study().costs.of(wide) == pytest.approx(300 / 200)
+    assert study(budget=1e4, kind="flops").costs.of(wide) == pytest.approx(300.0)
+
+
+def test_a_family_that_cannot_take_a_step_ends_after_one_trial() -> None:
+    def fail(setting: Mapping[str, Any]) -> Operations:
+        raise UncountableError("RuntimeError: no step")
+
+    broken = study(count=fail)
+    assert broken.costs.uncountable == "RuntimeError: no step"
+    asked = broken.ask()
+    assert asked is not None
+    assert asked.cost == 8.0
+    broken.tell(carry_out(asked))
+    assert broken.ask() is None
+    assert broken.finished
+
+
+def test_one_setting_that_cannot_take_a_step_is_charged_like_the_default() -> None:
+    def picky(setting: Mapping[str, Any]) -> Operations:
+        if setting["width"] > 40:
+            raise UncountableError("RuntimeError: too wide")
+        return count(setting)
+
+    made = study(count=picky)
+    assert made.costs.of({"rate": 0.01, "width": 64}) == pytest.approx(1.0)
+    assert made.costs.uncountable is None
+
+
+def test_the_default_stands_until_something_is_clearly_better() -> None:
+    def finished_with(values: list[float]) -> Study:
+        made = study()
+        for number, value in enumerate(values):
+            width = (16, 10, 24, 40, 30, 12, 50, 20)[number]
+            rate = (0.01, 0.2, 0.003, 0.001, 0.1, 0.0005, 0.03, 0.25)[number]
+            record = Record(
+                role="trial",
+                family="toy",
+                number=number,
+                seed=0,
+                split="validation",
+                state="complete",
+                params={"rate": rate, "width": width},
+                objectives=(value,),
+            )
+            made.tell(record)
+        return made
+
+    level = finished_with([9.0, 8.4, 12.0, 30.0, 15.0, 11.0, 340.0, 18.0])
+    assert [r.number for r in level.incumbents()] == [0]
+    better = finished_with([9.0, 2.0, 12.0, 30.0, 15.0, 11.0, 340.0, 18.0])
+    assert [r.number for r in better.incumbents()] == [1]
+
+
+def test_the_engine_is_told_how_well_a_trial_was_measured() -> None:
+    toy = study(objectives=("fid",))
+    asked = toy.ask()
+    assert asked is not None
+    record = dataclasses.replace(carry_out(asked), metrics={"fid": {"value": 3.0, "low": 2.0, "high": 3.96}})
+    assert toy._observation(record).errors == pytest.approx((0.5,))
+    bare = dataclasses.replace(record, metrics={"fid": {"value": 3.0, "low": None, "high": None}})
+    assert toy._observation(bare).errors == (0.0,)

@@ -1,0 +1,81 @@
+"""Where jobs run: devices, worker processes, their deaths and their driver's."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from gentune.bench.errors import UsageError
+from gentune.bench.scheduling import Died, Done, LocalPool, place
+from gentune.bench.trial.jobs import EvaluatorJob
+
+
+@pytest.mark.parametrize(
+    ("devices", "workers", "cuda", "expected"),
+    [
+        (["auto"], None, 0, ["cpu"] * 4),
+        (["auto"], None, 2, ["cuda:0", "cuda:1"]),
+        (["auto"], 3, 2, ["cuda:0", "cuda:1", "cuda:0"]),
+        (["auto"], 1, 0, ["cpu"]),
+        (["cpu"], None, 2, ["cpu"] * 4),
+        (["cuda:1"], 2, 2, ["cuda:1", "cuda:1"]),
+        (["cuda:0", "cpu"], None, 1, ["cuda:0", "cpu"]),
+    ],
+)
+def test_workers_are_placed_on_devices(devices: list[str], workers: int | None, cuda: int, expected: list[str]) -> None:
+    assert place(devices, workers, cuda_devices=cuda, cores=4) == expected
+
+
+@pytest.mark.parametrize(
+    ("device", "said"), [("cuda:2", "'cuda:2' is not there"), ("gpu", "unknown device"), ("cpu:1", "unknown device")]
+)
+def test_devices_that_are_not_there_are_refused(device: str, said: str) -> None:
+    with pytest.raises(UsageError, match=said):
+        place([device], None, cuda_devices=2, cores=4)
+
+
+def test_a_worker_does_jobs_and_its_death_is_noticed(own_cache: Path) -> None:
+    pool = LocalPool(["cpu"])
+    try:
+        job = EvaluatorJob("two_moons", "raw", str(own_cache))
+        pool.submit(1, job)
+        assert pool.free == 0
+        assert pool.wait(60) == [Done(1, None)]
+        pool.submit(2, EvaluatorJob("no such data", "raw", str(own_cache)))
+        (event,) = pool.wait(60)
+        assert isinstance(event, Died)
+        assert "KeyError" in event.reason
+        os.kill(pool._workers[0]._process.pid, signal.SIGKILL)
+        pool.submit(3, job)
+        assert pool.wait(60) == [Died(3, "worker ended by signal SIGKILL")]
+        pool.submit(4, job)  # the pool has a new worker
+        assert pool.wait(60) == [Done(4, None)]
+    finally:
+        pool.close()
+
+
+def test_workers_end_with_their_driver() -> None:
+    code = (
+        "import os; from gentune.bench.scheduling import LocalPool\n"
+        "print(LocalPool(['cpu'])._workers[0]._process.pid, flush=True); os._exit(9)"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    worker = int(done.stdout)
+    deadline = time.monotonic() + 30
+    while _runs(worker):
+        assert time.monotonic() < deadline, "the worker has outlived its driver"
+        time.sleep(0.1)
+
+
+def _runs(process: int) -> bool:
+    try:
+        state = Path(f"/proc/{process}/stat").read_text().rsplit(")", 1)[1].split()[0]
+    except FileNotFoundError:
+        return False
+    return state != "Z"
