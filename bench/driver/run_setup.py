@@ -8,6 +8,7 @@ from typing import Any, Protocol
 
 from .. import registry
 from ..errors import UsageError
+from ..runs.records import SCHEMA
 from ..runs.run_folder import RunFolder
 from ..runs.study_file import StudyFile, parse_study, read_study
 from ..training.cache import cache_limit
@@ -66,9 +67,20 @@ def describe(study: Path | None, options: Mapping[str, Any]) -> StudyFile:
 
 def drive(folder: RunFolder, changes: Mapping[str, Any], listener: Listener) -> None:
     """Runs a folder's comparison to its end; `changes` to workers and devices hold for this run alone."""
+    refuse_earlier_schema(folder)
     from .comparison import Comparison, terminable
 
     cache_limit()  # a wrong one is refused before anything is trained
     config = folder.study.model_copy(update={k: v for k, v in changes.items() if v is not None})
     with terminable():
         Comparison(folder, config, say=listener.say, on_update=listener.update).run()
+
+
+def refuse_earlier_schema(folder: RunFolder) -> None:
+    """Raises UsageError where a run's records are of an earlier schema: its trials cannot be made again."""
+    schemas = [record.schema for record in folder.records()]
+    if schemas and min(schemas) < SCHEMA:
+        raise UsageError(
+            f"{folder.path} was written by an earlier version (records of schema {min(schemas)}, wanted {SCHEMA}); "
+            "it can be read but not resumed; begin a new run with another --out"
+        )

@@ -10,7 +10,8 @@ from typing import Any, Literal
 
 from ...search_spaces.space import Value, suggest
 
-SCHEMA = 1
+SCHEMA = 2
+READABLE = (1, 2)  # 1: before the rooms of 2026-11; its runs can be read, not resumed
 
 Role = Literal["trial", "final", "default", "reference"]
 State = Literal["complete", "failed", "stopped"]
@@ -104,10 +105,11 @@ class Record:
 
     @classmethod
     def from_json(cls, text: str, where: str = "record") -> Record:
-        """Reads `to_json`'s document. Raises ValueError for unknown keys and newer schemas."""
+        """Reads `to_json`'s document, or one of an earlier schema. Raises ValueError for unknown keys and schemas."""
         content = json.loads(text)
-        if content.get("schema") != SCHEMA:
-            raise ValueError(f"{where}: schema {content.get('schema')!r}; this version reads schema {SCHEMA}")
+        if content.get("schema") not in READABLE:
+            known = " and ".join(map(str, READABLE))
+            raise ValueError(f"{where}: schema {content.get('schema')!r}; this version reads schemas {known}")
         known = [f.name for f in dataclasses.fields(cls)]
         for key in content:
             if key not in known:
