@@ -1,4 +1,4 @@
-"""The jobs of a comparison: trials, incumbents and defaults trained anew, yardsticks."""
+"""The jobs of a comparison: trials, incumbents and defaults retrained with new seeds, references."""
 
 from __future__ import annotations
 
@@ -12,18 +12,18 @@ from ..runs.run_folder import RunFolder
 from ..runs.study_file import StudyFile
 from ..seeds import derive
 from ..trial.jobs import FloorJob, Job, TrialJob
-from .study import Asked, Study
+from .study import FamilyStudy, PlannedTrial
 
 _GAUSSIAN = "gaussian"  # at its default, full covariance: the yardstick that every table shows
 
 
-class Work:
+class JobFactory:
     """Makes the jobs of one run folder."""
 
     def __init__(self, folder: RunFolder, config: StudyFile, cache: str) -> None:
         self._folder, self._config, self._cache = folder, config, cache
 
-    def trial(self, study: Study, asked: Asked) -> TrialJob:
+    def trial(self, study: FamilyStudy, asked: PlannedTrial) -> TrialJob:
         """A proposal carried out, scored on the validation split."""
         return self._job(
             study.card.name,
@@ -45,8 +45,8 @@ class Work:
             deadline=asked.deadline,
         )
 
-    def finals(self, study: Study, incumbents: Sequence[Record], there: Collection[str]) -> list[Job]:
-        """The incumbents, and the default setting beside them, trained anew with seeds that no trial had.
+    def retrainings(self, study: FamilyStudy, incumbents: Sequence[Record], there: Collection[str]) -> list[Job]:
+        """The incumbents, and the default setting beside them, retrained with new seeds with seeds that no trial had.
 
         Where the default won the tuning, its finals serve for both. `there`: names of records not to make again.
         """
@@ -82,7 +82,7 @@ class Work:
                     jobs.append(replace(job, label="gaussian", objective=(), budget="trainings"))
         return jobs
 
-    def _anew(self, study: Study, params: Mapping[str, Any], number: int, **fields: Any) -> TrialJob:
+    def _anew(self, study: FamilyStudy, params: Mapping[str, Any], number: int, **fields: Any) -> TrialJob:
         return self._job(
             study.card.name,
             params,

@@ -68,12 +68,12 @@ def describe(study: Path | None, options: Mapping[str, Any]) -> StudyFile:
 def drive(folder: RunFolder, changes: Mapping[str, Any], listener: Listener) -> None:
     """Runs a folder's comparison to its end; `changes` to workers and devices hold for this run alone."""
     refuse_earlier_schema(folder)
-    from .comparison import Comparison, terminable
+    from .comparison import ComparisonDriver, terminable
 
     cache_limit()  # a wrong one is refused before anything is trained
     config = folder.study.model_copy(update={k: v for k, v in changes.items() if v is not None})
     with terminable():
-        Comparison(folder, config, say=listener.say, on_update=listener.update).run()
+        ComparisonDriver(folder, config, say=listener.say, on_update=listener.update).run()
 
 
 def refuse_earlier_schema(folder: RunFolder) -> None:

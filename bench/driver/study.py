@@ -46,7 +46,7 @@ _NEGLIGIBLE = 1e-9  # share of a budget below which nothing is left of it
 
 
 @dataclass(frozen=True)
-class Asked:
+class PlannedTrial:
     """A trial to carry out.
 
     training_seed: of the training that it samples or goes on with; None for one of its own. paid: measured seconds of
@@ -64,7 +64,7 @@ class Asked:
     stopping: StoppingRule | None = None
 
 
-class Study:
+class FamilyStudy:
     """The state of one study between the engine and the scheduler.
 
     count: counts the operations of a setting, as `SettingCosts` has it.
@@ -101,7 +101,7 @@ class Study:
         self.seed = derive(seed, card.name, repeat)
         self.lag = lag
         self.records: dict[int, Record] = {}
-        self.running: dict[int, Asked] = {}
+        self.running: dict[int, PlannedTrial] = {}
         self._objectives = objectives
         self._earlier = earlier
         self._signs = [SIGNS[direction] for direction in directions]
@@ -138,7 +138,7 @@ class Study:
         left = max(0.0, 1.0 - self.spent / self.budget)
         return 0.0 if self._ended else left * max(self.costs.unit, 1.0)
 
-    def ask(self) -> Asked | None:
+    def ask(self) -> PlannedTrial | None:
         """The next trial, or None when there is none now (see `finished`).
 
         A study ends after MOST_TRIALS whatever is left of its budget: under `--flops` or `--seconds` a family that
@@ -205,7 +205,7 @@ class Study:
         observations: list[Observation],
         pending: list[Mapping[str, Any]],
         remaining: float,
-    ) -> Asked | None:
+    ) -> PlannedTrial | None:
         if remaining <= _NEGLIGIBLE * self.budget:
             return None
         # One dear setting early on would leave nothing to learn from it with.
@@ -226,7 +226,7 @@ class Study:
         pending: Sequence[Mapping[str, Any]],
         kept: Sequence[Kept],
         remaining: float,
-    ) -> Asked | None:
+    ) -> PlannedTrial | None:
         """A trial that costs no more than a limit, as far as that is known beforehand; None where there is none."""
         if self.budget_kind == "seconds":
             parts = self._measured_parts(records) if self._two_speeds else ()
@@ -315,8 +315,8 @@ class Study:
 
     def _asked(
         self, number: int, proposal: Proposal, cost: float, deadline: float | None, records: Sequence[Record]
-    ) -> Asked:
-        asked = Asked(
+    ) -> PlannedTrial:
+        asked = PlannedTrial(
             number,
             proposal,
             cost,

@@ -138,7 +138,10 @@ def _is_library(top: str) -> bool:
     if path is None:
         return True  # compiled, or not there
     folders = {Path(sysconfig.get_path(key)).resolve() for key in ("stdlib", "platstdlib", "purelib", "platlib")}
-    return any(folder in path.resolve().parents for folder in folders)
+    home = path.resolve()
+    if any(folder in home.parents for folder in folders):
+        return True
+    return not {"site-packages", "dist-packages"}.isdisjoint(home.parts)  # of another environment, by a .pth file
 
 
 @cache

@@ -26,9 +26,9 @@ import torch  # noqa: E402 - after the threads are set
 from gentune.bench import registry  # noqa: E402
 from gentune.bench.budget.counting import count_setting  # noqa: E402
 from gentune.bench.data import load as load_data  # noqa: E402
-from gentune.bench.driver.job_factory import Work  # noqa: E402
+from gentune.bench.driver.job_factory import JobFactory  # noqa: E402
 from gentune.bench.driver.run_setup import describe  # noqa: E402
-from gentune.bench.driver.study import Study  # noqa: E402
+from gentune.bench.driver.study import FamilyStudy  # noqa: E402
 from gentune.bench.evaluators.library import default_cache  # noqa: E402
 from gentune.bench.runs.records import Record  # noqa: E402
 from gentune.bench.runs.run_folder import RunFolder  # noqa: E402
@@ -47,7 +47,7 @@ def modes_by_seed(family: str, out: Path, *, trainings: float, seeds: int) -> di
     config = describe(None, options)
     folder = RunFolder.create_or_match(out, config)
     data = load_data(DATA)
-    study = Study(
+    study = FamilyStudy(
         registry.family(family).require_card(),
         repeat=0,
         budget=("trainings", trainings),
@@ -58,7 +58,7 @@ def modes_by_seed(family: str, out: Path, *, trainings: float, seeds: int) -> di
         seed=0,
         lag=0,
     )
-    work = Work(folder, config, str(default_cache()))
+    factory = JobFactory(folder, config, str(default_cache()))
     there = {record.name: record for record in folder.records()}
 
     def done(job: TrialJob) -> Record:
@@ -67,8 +67,8 @@ def modes_by_seed(family: str, out: Path, *, trainings: float, seeds: int) -> di
         return record
 
     while (asked := study.ask()) is not None:
-        study.tell(done(work.trial(study, asked)))
-    finals = [job for job in work.finals(study, study.incumbents(), ()) if isinstance(job, TrialJob)]
+        study.tell(done(factory.trial(study, asked)))
+    finals = [job for job in factory.retrainings(study, study.incumbents(), ()) if isinstance(job, TrialJob)]
     # On the validation split: the slow metrics of finals are of no use here.
     quick = [replace(job, split="validation", second_evaluator=False) for job in finals if job.role == "final"]
     records = [done(job) for job in quick]

@@ -39,9 +39,9 @@ import two_speeds_page  # noqa: E402
 from gentune.bench import registry  # noqa: E402
 from gentune.bench.budget.counting import count_setting  # noqa: E402
 from gentune.bench.data import load as load_data  # noqa: E402
-from gentune.bench.driver.job_factory import Work  # noqa: E402
+from gentune.bench.driver.job_factory import JobFactory  # noqa: E402
 from gentune.bench.driver.run_setup import describe  # noqa: E402
-from gentune.bench.driver.study import Asked, Study  # noqa: E402
+from gentune.bench.driver.study import FamilyStudy, PlannedTrial  # noqa: E402
 from gentune.bench.files import write_atomically  # noqa: E402
 from gentune.bench.proposal import Proposal  # noqa: E402
 from gentune.bench.runs.records import Record  # noqa: E402
@@ -74,7 +74,7 @@ class Run:
         self.folder = RunFolder.create_or_match(folder, self.config)
         self.method, self.seed, self.budget = method, seed, budget
         data = load_data(DATA)
-        self.study = Study(
+        self.study = FamilyStudy(
             registry.family(family).require_card(),
             repeat=0,
             budget=("trainings", budget),
@@ -87,7 +87,7 @@ class Run:
             two_speeds=method != CONTROL,
             stopping=stopping,
         )
-        self.work = Work(self.folder, self.config, str(cache))
+        self.jobs = JobFactory(self.folder, self.config, str(cache))
         self.there = {record.name: record for record in self.folder.records()}
 
     def tune(self) -> list[Record]:
@@ -100,11 +100,11 @@ class Run:
 
     def finals(self, named: Sequence[Record]) -> list[Record]:
         """The named settings trained anew, on the test split."""
-        jobs = [job for job in self.work.finals(self.study, named, ()) if isinstance(job, TrialJob)]
+        jobs = [job for job in self.jobs.retrainings(self.study, named, ()) if isinstance(job, TrialJob)]
         return [self._record(job) for job in jobs if job.role == "final"]
 
-    def _carry_out(self, asked: Asked) -> Record:
-        record = self._record(self.work.trial(self.study, asked))
+    def _carry_out(self, asked: PlannedTrial) -> Record:
+        record = self._record(self.jobs.trial(self.study, asked))
         self.study.tell(record)
         return record
 
@@ -150,7 +150,7 @@ class Run:
                 study.tell(trial, value)
         return self._best()
 
-    def _rung(self, setting: dict[str, Any], fidelity: float, parent: Record | None) -> Asked:
+    def _rung(self, setting: dict[str, Any], fidelity: float, parent: Record | None) -> PlannedTrial:
         number = len(self.study.records)
         share = fidelity - (0.0 if parent is None else parent.fidelity)
         operations = self.study.costs.operations(setting, share)
@@ -160,7 +160,7 @@ class Run:
             training_seed = parent.seed if parent.training_seed is None else parent.training_seed
         cost = sum(operations.values()) / self.study.costs.unit if operations else share
         seed = derive(self.study.seed, "trial", number)
-        return Asked(number, proposal, cost, operations, seed, None, training_seed)
+        return PlannedTrial(number, proposal, cost, operations, seed, None, training_seed)
 
     def _best(self) -> list[Record]:
         whole = [r for r in self.study.records.values() if r.objectives is not None and r.fidelity == 1.0]

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 from gentune.bench.artifacts.study_explanation import write_explanation
-from gentune.bench.driver.comparison import Comparison
+from gentune.bench.driver.comparison import ComparisonDriver
 from gentune.bench.driver.run_setup import describe
 from gentune.bench.proposal import Explanation, Observation, explain
 from gentune.bench.proposal.encoding import Encoding
@@ -369,10 +369,10 @@ def test_a_run_without_explanations_has_no_section(tmp_path: Path) -> None:
 @pytest.mark.slow
 def test_a_comparison_explains_its_studies(tmp_path: Path, tiny_plugin: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(measurement, "SAMPLES", 200)
-    monkeypatch.setattr(Comparison, "_pool", lambda self: InProcessPool())
+    monkeypatch.setattr(ComparisonDriver, "_pool", lambda self: InProcessPool())
     options = {"data": "two_moons", "families": ["tiny"], "plugins": [str(tiny_plugin)], "objective": ["nll"]}
     folder = RunFolder.create_or_match(tmp_path / "run", describe(None, {**options, "seeds": 1, "trainings": 7}))
-    Comparison(folder).run()
+    ComparisonDriver(folder).run()
     content = folder.read_json("explanations/tiny.json")
     trials = folder.records("trial")
     assert content["trials"] == len(trials)

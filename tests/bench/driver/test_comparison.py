@@ -16,7 +16,7 @@ import optuna
 import pytest
 
 from gentune.bench import registry
-from gentune.bench.driver.comparison import Comparison
+from gentune.bench.driver.comparison import ComparisonDriver
 from gentune.bench.driver.run_setup import describe
 from gentune.bench.errors import UsageError
 from gentune.bench.runs.export import export
@@ -47,7 +47,7 @@ def tiny(tiny_plugin: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return tiny_plugin
 
 
-class Run(Comparison):
+class Run(ComparisonDriver):
     """A comparison in this process, which stops after so many jobs where it is told to."""
 
     stop_after: int | None = None
@@ -56,8 +56,8 @@ class Run(Comparison):
     def _pool(self) -> Any:
         return InProcessPool()
 
-    def _take(self, ticket: Any, record: Record | None) -> None:
-        super()._take(ticket, record)
+    def _take(self, study: Any, record: Record | None) -> None:
+        super()._take(study, record)
         self.done += record is not None
         if self.stop_after is not None and self.done >= self.stop_after:
             raise KeyboardInterrupt
@@ -313,13 +313,13 @@ def test_workers_that_die_are_replaced_and_their_trials_tried_again(
     monkeypatch.setenv("TINY_DRIVER", str(os.getpid()))
     monkeypatch.setenv("TINY_ONCE", str(tmp_path / "marker"))
     folder = begin(tmp_path / "once", tiny, trainings=1, seeds=1, workers=1)
-    Comparison(folder).run()
+    ComparisonDriver(folder).run()
     (first,) = folder.records("trial")
     assert (first.state, first.attempts) == ("complete", 2)
 
     monkeypatch.delenv("TINY_ONCE")
     folder = begin(tmp_path / "always", tiny, trainings=1, seeds=1, workers=1)
-    Comparison(folder).run()
+    ComparisonDriver(folder).run()
     (first,) = folder.records("trial")
     assert (first.state, first.attempts) == ("failed", 3)
     assert "SIGKILL" in (first.reason or "")

@@ -16,7 +16,7 @@ from optuna.trial import TrialState
 
 from gentune.bench.budget.operations import Operations
 from gentune.bench.commands.cli import main
-from gentune.bench.driver.study import Asked, Study
+from gentune.bench.driver.study import FamilyStudy, PlannedTrial
 from gentune.bench.proposal import Curve, Point, Proposal, StoppingRule
 from gentune.bench.protocol import FEW, RUNGS, rungs_between
 from gentune.bench.runs.optuna_store import OptunaStore
@@ -174,8 +174,8 @@ def count(setting: Mapping[str, Any]) -> Operations:
     return Operations(train=TRAIN, per_sample=SAMPLE / SAMPLES)
 
 
-def study(stopping: Any, budget: float = 7.0, operations: Any = count) -> Study:
-    return Study(
+def study(stopping: Any, budget: float = 7.0, operations: Any = count) -> FamilyStudy:
+    return FamilyStudy(
         TOY,
         repeat=0,
         budget=("trainings", budget),
@@ -193,7 +193,7 @@ def score(setting: Mapping[str, Any], share: float) -> float:
     return -((math.log10(setting["rate"]) + 2.5) ** 2) - (setting["scale"] - 2) ** 2 - 0.5 / share
 
 
-def carry_out(asked: Asked) -> Record:
+def carry_out(asked: PlannedTrial) -> Record:
     """As `run_trial` does, with a score by formula; higher is better."""
     proposal, rule = asked.proposal, asked.stopping
     points: list[Point] = []
@@ -228,7 +228,7 @@ def carry_out(asked: Asked) -> Record:
     )
 
 
-def run(tuned: Study) -> list[Record]:
+def run(tuned: FamilyStudy) -> list[Record]:
     while (asked := tuned.ask()) is not None:
         assert asked.cost == pytest.approx(sum(asked.operations.values()) / (TRAIN + SAMPLE))
         tuned.tell(carry_out(asked))
@@ -323,7 +323,7 @@ def test_the_store_has_stopped_trials_as_pruned_ones(objectives: int, tmp_path: 
     store = OptunaStore(url)
     store.open("toy", ["higher"] * objectives)
     record = carry_out(
-        Asked(0, Proposal({"rate": 0.01, "scale": 1.0}), 1.0, {"train": TRAIN, "sample": SAMPLE}, 1, None)
+        PlannedTrial(0, Proposal({"rate": 0.01, "scale": 1.0}), 1.0, {"train": TRAIN, "sample": SAMPLE}, 1, None)
     )
     scores = tuple(range(2, 2 + objectives))
     points = tuple({"fidelity": f, "objectives": tuple(-v * f for v in scores)} for f in (0.125, 0.25))

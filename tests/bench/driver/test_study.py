@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from gentune.bench.budget.operations import Operations, UncountableError
-from gentune.bench.driver.study import Asked, Study
+from gentune.bench.driver.study import FamilyStudy, PlannedTrial
 from gentune.bench.runs.records import Record
 from gentune.search_spaces.card import parse_card
 
@@ -45,7 +45,7 @@ def count(setting: Mapping[str, Any]) -> Operations:
     return Operations(train=100.0 * setting["width"] / 16, per_sample=1.0)
 
 
-def study(lag: int = 0, budget: float = 8.0, kind: str = "trainings", **options: Any) -> Study:
+def study(lag: int = 0, budget: float = 8.0, kind: str = "trainings", **options: Any) -> FamilyStudy:
     arguments: dict[str, Any] = {
         "repeat": 0,
         "budget": (kind, budget),
@@ -55,10 +55,10 @@ def study(lag: int = 0, budget: float = 8.0, kind: str = "trainings", **options:
         "seed": 0,
         "lag": lag,
     }
-    return Study(CARD, **{**arguments, **options})
+    return FamilyStudy(CARD, **{**arguments, **options})
 
 
-def carry_out(asked: Asked) -> Record:
+def carry_out(asked: PlannedTrial) -> Record:
     """A score that the setting determines; wide networks at high rates diverge."""
     rate, width = asked.proposal.setting["rate"], asked.proposal.setting["width"]
     assert isinstance(rate, float)
@@ -78,10 +78,10 @@ def carry_out(asked: Asked) -> Record:
     )
 
 
-def run(study: Study, workers: int, seed: int, *, stop_after: int | None = None) -> dict[int, Record]:
+def run(study: FamilyStudy, workers: int, seed: int, *, stop_after: int | None = None) -> dict[int, Record]:
     """Carries trials out in an order that chance decides, as unequal workers would."""
     chance = random.Random(seed)
-    under_way: list[Asked] = []
+    under_way: list[PlannedTrial] = []
     while stop_after is None or len(study.records) < stop_after:
         while len(under_way) < workers:
             asked = study.ask()
@@ -156,7 +156,7 @@ def test_one_setting_that_cannot_take_a_step_is_charged_like_the_default() -> No
 
 
 def test_the_default_stands_until_something_is_clearly_better() -> None:
-    def finished_with(values: list[float]) -> Study:
+    def finished_with(values: list[float]) -> FamilyStudy:
         made = study()
         for number, value in enumerate(values):
             width = (16, 10, 24, 40, 30, 12, 50, 20)[number]

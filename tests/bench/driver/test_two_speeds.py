@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from gentune.bench.budget.operations import Operations
-from gentune.bench.driver.study import Asked, Study
+from gentune.bench.driver.study import FamilyStudy, PlannedTrial
 from gentune.bench.runs.records import Record
 from gentune.reports.moves import moves
 from gentune.search_spaces import Parameter, SearchSpace
@@ -52,7 +52,7 @@ def count(setting: Mapping[str, Any]) -> Operations:
     return Operations(train=950.0 * setting["width"] / 16, per_sample=0.5 * setting["width"] / 16)
 
 
-def study(budget: float = 5.0, kind: str = "trainings", **options: Any) -> Study:
+def study(budget: float = 5.0, kind: str = "trainings", **options: Any) -> FamilyStudy:
     arguments: dict[str, Any] = {
         "repeat": 0,
         "budget": (kind, budget),
@@ -63,10 +63,10 @@ def study(budget: float = 5.0, kind: str = "trainings", **options: Any) -> Study
         "lag": 0,
         "two_speeds": True,
     }
-    return Study(options.pop("card", CARD), **{**arguments, **options})
+    return FamilyStudy(options.pop("card", CARD), **{**arguments, **options})
 
 
-def carry_out(asked: Asked, *, kind: str = "trainings") -> Record:
+def carry_out(asked: PlannedTrial, *, kind: str = "trainings") -> Record:
     """A score that the setting and the share of a training determine; high rates diverge."""
     proposal = asked.proposal
     rate, width, scale = (proposal.setting[name] for name in ("rate", "width", "scale"))
@@ -96,7 +96,7 @@ def carry_out(asked: Asked, *, kind: str = "trainings") -> Record:
     )
 
 
-def run(study: Study, *, stop_after: int | None = None, kind: str = "trainings") -> dict[int, Record]:
+def run(study: FamilyStudy, *, stop_after: int | None = None, kind: str = "trainings") -> dict[int, Record]:
     while (stop_after is None or len(study.records) < stop_after) and (asked := study.ask()) is not None:
         study.tell(carry_out(asked, kind=kind))
     return dict(study.records)

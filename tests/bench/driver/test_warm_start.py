@@ -14,7 +14,7 @@ from gentune.bench import registry
 from gentune.bench.budget.operations import Operations, UncountableError
 from gentune.bench.commands.cli import main
 from gentune.bench.driver.run_setup import describe
-from gentune.bench.driver.study import Study
+from gentune.bench.driver.study import FamilyStudy
 from gentune.bench.driver.warm_start import earlier_studies, make_folder
 from gentune.bench.errors import UsageError
 from gentune.bench.runs.records import Record
@@ -86,7 +86,7 @@ def uncountable(setting: Mapping[str, Any]) -> Operations:
 def test_trials_of_the_start_are_what_was_best_before(tmp_path: Path, tiny: Path) -> None:
     before = earlier(tmp_path / "before", tiny)
     folder = make_folder(tmp_path / "after", config(tiny, warm_start=[str(before.path)]))
-    study = Study(
+    study = FamilyStudy(
         registry.family("tiny").require_card(),
         repeat=0,
         budget=("seconds", 100.0),

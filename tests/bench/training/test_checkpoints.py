@@ -277,6 +277,17 @@ def test_the_version_covers_the_loop_and_what_the_family_imports() -> None:
     assert "zuko" in code_version_module._closure(["gentune.models.flows.realnvp"])[1]
 
 
+def test_packages_of_another_environment_are_libraries(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    package = tmp_path / "lib" / "site-packages" / "installed_next_door.py"
+    package.parent.mkdir(parents=True)
+    package.write_text("x = 1")
+    (tmp_path / "own_module.py").write_text("x = 1")
+    monkeypatch.syspath_prepend(str(package.parent))
+    monkeypatch.syspath_prepend(str(tmp_path))
+    assert code_version_module._is_library("installed_next_door")
+    assert not code_version_module._is_library("own_module")
+
+
 def test_a_family_without_a_source_file_has_no_version() -> None:
     made = type("Made", (GenerativeModel,), {"__module__": "nowhere"})
     assert code_version(made) is None

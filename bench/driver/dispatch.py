@@ -1,0 +1,93 @@
+"""Jobs on their way through a pool of workers: handed out, tried again when a worker dies, handed back when done."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+
+from ..errors import WorkError
+from ..runs.records import Record
+from ..runs.run_folder import RunFolder
+from ..scheduling import Died, Done, Pool
+from ..trial.jobs import Job, TrialJob
+from .journal import Journal
+from .study import FamilyStudy
+
+ATTEMPTS = 3  # of a job whose worker dies; then the setting is taken to be the cause
+
+
+@dataclass(frozen=True)
+class Ticket:
+    """A job that is running, and the study that waits for its record, if any does."""
+
+    job: Job
+    study: FamilyStudy | None = None
+
+
+class Dispatcher:
+    """Hands jobs to a pool and takes back what came of them.
+
+    folder: where the record of a trial that no worker could finish is written.
+    data: name and fingerprint of the data, for such a record.
+    say: told a line of text when a worker dies.
+    """
+
+    def __init__(
+        self, pool: Pool, folder: RunFolder, journal: Journal, data: Mapping[str, str], say: Callable[[str], None]
+    ) -> None:
+        self._pool, self._folder, self._journal, self._data, self._say = pool, folder, journal, data, say
+        self._running: dict[int, Ticket] = {}
+        self._last = 0
+
+    @property
+    def free(self) -> bool:
+        """Whether a worker is free."""
+        return self._pool.free > 0
+
+    @property
+    def busy(self) -> bool:
+        """Whether any job is running."""
+        return bool(self._running)
+
+    def submit(self, job: Job, study: FamilyStudy | None = None) -> None:
+        """Starts a job on a free worker."""
+        self._submit(Ticket(job, study))
+
+    def wait(self, timeout: float) -> list[tuple[Ticket, Record | None]]:
+        """The jobs that have ended since the last call, each with its record; evaluators leave none.
+
+        Waits for something to happen, `timeout` seconds at most. A lost job is started again; a trial that loses its
+        worker every time is a failure of its setting. Raises WorkError where another job does.
+        """
+        ended: list[tuple[Ticket, Record | None]] = []
+        for event in self._pool.wait(timeout):
+            if isinstance(event, Done):
+                ticket = self._running.pop(event.ticket)
+                self._journal.log("end", ticket.job)
+                ended.append((ticket, event.record))
+            elif isinstance(event, Died):
+                ticket = self._running.pop(event.ticket)
+                self._journal.log("lost", ticket.job, reason=event.reason)
+                record = self._retry(ticket, event.reason)
+                if record is not None:
+                    ended.append((ticket, record))
+        return ended
+
+    def _submit(self, ticket: Ticket) -> None:
+        self._last += 1
+        self._running[self._last] = ticket
+        self._journal.log("start", ticket.job)
+        self._pool.submit(self._last, ticket.job)
+
+    def _retry(self, ticket: Ticket, reason: str) -> Record | None:
+        """Starts a lost job again; after too many attempts, the record of a failed trial."""
+        job = ticket.job
+        self._say(f"{reason}; attempt {job.attempts} of {ATTEMPTS}")
+        if job.attempts < ATTEMPTS:
+            self._submit(replace(ticket, job=replace(job, attempts=job.attempts + 1)))
+            return None
+        if not isinstance(job, TrialJob):  # no setting can be blamed for this
+            raise WorkError(f"{type(job).__name__} failed {ATTEMPTS} times: {reason}")
+        record = job.record(reason=f"{reason}, {ATTEMPTS} times (out of memory?)", data=dict(self._data))
+        self._folder.write_record(record)
+        return record

@@ -1,0 +1,103 @@
+"""What a driver writes down about its run, next to the records: state, events, evaluators, incumbents, own seconds."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from datetime import UTC, datetime
+from typing import Any
+
+from ..errors import UsageError
+from ..evaluators import Evaluator
+from ..runs.records import Record
+from ..runs.run_folder import RunFolder
+from ..trial.jobs import Job, TrialJob
+
+_STATE = "comparison.json"
+_EVALUATORS = "evaluators.json"
+_INCUMBENTS = "incumbents.json"
+
+
+class Journal:
+    """The driver's own files in one run folder; a resumed run goes on with what they say."""
+
+    def __init__(self, folder: RunFolder) -> None:
+        self._folder = folder
+        self._overhead: dict[str, float] = dict((self.state() or {}).get("overhead", {}))
+
+    def state(self) -> dict[str, Any] | None:
+        """What `write_state` wrote last; None before a run has begun."""
+        content: dict[str, Any] | None = self._folder.read_json(_STATE)
+        return content
+
+    @property
+    def finished(self) -> bool:
+        """Whether the run had come to its end."""
+        content = self.state()
+        return content is not None and content["state"] == "finished"
+
+    def write_state(self, state: str, seconds: float, facts: Mapping[str, Any]) -> None:
+        """Writes comparison.json.
+
+        state: "running", "interrupted" or "finished". seconds: that this process has worked on the run.
+        facts: what the run is like: workers, lag, data, families.
+        """
+        before = self.state() or {"started": _now(), "seconds": 0.0}
+        content = before | {
+            "state": state,
+            "finished": _now() if state == "finished" else None,
+            "seconds": before["seconds"] + seconds,
+            "overhead": self._overhead,
+        }
+        self._folder.write_json(_STATE, content | dict(facts))
+
+    @contextlib.contextmanager
+    def timing(self, part: str) -> Iterator[None]:
+        """Counts seconds of the driver's own work, which no budget counts."""
+        began = time.monotonic()
+        try:
+            yield
+        finally:
+            self._overhead[part] = self._overhead.get(part, 0.0) + time.monotonic() - began
+
+    def write_evaluators(self, by_role: Mapping[str, Evaluator]) -> None:
+        """Writes evaluators.json; scores through different evaluators never share a table.
+
+        Raises UsageError where the run was scored through others.
+        """
+        described = [
+            {"role": role, "name": e.name, "fingerprint": e.fingerprint, "accuracy": e.accuracy}
+            for role, e in by_role.items()
+        ]
+        before = self._folder.read_json(_EVALUATORS)
+        if before is not None and [e["fingerprint"] for e in before] != [e["fingerprint"] for e in described]:
+            raise UsageError(
+                f"{self._folder.path} was scored through evaluators {', '.join(e['fingerprint'] for e in before)}, "
+                f"which this version or machine would train otherwise; begin a new run"
+            )
+        self._folder.write_json(_EVALUATORS, described)
+
+    def write_incumbents(self, family: str, repeat: int, chosen: Sequence[Record]) -> None:
+        """Writes the trials whose settings a study has chosen into incumbents.json."""
+        content = self._folder.read_json(_INCUMBENTS) or {}
+        others = [entry for entry in content.get(family, []) if entry["repeat"] != repeat]
+        own = [
+            {"repeat": repeat, "incumbent": i, "trial": record.number, "params": dict(record.params)}
+            for i, record in enumerate(chosen)
+        ]
+        content[family] = sorted(others + own, key=lambda e: (e["repeat"], e["incumbent"]))
+        self._folder.write_json(_INCUMBENTS, dict(sorted(content.items())))
+
+    def log(self, event: str, job: Job, **more: Any) -> None:
+        """Appends to events.jsonl, one JSON object a line: which jobs were started and ended, in which order."""
+        entry = {"time": _now(), "event": event, "job": type(job).__name__, "attempts": job.attempts, **more}
+        if isinstance(job, TrialJob):
+            entry |= {"role": job.role, "family": job.label or job.family, "number": job.number, "repeat": job.repeat}
+        with (self._folder.log_path / "events.jsonl").open("a", encoding="utf-8") as file:
+            file.write(json.dumps(entry) + "\n")
+
+
+def _now() -> str:
+    return datetime.now(UTC).isoformat(timespec="seconds")
