@@ -108,8 +108,8 @@ class Record:
         """Reads `to_json`'s document, or one of an earlier schema. Raises ValueError for unknown keys and schemas."""
         content = json.loads(text)
         if content.get("schema") not in READABLE:
-            known = " and ".join(map(str, READABLE))
-            raise ValueError(f"{where}: schema {content.get('schema')!r}; this version reads schemas {known}")
+            readable = " and ".join(map(str, READABLE))
+            raise ValueError(f"{where}: schema {content.get('schema')!r}; this version reads schemas {readable}")
         known = [f.name for f in dataclasses.fields(cls)]
         for key in content:
             if key not in known:
