@@ -134,17 +134,17 @@ def families_for(names: Iterable[str], spec: DataSpec) -> tuple[list[str], dict[
         for entry in families().values():
             if entry.card is None:
                 skipped[entry.name] = entry.error or "broken"
-            elif spec.kind not in entry.card.kinds:
-                skipped[entry.name] = f"takes {' and '.join(entry.card.kinds)} data; {spec.name} is {spec.kind} data"
-            else:
+                continue
+            reason = entry.card.fit(spec.kind, spec.condition.kind).reason
+            if reason is None:
                 fitting.append(entry.name)
+            else:
+                skipped[entry.name] = reason
         return fitting, skipped
     for name in names:
-        card = family(name).require_card()
-        if spec.kind not in card.kinds:
-            raise UsageError(
-                f"family {name!r} takes {' and '.join(card.kinds)} data; {spec.name!r} is {spec.kind} data"
-            )
+        reason = family(name).require_card().fit(spec.kind, spec.condition.kind).reason
+        if reason is not None:
+            raise UsageError(f"family {name!r} does not fit data {spec.name!r}: it {reason}")
     return names, {}
 
 

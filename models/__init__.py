@@ -21,11 +21,12 @@ if TYPE_CHECKING:
         Stage,
         Trainable,
     )
-    from .data_spec import DataSpec
+    from .data_spec import ConditionSpec, DataSpec
 
 _HOMES = {
     "Adam": "base",
     "Batch": "base",
+    "ConditionSpec": "data_spec",
     "DataSpec": "data_spec",
     "GenerativeModel": "base",
     "Likelihood": "base",
@@ -40,6 +41,7 @@ _HOMES = {
 __all__ = [
     "Adam",
     "Batch",
+    "ConditionSpec",
     "DataSpec",
     "GenerativeModel",
     "Likelihood",

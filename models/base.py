@@ -25,12 +25,19 @@ class Batch:
 
     x: (n, *spec.shape); see `DataSpec` for its type and range.
     condition: int64 labels (n,), source images (n, C', H', W'), or token ids (n, T'); None without conditions.
+        Their kind is told by their shape.
     mask: for sequences, bool (n, T), true where a token counts.
     """
 
     x: Tensor
     condition: Tensor | None = None
     mask: Tensor | None = None
+
+    @property
+    def labels(self) -> Tensor | None:
+        """int64 (n,) where the conditions are labels, else None."""
+        c = self.condition
+        return None if c is None or c.ndim != 1 or c.is_floating_point() else c
 
     def __len__(self) -> int:
         return self.x.shape[0]

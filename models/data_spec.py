@@ -4,13 +4,61 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Literal, get_args
 
 if TYPE_CHECKING:
     from torch import Tensor
 
 DataKind = Literal["image", "vector", "sequence"]
 ConditionKind = Literal["none", "label", "image", "text"]
+
+
+@dataclass(frozen=True)
+class ConditionSpec:
+    """What examples are conditioned on.
+
+    kind: labels are int64 (n,) in 0...classes-1; images float32 (n, *shape) in [-1, 1] on the lattice of `levels`, as
+        in `DataSpec`; texts int64 token ids (n, *shape) in 0...vocabulary-1.
+    shape: of one condition: (C, H, W) of images, (T,) of texts, () of labels.
+    levels: L, of images. vocabulary: V, of texts. classes: number of labels.
+
+    Raises ValueError for a kind without what it needs, or with what belongs to another kind.
+    """
+
+    kind: ConditionKind = "none"
+    shape: tuple[int, ...] = ()
+    levels: int | None = None
+    vocabulary: int | None = None
+    classes: int = 0
+
+    def __post_init__(self) -> None:
+        if self.kind not in get_args(ConditionKind):
+            raise ValueError(f"conditions of kind {self.kind!r}; wanted one of {', '.join(get_args(ConditionKind))}")
+        object.__setattr__(self, "shape", tuple(self.shape))
+        if self.kind == "label" and self.classes < 1:
+            raise ValueError(f"label conditions need at least 1 class, got {self.classes}")
+        if self.kind == "image" and (len(self.shape) != 3 or self.levels is None or self.levels < 2):
+            raise ValueError(
+                f"image conditions need a shape (C, H, W) and at least 2 levels, "
+                f"got shape {self.shape} and levels {self.levels}"
+            )
+        if self.kind == "text" and (len(self.shape) != 1 or self.vocabulary is None or self.vocabulary < 1):
+            raise ValueError(
+                f"text conditions need a shape (T,) and a vocabulary of at least 1 token, "
+                f"got shape {self.shape} and vocabulary {self.vocabulary}"
+            )
+        given = {"shape": self.shape, "levels": self.levels, "vocabulary": self.vocabulary, "classes": self.classes}
+        for name, value in given.items():
+            if value and name not in _OF_CONDITIONS[self.kind]:
+                raise ValueError(f"conditions of kind {self.kind!r} have no {name}, got {value}")
+
+
+_OF_CONDITIONS: dict[ConditionKind, tuple[str, ...]] = {
+    "none": (),
+    "label": ("classes",),
+    "image": ("shape", "levels"),
+    "text": ("shape", "vocabulary"),
+}
 
 
 @dataclass(frozen=True)
@@ -35,8 +83,7 @@ class DataSpec:
     shape: tuple[int, ...]  # of one example: (C, H, W), (D,) or (T,)
     levels: int | None = None  # images: L
     vocabulary: int | None = None  # sequences: V
-    classes: int = 0  # 0: no labels
-    condition: ConditionKind = "none"
+    condition: ConditionSpec = ConditionSpec()
     pairing: Pairing | None = None
     entropy: float | None = None  # nats per example in original units, where it is known
     mean: tuple[float, ...] | None = None  # vectors: what was subtracted
@@ -55,8 +102,13 @@ class DataSpec:
             raise ValueError(f"vector data {self.name!r} needs a shape (D,), got {self.shape}")
         if self.kind == "sequence" and self.vocabulary is None:
             raise ValueError(f"sequence data {self.name!r} needs a vocabulary")
-        if self.condition == "label" and self.classes < 1:
-            raise ValueError(f"data {self.name!r} has label conditions but no classes")
+        if not isinstance(self.condition, ConditionSpec):
+            raise TypeError(f"data {self.name!r}: condition is {self.condition!r}; wanted a ConditionSpec")
+
+    @property
+    def classes(self) -> int:
+        """Number of classes that label the examples; 0 where the conditions are no labels."""
+        return self.condition.classes
 
     @property
     def dimensions(self) -> int:

@@ -32,7 +32,7 @@ from .verdict import budget_text
 
 FORMATS = ("html", *FILES)
 TEMPLATES = Path(__file__).parent / "templates"
-_DATA = ("kind", "shape", "classes", "source", "licence", "consent")
+_DATA = ("kind", "shape", "source", "licence", "consent")
 
 
 def write_report(folder: RunFolder, formats: Collection[str] | None = None) -> Path:
@@ -99,7 +99,7 @@ def render_page(folder: RunFolder, board: Leaderboard, records: list[Record]) ->
     csv = base64.b64encode(to_csv(content).encode()).decode("ascii")
     return environment.get_template("index.html").render(
         board=content,
-        data={key: (comparison.get("data") or {}).get(key) for key in _DATA},
+        data=_data_facts(comparison.get("data") or {}),
         budget=budget_text(content["budget"]),
         summaries={f: about.get("summary") for f, about in (comparison.get("families") or {}).items()},
         clock={key: comparison.get(key) for key in ("started", "finished")},
@@ -127,6 +127,20 @@ def render_page(folder: RunFolder, board: Leaderboard, records: list[Record]) ->
         figures=figures,
         plotly=Markup(get_plotlyjs()) if figures else "",
     )
+
+
+def _data_facts(described: Mapping[str, Any]) -> dict[str, Any]:
+    """What the page says of the data set.
+
+    Runs of schema 1 have the condition's kind as a string and the number of classes next to it.
+    """
+    condition = described.get("condition") or {"kind": "none"}
+    if isinstance(condition, str):
+        condition = {"kind": condition, "classes": described.get("classes")}
+    return {key: described.get(key) for key in _DATA} | {
+        "classes": condition.get("classes"),
+        "conditions": condition["kind"] if condition["kind"] in ("image", "text") else None,
+    }
 
 
 def _columns(content: Mapping[str, Any]) -> list[dict[str, Any]]:

@@ -1,6 +1,6 @@
 """What may vary: parameters, spaces and the families' cards, read from TOML. Free of torch."""
 
-from .card import CardError, FamilyCard, load_card, shipped_cards
+from .card import CardError, FamilyCard, Fit, load_card, shipped_cards
 from .space import Parameter, SearchSpace, Setting
 
-__all__ = ["CardError", "FamilyCard", "Parameter", "SearchSpace", "Setting", "load_card", "shipped_cards"]
+__all__ = ["CardError", "FamilyCard", "Fit", "Parameter", "SearchSpace", "Setting", "load_card", "shipped_cards"]

@@ -14,9 +14,12 @@ from .space import Kind, Parameter, Role, SearchSpace, Value, suggest
 HERE = Path(__file__).parent
 LIKELIHOODS = ("none", "exact", "dequantised", "elbo", "importance_weighted", "ode_estimate")
 DATA_KINDS = ("image", "vector", "sequence")
-CONDITIONS = ("none", "label", "image", "text")
+CONDITIONS = ("label", "image", "text")
 
-_FAMILY_KEYS = {"name", "group", "summary", "class", "kinds", "conditional", "likelihood", "papers", "steps"}
+_FAMILY_KEYS = {
+    *("name", "group", "summary", "class", "kinds", "conditional", "requires_condition"),
+    *("likelihood", "papers", "steps"),
+}
 _TOP_KEYS = {"family", "train", "sample", "training", "training_defaults"}
 _PARAMETER_KEYS = {"type", "low", "high", "scale", "choices", "default", "when", "source", "summary"}
 
@@ -26,10 +29,23 @@ class CardError(ValueError):
 
 
 @dataclass(frozen=True)
+class Fit:
+    """Whether a family fits a data set.
+
+    condition: the kind of condition that it is trained and sampled with there; "none": without.
+    reason: why it does not fit, to stand after the family's name; None where it fits.
+    """
+
+    condition: str = "none"
+    reason: str | None = None
+
+
+@dataclass(frozen=True)
 class FamilyCard:
     """A family as its TOML describes it.
 
     implementation: "module:Class"; with a leading dot relative to `gentune.models`, else absolute.
+    conditions: kinds of conditions that it takes. requires_condition: whether it cannot do without one.
     likelihood: kind of likelihood for each data kind ("none" where it has none).
     steps: full training in steps for each data preset (a data set's name, or a data kind); empty for families
         that train by `fit` alone.
@@ -41,13 +57,37 @@ class FamilyCard:
     summary: str
     implementation: str
     kinds: tuple[str, ...]
-    conditional: str
+    conditions: tuple[str, ...]
+    requires_condition: bool
     likelihood: Mapping[str, str]
     papers: tuple[str, ...]
     steps: Mapping[str, int]
     space: SearchSpace
     loop: SearchSpace
     path: str
+
+    @property
+    def conditional(self) -> str:
+        """The kinds of conditions that it takes in one word, as listings show them."""
+        return ",".join(self.conditions) or "none"
+
+    def fit(self, kind: str, condition: str) -> Fit:
+        """Whether the family fits data of a kind with a kind of condition ("none" for data without), and how.
+
+        Labels are optional: a family that does not take them models p(x). What is conditioned on an image or a text
+        asks for a family that takes it.
+        """
+        if kind not in self.kinds:
+            return Fit(reason=f"takes {' and '.join(self.kinds)} data, and the data are of kind {kind}")
+        if condition in self.conditions:
+            return Fit(condition)
+        have = "have no conditions" if condition == "none" else f"have {condition} conditions"
+        if self.requires_condition:
+            return Fit(reason=f"requires {' or '.join(self.conditions)} conditions, and the data {have}")
+        if condition in ("none", "label"):
+            return Fit()
+        takes = f"takes {' and '.join(self.conditions)} conditions" if self.conditions else "takes no conditions"
+        return Fit(reason=f"{takes}, and the data {have}")
 
     def full_steps(self, data_name: str, data_kind: str) -> int:
         """Steps of a full training on a data set; 1 for families that train by `fit` alone."""
@@ -88,7 +128,8 @@ def parse_card(text: str, where: str) -> FamilyCard:
         if key not in family:
             raise CardError(f"{where}: family.{key}: missing")
     kinds = tuple(_one_of(k, DATA_KINDS, where, "family.kinds") for k in family["kinds"])
-    conditional = _one_of(family.get("conditional", "none"), CONDITIONS, where, "family.conditional")
+    conditions = _conditions(family.get("conditional", "none"), where)
+    requires = _requires_condition(family, conditions, where)
     steps = dict(family.get("steps", {}))
     for preset, count in steps.items():
         if not isinstance(count, int) or count < 1:
@@ -115,7 +156,8 @@ def parse_card(text: str, where: str) -> FamilyCard:
         summary=family["summary"],
         implementation=family["class"],
         kinds=kinds,
-        conditional=conditional,
+        conditions=conditions,
+        requires_condition=requires,
         likelihood=_likelihoods(family.get("likelihood", "none"), kinds, where),
         papers=tuple(family.get("papers", ())),
         steps=steps,
@@ -185,6 +227,23 @@ def _parameter(name: str, table: Any, role: Role, where: str, key: str) -> Param
         )
     except (ValueError, TypeError) as error:
         raise CardError(f"{where}: {key}: {error}") from error
+
+
+def _conditions(given: Any, where: str) -> tuple[str, ...]:
+    """One kind of condition, "none", or a list of kinds."""
+    if not isinstance(given, list):
+        kind = _one_of(given, ("none", *CONDITIONS), where, "family.conditional")
+        return () if kind == "none" else (kind,)
+    return tuple(dict.fromkeys(_one_of(kind, CONDITIONS, where, "family.conditional") for kind in given))
+
+
+def _requires_condition(family: Mapping[str, Any], conditions: tuple[str, ...], where: str) -> bool:
+    requires = family.get("requires_condition", False)
+    if not isinstance(requires, bool):
+        raise CardError(f"{where}: family.requires_condition: wanted true or false, got {requires!r}")
+    if requires and not conditions:
+        raise CardError(f"{where}: family.requires_condition: family.conditional names no kind of condition")
+    return requires
 
 
 def _likelihoods(given: Any, kinds: tuple[str, ...], where: str) -> dict[str, str]:

@@ -58,18 +58,18 @@ def write_extras(
     train = reference_for(data.spec.name, cache, "train", False, whole_train(data))
     found = nearest_neighbours(features, train.features.features)
     write_neighbours(folder.artifact("neighbours"), name, generated, train.batch, found, data.spec, maker=card.name)
-    if generated.condition is None:
+    if generated.labels is None:
         return
     real = reference_for(data.spec.name, cache, "test", False, len(generated))
-    assert real.batch.condition is not None
+    assert real.batch.labels is not None
     by_class = {}
     for metric in _BY_CLASS:
         scored = per_class(
             METRICS[metric].load(),
             features,
             real.features.features,
-            generated.condition,
-            real.batch.condition,
+            generated.labels,
+            real.batch.labels,
             derive(0, "classes"),
         )
         by_class[metric] = {
@@ -104,8 +104,8 @@ def write_outliers(
     fewer = without_last_class(data)
     if fewer is not None:
         others, last = fewer
-        assert test.condition is not None
-        left_out = test.condition == last
+        assert test.labels is not None
+        left_out = test.labels == last
         try:
             other = train_anew(others)
             outcome = _auroc(*(typicality(other, test.x[rows], seed=seed) for rows in (~left_out, left_out)))
@@ -155,7 +155,7 @@ def _over_guidance(
             "generated_features": seen.features,
             "real_features": real.features.features,
             "generated_probabilities": seen.probabilities,
-            "conditions": drawn.condition,
+            "conditions": drawn.labels,
         }
         values = measure(_OVER_GUIDANCE, inputs).values
         rows.append({"guidance_scale": scale, **{metric: _figure(value) for metric, value in values.items()}})

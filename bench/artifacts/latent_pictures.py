@@ -152,16 +152,16 @@ def _arithmetic(subject: _Subject, judge: Callable[[], Evaluator]) -> dict[str, 
     accuracy: how often the evaluator takes a test example moved to another class, drawn by seed, for that class.
     References: Larsen et al., arXiv:1512.09300, section 4.2; Radford et al., arXiv:1511.06434, section 6.3.2.
     """
-    data, labels = subject.data, subject.examples.condition
+    data, labels = subject.data, subject.examples.labels
     if subject.codes is None:
         return {"undefined": "the family does not encode"}
-    if labels is None or data.spec.condition != "label":
+    if labels is None:
         return {"undefined": "the data has no labels"}
     train = data.splits["train"]
     train_codes = encoded(subject.model, train.x)
     assert train_codes is not None
-    assert train.condition is not None
-    means = torch.stack([train_codes[train.condition == y].mean(0) for y in range(data.spec.classes)])  # (C, c)
+    assert train.labels is not None
+    means = torch.stack([train_codes[train.labels == y].mean(0) for y in range(data.spec.classes)])  # (C, c)
     without = subject.codes - means[labels]
     generator = torch.Generator().manual_seed(derive(subject.seed, "classes"))
     steps = torch.randint(1, max(2, data.spec.classes), labels.shape, generator=generator)
@@ -191,7 +191,7 @@ def _plane(subject: _Subject) -> dict[str, Any]:
     start = "pca" if min(subject.codes.shape) >= 2 else "random"
     fitted = TSNE(perplexity=perplexity, init=start, random_state=derive(subject.seed, "tsne") % 2**31)
     points = fitted.fit_transform(subject.codes.double().numpy()).astype(np.float64)  # (n, 2)
-    labels = subject.examples.condition if subject.data.spec.condition == "label" else None
+    labels = subject.examples.labels
     groups = np.zeros(len(points), dtype=np.int64) if labels is None else labels.numpy()
     return {
         "perplexity": perplexity,
@@ -210,7 +210,7 @@ def _drawn_rows(subject: _Subject, what: str, codes: Tensor) -> dict[str, Any]:
     """
     spec = subject.data.spec
     rows, columns = codes.shape[:2]
-    labels = torch.arange(rows).repeat_interleave(columns) % spec.classes if spec.condition == "label" else None
+    labels = torch.arange(rows).repeat_interleave(columns) % spec.classes if spec.classes else None
     x = decoded(subject.model, codes.flatten(0, 1), labels)
     if spec.kind == "image":
         return subject.write.sheet(what, x.unflatten(0, (rows, columns)), subject.data)
@@ -225,9 +225,10 @@ def _drawn_rows(subject: _Subject, what: str, codes: Tensor) -> dict[str, Any]:
 
 def _spread(examples: Batch) -> Tensor:
     """Indices of up to 12 examples, of as many classes as there are, one class after another."""
-    if examples.condition is None or examples.condition.ndim != 1:
+    labels = examples.labels
+    if labels is None:
         return torch.arange(min(2 * _PATHS, len(examples) // 2 * 2))
-    by_class = [torch.nonzero(examples.condition == y).flatten() for y in examples.condition.unique()]
+    by_class = [torch.nonzero(labels == y).flatten() for y in labels.unique()]
     most = max(len(rows) for rows in by_class)
     order = torch.cat([torch.stack([r[i] for r in by_class if i < len(r)]) for i in range(min(most, 2 * _PATHS))])
     return order[: 2 * _PATHS]

@@ -119,10 +119,10 @@ def _sheet(x: Tensor, spec: DataSpec, *, columns: int = _COLUMNS) -> np.ndarray:
 
 def _arranged(batch: Batch, spec: DataSpec) -> Tensor:
     """Up to 60 images; labelled ones stand in a column for each class."""
-    if batch.condition is None or spec.condition != "label" or spec.classes > _COLUMNS:
+    if batch.labels is None or spec.classes > _COLUMNS:
         return batch.x[: _COLUMNS * _ROWS]
     chosen = []
-    columns = [torch.nonzero(batch.condition == label).flatten() for label in range(spec.classes)]
+    columns = [torch.nonzero(batch.labels == label).flatten() for label in range(spec.classes)]
     for row in range(_ROWS):
         chosen += [int(column[row]) for column in columns if row < len(column)]
     return batch.x[chosen]

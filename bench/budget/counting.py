@@ -30,7 +30,7 @@ def count_setting(name: str, data: DataSet, params: Mapping[str, Any]) -> Operat
             setting.loop,
             steps=card.full_steps(spec.name, spec.kind),
             sampling=setting.sample,
-            conditional=card.conditional == "label" and spec.condition == "label",
+            conditional=card.fit(spec.kind, spec.condition.kind).condition != "none",
         )
     except Exception as error:  # whatever a family's own code may raise
         raise UncountableError(f"{type(error).__name__}: {error}") from error

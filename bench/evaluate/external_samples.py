@@ -167,7 +167,7 @@ class _Bench:
     def _measure(self, generated: Batch, *, real: bool = False) -> Measurement:
         """real: examples of the data set stand for the samples; their features are kept."""
         names, foreign = list(self._metrics), {}
-        if self._data.spec.condition == "label" and not self._evaluator.knows_classes:
+        if self._data.spec.classes and not self._evaluator.knows_classes:
             for name in self._metrics:
                 needs = set(METRICS[name].needs)
                 if "generated_probabilities" in needs and needs & _OF_CLASSES:
@@ -181,7 +181,6 @@ class _Bench:
         reference = self._real(self._split, n)
         # The whole train split: among a part of it most copies would not be found.
         train = self._real("train", whole_train(self._data))
-        labelled = self._data.spec.condition == "label"
         seen = Once(lambda: self._describe_real(generated) if real else self._evaluator.describe(generated.x))
         return Lazy(
             {
@@ -192,9 +191,9 @@ class _Bench:
                 "generated_x": lambda: generated.x,
                 "real_x": lambda: reference.x,
                 "train_x": lambda: train.x,
-                "conditions": lambda: generated.condition,
-                "real_labels": lambda: reference.condition if labelled else None,
-                "synthetic": lambda: generated if generated.condition is not None else None,
+                "conditions": lambda: generated.labels,
+                "real_labels": lambda: reference.labels,
+                "synthetic": lambda: None if generated.labels is None else generated,
                 "real_train": lambda: self._data.splits["train"],
                 "real_test": lambda: self._data.splits[self._split],
                 "modes": lambda: self._data.modes,

@@ -99,7 +99,7 @@ def _identity(data: DataSet, name: str, steps: int) -> dict[str, object]:
     return {
         "name": name,
         "data": data.fingerprint,
-        "spec": [spec.kind, spec.shape, spec.levels, spec.classes, spec.condition],
+        "spec": [spec.kind, spec.shape, spec.levels, repr(spec.condition)],
         "code": _code_hash(networks, training, models_base),
         "torch": torch.__version__,
         "settings": repr(_SETTINGS),
@@ -124,9 +124,9 @@ def _train(data: DataSet, name: str, steps: int) -> tuple[FeatureNetwork, float 
 def _accuracy(network: FeatureNetwork, data: DataSet) -> float | None:
     validation = data.splits["validation"]
     probabilities = Evaluator("", "", network).probabilities(validation.x)
-    if probabilities is None or validation.condition is None:
+    if probabilities is None or validation.labels is None:
         return None
-    return float((probabilities.argmax(dim=1) == validation.condition.cpu()).double().mean())
+    return float((probabilities.argmax(dim=1) == validation.labels.cpu()).double().mean())
 
 
 def _store(network: FeatureNetwork, card: dict[str, object], folder: Path) -> None:

@@ -32,7 +32,7 @@ class FeatureNetwork(Trainable):
     def __init__(self, spec: DataSpec, body: nn.Module) -> None:
         super().__init__()
         self.spec = spec
-        self.classifies = spec.condition == "label"
+        self.classifies = spec.classes > 0
         self.body = body  # (n, C, H, W) to (n, F)
         outputs = spec.classes if self.classifies else spec.dimensions
         hidden: list[nn.Module] = [] if self.classifies else [nn.Linear(FEATURES, 256), nn.GELU()]
@@ -52,8 +52,8 @@ class FeatureNetwork(Trainable):
         output = self.head(self.body(batch.x))
         if not self.classifies:
             return Losses(F.mse_loss(output, batch.x.flatten(1)))
-        assert batch.condition is not None
-        return Losses(F.cross_entropy(output, batch.condition, label_smoothing=_LABEL_SMOOTHING))
+        assert batch.labels is not None
+        return Losses(F.cross_entropy(output, batch.labels, label_smoothing=_LABEL_SMOOTHING))
 
     def stages(self) -> tuple[Stage, ...]:
         adam = Adam(self.learning_rate, weight_decay=self.weight_decay, warmup_steps=10, decay="cosine")

@@ -221,13 +221,13 @@ def _test_examples(batch: Batch, what: str = "real test examples") -> tuple[_Arr
 
 def _examples(batch: Batch, what: str) -> tuple[_Array, _Labels]:
     """Examples (n, D) and labels (n,)."""
-    if batch.condition is None or batch.condition.ndim != 1 or batch.condition.is_floating_point():
+    if batch.labels is None:
         raise UndefinedError(f"the {what} have no class labels")
-    if len(batch.condition) != len(batch):
-        raise ValueError(f"{len(batch)} {what} and {len(batch.condition)} labels")
+    if len(batch.labels) != len(batch):
+        raise ValueError(f"{len(batch)} {what} and {len(batch.labels)} labels")
     if not len(batch):
         raise UndefinedError(f"there are no {what}")
     x = batch.x.detach().to("cpu", torch.float64).flatten(1)
     if not x.isfinite().all():
         raise UndefinedError(f"the {what} are not finite")
-    return x.numpy(), batch.condition.detach().to("cpu", torch.int64).numpy()
+    return x.numpy(), batch.labels.detach().to("cpu", torch.int64).numpy()

@@ -23,7 +23,7 @@ def yardsticks(data: DataSet, split: Split) -> dict[str, Measurement]:
     if split != "test":
         return found
     held_out = reference_batch(data, split)
-    if data.spec.condition == "label":
+    if data.spec.classes:
         found["logistic_regression"] = _logistic_regression(data, held_out)
     if data.spec.kind == "image":
         for name, ratio in _compressors(data, held_out).items():

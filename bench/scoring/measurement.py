@@ -169,7 +169,6 @@ def score(
     examples: Batch | None = None,
     cost: CostReport | None = None,
     model: GenerativeModel | None = None,
-    conditional: bool = False,
 ) -> Measurement:
     """Metrics of the catalogue through one evaluator: the quick ones, or all that the samples and the model allow.
 
@@ -179,12 +178,11 @@ def score(
         these are measured.
     thorough: whether slow metrics and those that look at the train split are measured too, as for finals.
     likelihood, examples: log-likelihoods and the examples they belong to.
-    model: for what is asked of the model itself, such as reconstructions; conditional: whether it takes labels.
+    model: for what is asked of the model itself, such as reconstructions.
     Of the second evaluator only what goes through its features is measured.
     """
     evaluator = evaluator_pair(data.spec.name, cache)[second]
     reference = reference_for(data.spec.name, cache, split, second, len(generated))
-    labelled = data.spec.condition == "label"
     train = data.splits["train"]
     # The whole of it: among a part most copies would not be found.
     whole = Once(lambda: reference_for(data.spec.name, cache, "train", second, whole_train(data)))
@@ -196,8 +194,8 @@ def score(
         "generated_features": lambda: described().features,
         "generated_probabilities": lambda: described().probabilities,
         "real_features": lambda: reference.features.features,
-        "conditions": lambda: generated.condition,
-        "real_labels": lambda: reference.batch.condition if labelled else None,
+        "conditions": lambda: generated.labels,
+        "real_labels": lambda: reference.batch.labels,
         "generated_x": lambda: generated.x,
         "real_x": lambda: reference.batch.x,
         "modes": lambda: data.modes,
@@ -208,17 +206,17 @@ def score(
         "seed": lambda: derive(0, "metrics"),
         "train_features": lambda: whole().features.features,
         "train_x": lambda: whole().batch.x,
-        "synthetic": lambda: generated if labelled and generated.condition is not None else None,
+        "synthetic": lambda: None if generated.labels is None else generated,
         "real_train": lambda: train,
         "real_test": lambda: reference.batch,
         "originals": lambda: reference.batch.x if pairs() is not None else None,
         "reconstructions": pairs,
         "original_features": lambda: reference.features.features if pairs() is not None else None,
         "reconstruction_features": lambda: None if pairs() is None else evaluator.describe(pairs()).features,
-        "train_codes": lambda: encoded(model, train.x) if labelled else None,
-        "train_labels": lambda: train.condition,
-        "test_codes": lambda: encoded(model, reference.batch.x) if labelled else None,
-        "test_labels": lambda: reference.batch.condition,
+        "train_codes": lambda: None if train.labels is None else encoded(model, train.x),
+        "train_labels": lambda: train.labels,
+        "test_codes": lambda: None if reference.batch.labels is None else encoded(model, reference.batch.x),
+        "test_labels": lambda: reference.batch.labels,
         "inlier_scores": lambda: _inlier_scores(model, likelihood, reference.batch),
         "outlier_scores": lambda: _outlier_scores(model, data.spec, reference.batch),
         "incomplete_x": lambda: None if completion() is None else completion().x,
@@ -230,7 +228,9 @@ def score(
         "path_features_a": lambda: None if paths() is None else evaluator.describe(paths()[0]).features,
         "path_features_b": lambda: None if paths() is None else evaluator.describe(paths()[1]).features,
         "epsilon": lambda: EPSILON,
-        "class_log_likelihoods": lambda: _class_log_likelihoods(data, model, reference.batch) if conditional else None,
+        "class_log_likelihoods": lambda: (
+            None if generated.labels is None else _class_log_likelihoods(data, model, reference.batch)
+        ),
     }
 
     def is_measured(card: MetricCard) -> bool:

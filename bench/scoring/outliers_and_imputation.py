@@ -14,7 +14,7 @@ import torch
 from torch import Generator, Tensor
 
 from ...models.base import Batch, GenerativeModel, Likelihood
-from ...models.data_spec import DataSpec
+from ...models.data_spec import ConditionSpec, DataSpec
 from ..data import DataSet
 from ..seeds import derive
 
@@ -101,14 +101,15 @@ def without_last_class(data: DataSet) -> tuple[DataSet, int] | None:
     The last, so that the others keep their labels, and the same for every family.
     """
     spec = data.spec
-    if spec.condition != "label" or spec.classes < 3:
+    if spec.classes < 3:
         return None
     last = spec.classes - 1
     splits = {}
     for name, batch in data.splits.items():
-        assert batch.condition is not None
-        splits[name] = batch[batch.condition != last]
-    return DataSet(replace(spec, name=f"{spec.name} without class {last}", classes=last), splits), last
+        assert batch.labels is not None
+        splits[name] = batch[batch.labels != last]
+    fewer = replace(spec, name=f"{spec.name} without class {last}", condition=ConditionSpec("label", classes=last))
+    return DataSet(fewer, splits), last
 
 
 def hidden_entries(spec: DataSpec, n: int, *, seed: int) -> Tensor:

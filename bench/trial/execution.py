@@ -134,7 +134,7 @@ def _carry_out(
     setting = split_setting(card, job.params)
     device = torch.device(job.device)
     split = _split(job.split)
-    conditional = card.conditional == "label" and data.spec.condition == "label"
+    conditional = card.fit(data.spec.kind, data.spec.condition.kind).condition != "none"
     if device.type == "cuda":
         torch.cuda.reset_peak_memory_stats(device)
     meter = Meter(device)
@@ -245,7 +245,6 @@ def _measure(
         others=not job.lean,
         thorough=split == "test",
         model=model,
-        conditional=generated.condition is not None,
     )
     first = scoring(second=False, seen=seen, likelihood=likelihood, examples=examples, cost=cost)
     second = scoring(second=True) if job.second_evaluator else None
@@ -272,7 +271,7 @@ def _figures(values: Mapping[str, MetricValue]) -> dict[str, Figure]:
 def _check_diversity(seen: Features, generated: Batch, data: DataSet, split: Split, cache: str) -> None:
     """Raises TrialError where the samples have collapsed, as the primary evaluator sees them."""
     real = reference_for(data.spec.name, cache, split, False, len(generated))
-    labels = (generated.condition, real.batch.condition)
+    labels = (generated.labels, real.batch.labels)
     found = diversity(seen.features, real.features.features, *labels, images=data.spec.kind == "image")
     if found is not None and found.collapsed is not None:
         raise TrialError(f"collapsed: {found.collapsed}")

@@ -56,7 +56,6 @@ def intermediate_score(
         examples=examples,
         cost=cost_report(model, run, sample_seconds=seconds, samples=len(few), operations=operations, energy=None),
         model=model,
-        conditional=generated.condition is not None,
     ).values
     if any(name not in found for name in job.objective):
         return Point(fidelity, None)

@@ -33,7 +33,7 @@ class CGAN(AdversarialModel):
 
     @property
     def _labels(self) -> int:
-        return self.data.classes if self.data.condition == "label" else 0
+        return self.data.classes
 
     def _initialise(self) -> None:
         super()._initialise()
@@ -71,7 +71,7 @@ class CGAN(AdversarialModel):
 
     def _count_classes(self, data: Batch, generator: Generator) -> float:
         """Shares of the classes; returns the operations it took."""
-        assert data.condition is not None
-        counts = torch.bincount(data.condition, minlength=self._labels)
+        assert data.labels is not None
+        counts = torch.bincount(data.labels, minlength=self._labels)
         self.frequencies.copy_(counts / len(data))
         return float(len(data))

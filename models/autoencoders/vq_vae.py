@@ -96,9 +96,8 @@ class VQVAE(GenerativeModel):
             self.decoder = nn.Sequential(nn.Flatten(), decoder)
         self.latent_dim = self.positions * code_dim
         self.codebook = Codebook(codes, code_dim, decay=codebook_decay)
-        labels = data.classes if data.condition == "label" else 0
         self.prior = CodePrior(
-            codes, self.positions, classes=labels, width=prior_width, layers=prior_layers, dropout=dropout
+            codes, self.positions, classes=data.classes, width=prior_width, layers=prior_layers, dropout=dropout
         )
 
     def stages(self) -> tuple[Stage, ...]:
@@ -130,7 +129,7 @@ class VQVAE(GenerativeModel):
         """Nats per code."""
         with torch.no_grad():
             k = self._codes_of(batch.x)
-        labels = batch.condition if self.prior.classes else None
+        labels = batch.labels if self.prior.classes else None
         return Losses(-self.prior.log_prob(k, labels).mean() / self.positions)
 
     @torch.no_grad()

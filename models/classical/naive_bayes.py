@@ -56,7 +56,7 @@ class NaiveBayes(GenerativeModel):
         require_kind(data, "naive_bayes")
         if conditionals not in CONDITIONALS:
             raise ValueError(f"conditionals is {conditionals!r}; wanted one of {', '.join(CONDITIONALS)}")
-        K = data.classes if data.condition == "label" else 1
+        K = max(1, data.classes)
         self.register_buffer("prior", torch.full((K,), 1.0 / K, dtype=torch.float64))
         self.marginals: Marginals
         if data.kind == "image":
@@ -81,14 +81,14 @@ class NaiveBayes(GenerativeModel):
 
         Raises ValueError where labels are missing that the data should have.
         """
-        if self.data.condition != "label":
+        if not self.data.classes:
             y = torch.zeros(len(data), dtype=torch.int64, device=data.x.device)
-        elif data.condition is None:
+        elif data.labels is None:
             raise ValueError(
                 f"data {self.data.name!r} has {self.data.classes} classes; naive_bayes was given no labels"
             )
         else:
-            y = data.condition
+            y = data.labels
         counts = torch.bincount(y, minlength=len(self.prior)).to(torch.float64)
         self.prior.copy_(counts / counts.sum())
         return self.marginals.fit(values_of(data.x, self.data), y)

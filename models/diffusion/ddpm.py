@@ -46,7 +46,7 @@ class DDPM(GenerativeModel):
         self.learning_rate = learning_rate
         self.target: diffusion.Target = target
         self.unconditional_probability = unconditional_probability
-        self.labels = data.classes if data.condition == "label" else 0
+        self.labels = data.classes
         self.register_buffer("abar", diffusion.SCHEDULES[schedule](timesteps))
         # Estimates of x_0 are clipped to the data's range while sampling; vectors' range is read off the train split.
         self.register_buffer("limit", torch.full(data.shape, 1.0 if data.kind == "image" else 10.0))

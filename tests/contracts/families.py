@@ -10,20 +10,16 @@ from typing import Any, ClassVar, Literal, get_args, get_origin, get_type_hints
 import pytest
 import torch
 from safetensors.torch import load, save
-from torch import Generator, Tensor
+from torch import Tensor
 
 from gentune.bench.budget.operations import count_operations
 from gentune.bench.data import DataSet
 from gentune.bench.training.loop import LoopSettings
 from gentune.models import Batch, DataSpec, GenerativeModel, Progress, load_class
-from gentune.search_spaces import FamilyCard, Parameter, load_card
+from gentune.search_spaces import FamilyCard, Fit, Parameter, load_card
 
 from .continuation import KeptRun, same_bits, train_kept
-
-LABELLED = DataSpec("labelled", "image", (1, 8, 8), levels=17, classes=3, condition="label")
-COLOUR = DataSpec("colour", "image", (3, 8, 12), levels=256)
-PLANE = DataSpec("plane", "vector", (2,))
-TOKENS = DataSpec("tokens", "sequence", (6,), vocabulary=5)
+from .examples import CONDITIONED, PLAIN, PLANE, conditions_like, seeded
 
 _CHEAP = ("width", "hidden", "channels", "steps", "evaluations")  # taken at their low, for speed
 
@@ -36,7 +32,8 @@ class FamilyContract:
             family = Mine        # left out: the class that the card names
 
     Each check runs on every data kind that the card lists: grey images with labels, colour images without, plane
-    vectors, short sequences. `settings` overrides training hyperparameters, for speed.
+    vectors, short sequences; and, where the card takes them, on each with images and texts as conditions.
+    `settings` overrides training hyperparameters, for speed.
     """
 
     card: ClassVar[FamilyCard | Path | str]
@@ -48,13 +45,15 @@ class FamilyContract:
     @classmethod
     def specs(cls) -> list[DataSpec]:
         """The data that the checks run on."""
-        kinds = cls.the_card().kinds
-        return [spec for spec in (LABELLED, COLOUR, PLANE, TOKENS) if spec.kind in kinds]
+        fits = {spec: cls._fit(spec) for spec in (*PLAIN, *CONDITIONED)}
+        # Labels on images are enough for families that can do without.
+        optional = ("none",) if cls.the_card().requires_condition else ("none", "label")
+        return [s for s, fit in fits.items() if fit.reason is None and (s in PLAIN or fit.condition not in optional)]
 
     @classmethod
     def examples(cls, spec: DataSpec, n: int) -> Batch:
         """n random examples that follow the data convention."""
-        generator = _seeded(n)
+        generator = seeded(n)
         if spec.kind == "image":
             assert spec.levels is not None
             shade = torch.rand(n, 1, 1, 1, generator=generator)
@@ -65,8 +64,8 @@ class FamilyContract:
         else:
             assert spec.vocabulary is not None
             x = torch.randint(spec.vocabulary, (n, *spec.shape), generator=generator)
-            return Batch(x, mask=torch.ones_like(x, dtype=torch.bool))
-        return Batch(x, _labels(spec, n))
+            return Batch(x, conditions_like(spec, n), mask=torch.ones_like(x, dtype=torch.bool))
+        return Batch(x, conditions_like(spec, n))
 
     # --- the card and the signatures -------------------------------------------------------------------
 
@@ -82,7 +81,7 @@ class FamilyContract:
         with pytest.raises(TypeError, match="no_such_setting"):
             self.the_family()(spec, no_such_setting=1)  # type: ignore[call-arg]
         with pytest.raises(TypeError, match="no_such_setting"):
-            self._build(spec).sample(1, generator=_seeded(0), no_such_setting=1)
+            self._build(spec).sample(1, generator=seeded(0), no_such_setting=1)
 
     def test_stages_of_the_default_setting(self, spec: DataSpec) -> None:
         card = self.the_card()
@@ -107,9 +106,9 @@ class FamilyContract:
         model.progress = Progress(5, 10)
         for stage in model.stages():
             if stage.fit is not None:
-                stage.fit(self.examples(spec, 64), _seeded(0))
+                stage.fit(self.examples(spec, 64), seeded(0))
             for phase in stage.phases:
-                losses = phase.loss(batch, _seeded(0))
+                losses = phase.loss(batch, seeded(0))
                 assert losses.total.shape == ()
                 assert torch.isfinite(losses.total)
                 for name, part in losses.parts.items():
@@ -125,9 +124,9 @@ class FamilyContract:
         for stage in model.stages():
             for phase in stage.phases:
                 torch.manual_seed(1)
-                first = phase.loss(batch, _seeded(0)).total
+                first = phase.loss(batch, seeded(0)).total
                 torch.manual_seed(2)
-                assert torch.equal(first, phase.loss(batch, _seeded(0)).total)
+                assert torch.equal(first, phase.loss(batch, seeded(0)).total)
 
     def test_continued_training_equals_an_unbroken_one(self, spec: DataSpec, tmp_path: Path) -> None:
         data, settings, steps = self._data(spec), self._cheap("train"), 8
@@ -173,7 +172,7 @@ class FamilyContract:
             LoopSettings(),
             steps=10,
             sampling=self._cheap("sample"),
-            conditional=self.the_card().conditional == "label" and spec.condition == "label",
+            conditional=self._fit(spec).condition != "none",
         )
         # What matters is that counting goes through at all; a network without products counts nothing.
         assert counted.train == 0.0 or trains
@@ -182,8 +181,8 @@ class FamilyContract:
 
     def test_samples_follow_the_data_convention(self, spec: DataSpec) -> None:
         model = self._trained(spec)
-        for condition in {None, _labels(spec, 5)}:
-            x = model.sample(5, condition=condition, generator=_seeded(0), **self._cheap("sample"))
+        for condition in self._askable(spec, 5):
+            x = model.sample(5, condition=condition, generator=seeded(0), **self._cheap("sample"))
             assert x.shape == (5, *spec.shape)
             _check_values(x, spec, lattice=True)
 
@@ -204,7 +203,7 @@ class FamilyContract:
                     continue
                 value = int(value) if parameter.kind == "int" else value  # type: ignore[arg-type]
                 setting = cheap | {parameter.name: value}
-                x = model.sample(2, condition=_labels(spec, 2), generator=_seeded(0), **setting)
+                x = model.sample(2, condition=self._askable(spec, 2)[0], generator=seeded(0), **setting)
                 _check_values(x, spec, lattice=True)
 
     def test_weights_survive_safetensors(self, spec: DataSpec) -> None:
@@ -225,10 +224,7 @@ class FamilyContract:
                 assert not self.the_family().can("log_likelihood")
             return
         model, batch = self._trained(spec), self.examples(spec, 6)
-        conditions = [None]
-        if self.the_card().conditional == "label":
-            conditions.append(_labels(spec, 6))  # type: ignore[arg-type]
-        for condition in conditions:
+        for condition in self._askable(spec, 6):
             first, second = (model.log_likelihood(batch.x, condition) for _ in range(2))  # type: ignore[operator]
             assert first.kind == kind
             assert first.log_prob.shape == (6,)
@@ -259,13 +255,13 @@ class FamilyContract:
                 assert len(z) == 4
                 assert not family.can("decode") or z.shape[1] == getattr(model, "latent_dim", spec.dimensions)
             if family.can("draw_codes"):
-                drawn = model.draw_codes(4, _seeded(0))  # type: ignore[operator]
-                assert torch.equal(drawn, model.draw_codes(4, _seeded(0)))  # type: ignore[operator]
+                drawn = model.draw_codes(4, seeded(0))  # type: ignore[operator]
+                assert torch.equal(drawn, model.draw_codes(4, seeded(0)))  # type: ignore[operator]
                 assert family.can("decode")
                 assert drawn.shape == (z.shape if family.can("encode") else (4, model.latent_dim))
                 z = drawn
             elif family.can("decode") and not family.can("encode"):
-                z = torch.randn(4, model.latent_dim, generator=_seeded(0))  # type: ignore[call-overload]
+                z = torch.randn(4, model.latent_dim, generator=seeded(0))  # type: ignore[call-overload]
             if family.can("decode"):
                 decoded = model.decode(z)  # type: ignore[operator]
                 assert decoded.shape == x.shape
@@ -279,8 +275,8 @@ class FamilyContract:
         if not self.the_family().can("impute"):
             pytest.skip("no imputation of its own")
         model, x = self._trained(spec), self.examples(spec, 6).x
-        missing = torch.rand(x.shape, generator=_seeded(0)) < 0.5
-        filled = model.impute(x, missing, _seeded(0))  # type: ignore[operator]
+        missing = torch.rand(x.shape, generator=seeded(0)) < 0.5
+        filled = model.impute(x, missing, seeded(0))  # type: ignore[operator]
         assert filled.shape == x.shape
         assert torch.equal(filled[~missing], x[~missing])
         _check_values(filled, spec, lattice=False)
@@ -315,7 +311,7 @@ class FamilyContract:
     def _trained(self, spec: DataSpec, steps: int = 2) -> GenerativeModel:
         """A model after a few optimiser steps of every phase, so that nothing rests on its initial weights."""
         model, data = self._build(spec), self.examples(spec, 64)
-        generator = _seeded(0)
+        generator = seeded(0)
         model.train()
         for stage in model.stages():
             if stage.fit is not None:
@@ -338,17 +334,18 @@ class FamilyContract:
     def _data(self, spec: DataSpec) -> DataSet:
         return DataSet(spec, {"train": self.examples(spec, 48)})
 
+    @classmethod
+    def _fit(cls, spec: DataSpec) -> Fit:
+        return cls.the_card().fit(spec.kind, spec.condition.kind)
+
+    def _askable(self, spec: DataSpec, n: int) -> list[Tensor | None]:
+        """What n examples of the data may be asked for: conditions where the card takes them, then none."""
+        asked = [] if self._fit(spec).condition == "none" else [conditions_like(spec, n)]
+        return asked if self.the_card().requires_condition else [*asked, None]
+
     def _sample(self, model: GenerativeModel, seed: int) -> Tensor:
-        condition = _labels(model.data, 3)
-        return model.sample(3, condition=condition, generator=_seeded(seed), **self._cheap("sample"))
-
-
-def _seeded(seed: int) -> Generator:
-    return torch.Generator().manual_seed(seed)
-
-
-def _labels(spec: DataSpec, n: int) -> Tensor | None:
-    return torch.arange(n) % spec.classes if spec.condition == "label" else None
+        condition = self._askable(model.data, 3)[0]
+        return model.sample(3, condition=condition, generator=seeded(seed), **self._cheap("sample"))
 
 
 def _check_values(x: Tensor, spec: DataSpec, *, lattice: bool) -> None:

@@ -22,7 +22,7 @@ from sklearn.naive_bayes import CategoricalNB, GaussianNB
 from sklearn.neighbors import KernelDensity as Kernels
 
 from gentune.bench.data import load
-from gentune.models import Batch, DataSpec, GenerativeModel
+from gentune.models import Batch, ConditionSpec, DataSpec, GenerativeModel
 from gentune.models.classical.densities import to_values
 from gentune.models.classical.gaussian import Gaussian
 from gentune.models.classical.gaussian_mixture import GaussianMixture
@@ -160,7 +160,7 @@ def naive_bayes() -> Pair:
 
 def naive_bayes_gaussian() -> Pair:
     d = _Digits()
-    spec = DataSpec("flat digits", "vector", (64,), classes=10, condition="label")
+    spec = DataSpec("flat digits", "vector", (64,), condition=ConditionSpec("label", classes=10))
     train, test = (Batch(b.x.flatten(1), b.condition) for b in (d.train, d.test))
     model, fit = fitting(lambda: NaiveBayes(spec, conditionals="gaussian"), train)
     x, test_x = (b.x.double().numpy() for b in (train, test))

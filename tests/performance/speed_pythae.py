@@ -26,7 +26,7 @@ from torch import Tensor, nn
 
 from gentune.bench.data import load
 from gentune.bench.training.loop import LoopSettings, StageTraining
-from gentune.models import Batch, DataSpec, GenerativeModel
+from gentune.models import Batch, ConditionSpec, DataSpec, GenerativeModel
 from gentune.models.autoencoders.autoencoder import Autoencoder
 from gentune.models.autoencoders.vae import VAE
 from gentune.models.autoencoders.vq_vae import VQVAE
@@ -197,7 +197,7 @@ def _seeded(make: Callable[[], Model]) -> Model:
 def _binary_digits() -> tuple[DataSpec, Batch]:
     """Digits with two levels, without labels."""
     data = load("digits")
-    spec = replace(data.spec, name="binary_digits", levels=2, classes=0, condition="none")
+    spec = replace(data.spec, name="binary_digits", levels=2, condition=ConditionSpec())
     return spec, Batch(torch.where(data.splits["train"].x[:_EXAMPLES] > 0, 1.0, -1.0))
 
 

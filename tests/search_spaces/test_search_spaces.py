@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from gentune.search_spaces import CardError, Parameter, SearchSpace, load_card, shipped_cards
+from gentune.search_spaces import CardError, FamilyCard, Fit, Parameter, SearchSpace, load_card, shipped_cards
 from gentune.search_spaces.card import parse_card
 
 GOOD = """
@@ -60,6 +60,52 @@ def test_a_card_reads_as_written() -> None:
     assert isinstance(card.space["temperature"].default, float)
 
 
+def _card(conditional: str, requires: bool = False) -> FamilyCard:
+    lines = f"conditional = {conditional}\nrequires_condition = {str(requires).lower()}"
+    return parse_card(GOOD.replace('conditional = "label"', lines), "toy.toml")
+
+
+def test_a_card_names_the_conditions_that_it_takes() -> None:
+    assert (_card('"none"').conditions, _card('"none"').conditional) == ((), "none")
+    assert (_card('"text"').conditions, _card('"text"').conditional) == (("text",), "text")
+    both = _card('["image", "label"]', requires=True)
+    assert (both.conditions, both.conditional, both.requires_condition) == (("image", "label"), "image,label", True)
+
+
+_EITHER = "requires image or text conditions, and the data have label conditions"
+
+
+@pytest.mark.parametrize(
+    ("conditional", "requires", "kind", "condition", "wanted"),
+    [
+        ('"none"', False, "image", "none", Fit("none")),
+        ('"none"', False, "image", "label", Fit("none")),
+        ('"label"', False, "image", "none", Fit("none")),
+        ('"label"', False, "vector", "label", Fit("label")),
+        ('"image"', False, "image", "label", Fit("none")),
+        ('["label", "text"]', False, "image", "text", Fit("text")),
+        ('"image"', True, "image", "image", Fit("image")),
+        ('"none"', False, "sequence", "none", "takes image and vector data, and the data are of kind sequence"),
+        ('"none"', False, "image", "image", "takes no conditions, and the data have image conditions"),
+        (
+            '["label", "text"]',
+            False,
+            "image",
+            "image",
+            "takes label and text conditions, and the data have image conditions",
+        ),
+        ('"image"', True, "image", "none", "requires image conditions, and the data have no conditions"),
+        ('["image", "text"]', True, "image", "label", _EITHER),
+        ('"label"', True, "image", "text", "requires label conditions, and the data have text conditions"),
+    ],
+)
+def test_one_rule_says_what_fits(
+    conditional: str, requires: bool, kind: str, condition: str, wanted: Fit | str
+) -> None:
+    expected = wanted if isinstance(wanted, Fit) else Fit(reason=wanted)
+    assert _card(conditional, requires).fit(kind, condition) == expected
+
+
 def test_a_family_can_move_a_shared_default() -> None:
     card = parse_card(GOOD + "[training_defaults]\nbatch_size = 64\ngradient_clip = 1.0\n", "toy.toml")
     assert card.space["batch_size"].default == 64
@@ -93,6 +139,14 @@ def test_an_average_is_no_part_of_a_training() -> None:
         ('scale = "log"', 'scale = "logarithmic"', "train.width.scale"),
         ("default = 16\n", "", "train.width.default: missing"),
         ("digits = 100", "digits = 0", "family.steps.digits: wanted a whole number of at least 1, got 0"),
+        (
+            'conditional = "label"',
+            'conditional = "labels"',
+            "family.conditional: 'labels' is not known; did you mean 'label'",
+        ),
+        ('conditional = "label"', 'conditional = ["label", "imgae"]', "'imgae' is not known; did you mean 'image'?"),
+        ('conditional = "label"', "requires_condition = true", "requires_condition: family.conditional names no kind"),
+        ('conditional = "label"', 'requires_condition = "yes"', "requires_condition: wanted true or false, got 'yes'"),
         ("[family]", "[family", "not valid TOML"),
         ('choices = ["none", "batch"]', "choices = []", "has no choices"),
         ('choices = ["none", "batch"]', 'choices = ["none", "batch", "none"]', "names a choice twice"),

@@ -22,14 +22,14 @@ from gentune.bench.runs.study_file import StudyFile
 from gentune.bench.scoring.latent_codes import EPSILON, decoded, drawn_codes, path_examples
 from gentune.bench.scoring.measurement import reference_batch, score
 from gentune.bench.training.checkpoints import ModelCard, save_model
-from gentune.models import Batch, DataSpec, GenerativeModel
+from gentune.models import Batch, ConditionSpec, DataSpec, GenerativeModel
 from gentune.models.adversarial.wgan_gp import WGANGP
 from gentune.models.autoencoders.autoencoder import Autoencoder
 from gentune.models.diffusion.ddpm import DDPM
 from gentune.models.flows.realnvp import RealNVP
 from gentune.reports import write_report
 
-SPEC = DataSpec("squares", "image", (1, 2, 2), levels=201, classes=3, condition="label")
+SPEC = DataSpec("squares", "image", (1, 2, 2), levels=201, condition=ConditionSpec("label", classes=3))
 _CENTRES = torch.tensor([[0.5, -0.5, -0.5, 0.0], [-0.5, 0.5, -0.5, 0.0], [-0.5, -0.5, 0.5, 0.0]])
 
 

@@ -11,7 +11,7 @@ import torch
 
 from gentune.bench.data import DATA_SETS, load, sprites, toys
 from gentune.bench.evaluators import evaluators_for, load_or_train
-from gentune.models import DataSpec
+from gentune.models import ConditionSpec, DataSpec
 
 TOYS = {
     "eight_gaussians": (toys.log_density_eight_gaussians, -3.0, 3.0),
@@ -104,12 +104,34 @@ def test_vectors_are_standardised_by_the_train_split(name: str) -> None:
         ({"kind": "image", "shape": (8, 8), "levels": 2}, "needs a shape"),
         ({"kind": "image", "shape": (1, 8, 8)}, "at least 2 levels"),
         ({"kind": "sequence", "shape": (8,)}, "needs a vocabulary"),
-        ({"kind": "vector", "shape": (2,), "condition": "label"}, "no classes"),
     ],
 )
 def test_an_impossible_description_is_refused(fields: dict[str, object], said: str) -> None:
     with pytest.raises(ValueError, match=said):
         DataSpec(name="wrong", **fields)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(
+    ("kind", "fields", "said"),
+    [
+        ("sound", {}, "conditions of kind 'sound'; wanted one of none, label, image, text"),
+        ("label", {}, "at least 1 class, got 0"),
+        ("label", {"classes": 2, "levels": 4}, "conditions of kind 'label' have no levels, got 4"),
+        ("image", {"shape": (8, 8), "levels": 2}, r"a shape \(C, H, W\) and at least 2 levels, got shape \(8, 8\)"),
+        ("image", {"shape": (1, 8, 8)}, "levels None"),
+        ("text", {"shape": (4,)}, "vocabulary None"),
+        ("text", {"shape": (4, 2), "vocabulary": 9}, r"a shape \(T,\)"),
+        ("none", {"classes": 3}, "conditions of kind 'none' have no classes, got 3"),
+    ],
+)
+def test_an_impossible_condition_is_refused(kind: str, fields: dict[str, object], said: str) -> None:
+    with pytest.raises(ValueError, match=said):
+        ConditionSpec(kind, **fields)  # type: ignore[arg-type]
+
+
+def test_a_description_takes_a_described_condition_alone() -> None:
+    with pytest.raises(TypeError, match="data 'wrong': condition is 'label'; wanted a ConditionSpec"):
+        DataSpec("wrong", "vector", (2,), condition="label")  # type: ignore[arg-type]
 
 
 def test_levels_round_and_clip() -> None:

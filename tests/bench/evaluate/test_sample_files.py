@@ -16,9 +16,9 @@ from PIL import Image
 
 from gentune.bench.errors import UsageError
 from gentune.bench.evaluate.sample_files import read_samples
-from gentune.models.data_spec import DataSpec
+from gentune.models.data_spec import ConditionSpec, DataSpec
 
-GREY = DataSpec("grey", "image", (1, 4, 8), levels=17, classes=3, condition="label")
+GREY = DataSpec("grey", "image", (1, 4, 8), levels=17, condition=ConditionSpec("label", classes=3))
 COLOUR = DataSpec("colour", "image", (3, 4, 8), levels=256)
 POINTS = DataSpec("points", "vector", (2,), mean=(10.0, -1.0), deviation=(2.0, 0.5))
 

@@ -15,7 +15,7 @@ from gentune.bench.data.base import Split
 from gentune.bench.evaluators import Evaluator, default_cache, evaluators_for, library, load_or_train, networks
 from gentune.bench.training import loop as training
 from gentune.models.base import Batch
-from gentune.models.data_spec import DataSpec
+from gentune.models.data_spec import ConditionSpec, DataSpec
 
 TRAINED = ("convolutional", "mixer")
 
@@ -31,9 +31,8 @@ def bars(n: int, shape: tuple[int, int, int], seed: int, noise: float = 0.3) -> 
 
 
 def picture_set(shape: tuple[int, int, int] = (1, 8, 8), *, labels: bool = True, seed: int = 0) -> DataSet:
-    spec = DataSpec(
-        "bars", "image", shape, levels=256, classes=2 if labels else 0, condition="label" if labels else "none"
-    )
+    condition = ConditionSpec("label", classes=2) if labels else ConditionSpec()
+    spec = DataSpec("bars", "image", shape, levels=256, condition=condition)
     names: tuple[Split, ...] = ("train", "validation", "test")
     splits = {name: bars(n, shape, seed + i) for i, (name, n) in enumerate(zip(names, (96, 40, 40), strict=True))}
     if not labels:
@@ -217,7 +216,7 @@ def test_the_card_says_what_was_trained(tmp_path: Path) -> None:
 def test_networks_take_any_channels_and_sides(
     architecture: type[networks.FeatureNetwork], shape: tuple[int, int, int]
 ) -> None:
-    spec = DataSpec("x", "image", shape, levels=256, classes=7, condition="label")
+    spec = DataSpec("x", "image", shape, levels=256, condition=ConditionSpec("label", classes=7))
     network = architecture(spec)  # type: ignore[call-arg]
     features = network.features(torch.zeros(2, *shape))
     assert features.shape == (2, networks.FEATURES)

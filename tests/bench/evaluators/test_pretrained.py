@@ -16,9 +16,9 @@ from torch import Tensor, nn
 from gentune.bench.errors import UsageError
 from gentune.bench.evaluators import PRETRAINED, describe_cached, load_pretrained, registered
 from gentune.bench.evaluators.pretrained import to_rgb
-from gentune.models.data_spec import DataSpec
+from gentune.models.data_spec import ConditionSpec, DataSpec
 
-GREY = DataSpec("grey", "image", (1, 4, 4), levels=17, classes=10, condition="label")
+GREY = DataSpec("grey", "image", (1, 4, 4), levels=17, condition=ConditionSpec("label", classes=10))
 COLOUR = DataSpec("colour", "image", (3, 4, 4), levels=256)
 POINTS = DataSpec("points", "vector", (2,))
 

@@ -18,7 +18,7 @@ from gentune.bench.metrics import METRICS, CostReport, MetricCard, MetricValue, 
 from gentune.bench.metrics.alignment import condition_accuracy, wilson_interval
 from gentune.bench.metrics.likelihood import bits_per_dim, kl_to_truth, nll
 from gentune.models.base import Likelihood, LikelihoodKind
-from gentune.models.data_spec import DataSpec
+from gentune.models.data_spec import ConditionSpec, DataSpec
 
 GROUPS = {
     "quality",
@@ -79,7 +79,7 @@ INPUTS = {
     "trial_values",
     "true_log_density",
 }
-IMAGES = DataSpec("pictures", "image", (1, 4, 4), levels=17, classes=3, condition="label")
+IMAGES = DataSpec("pictures", "image", (1, 4, 4), levels=17, condition=ConditionSpec("label", classes=3))
 VECTORS = DataSpec("points", "vector", (2,), mean=(1.0, -1.0), deviation=(0.5, 4.0))
 COST = CostReport(
     train_seconds=12.0, sample_seconds=2.0, samples=100, parameters=1_000, peak_memory=2.0**20, operations=1e9

@@ -33,7 +33,7 @@ from gentune.bench.scoring.outliers_and_imputation import (
 from gentune.bench.training.setting import split_setting
 from gentune.bench.trial.jobs import TrialJob
 from gentune.bench.trial.model_training import trained_anew
-from gentune.models import Batch, DataSpec, GenerativeModel
+from gentune.models import Batch, ConditionSpec, DataSpec, GenerativeModel
 from gentune.models.classical.gaussian import Gaussian
 from gentune.models.classical.naive_bayes import NaiveBayes
 from gentune.models.classical.pca import ProbabilisticPCA
@@ -120,7 +120,8 @@ def test_leaving_the_last_class_out_keeps_the_other_labels() -> None:
     kept = data.splits["train"].condition < 9
     assert torch.equal(train.x, data.splits["train"].x[kept])
     assert without_last_class(load("two_moons")) is None
-    assert without_last_class(replace(data, spec=replace(data.spec, classes=2))) is None
+    two = replace(data.spec, condition=ConditionSpec("label", classes=2))
+    assert without_last_class(replace(data, spec=two)) is None
 
 
 def test_half_of_the_entries_are_hidden_by_pixels() -> None:

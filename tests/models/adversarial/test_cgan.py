@@ -7,10 +7,10 @@ import torch
 from torch import Tensor
 
 from gentune.bench.training.loop import LoopSettings, train
-from gentune.models import Batch, DataSpec
+from gentune.models import Batch, ConditionSpec, DataSpec
 from gentune.models.adversarial.cgan import CGAN
 
-POINTS = DataSpec("points", "vector", (2,), classes=3, condition="label")
+POINTS = DataSpec("points", "vector", (2,), condition=ConditionSpec("label", classes=3))
 PLAIN = DataSpec("plain", "vector", (2,))
 
 

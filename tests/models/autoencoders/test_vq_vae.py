@@ -11,13 +11,13 @@ from torch import Tensor
 
 from gentune.bench.data import load
 from gentune.bench.training.loop import LoopSettings, train
-from gentune.models import Batch, DataSpec
+from gentune.models import Batch, ConditionSpec, DataSpec
 from gentune.models.autoencoders.vq_vae import VQVAE
 from gentune.models.nets.code_prior import CodePrior
 from gentune.models.nets.quantiser import Codebook
 
 TINY = DataSpec("tiny", "image", (1, 4, 4), levels=2)
-LABELLED = DataSpec("labelled", "image", (1, 4, 4), levels=3, classes=3, condition="label")
+LABELLED = DataSpec("labelled", "image", (1, 4, 4), levels=3, condition=ConditionSpec("label", classes=3))
 PLANE = DataSpec("plane", "vector", (2,))
 
 

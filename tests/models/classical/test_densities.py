@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from gentune.bench.data import load
-from gentune.models import Batch, DataSpec, GenerativeModel
+from gentune.models import Batch, ConditionSpec, DataSpec, GenerativeModel
 from gentune.models.classical.densities import condition_gaussian, from_values, moments, to_values
 from gentune.models.classical.gaussian import Gaussian
 from gentune.models.classical.gaussian_mixture import GaussianMixture
@@ -19,7 +19,7 @@ from gentune.models.classical.pca import ProbabilisticPCA
 from gentune.models.likelihoods import dequantise
 
 PLANE = DataSpec("plane", "vector", (2,))
-LABELLED_PLANE = DataSpec("plane", "vector", (2,), classes=2, condition="label")
+LABELLED_PLANE = DataSpec("plane", "vector", (2,), condition=ConditionSpec("label", classes=2))
 DIGITS = load("digits").spec
 
 MAKERS: dict[str, Callable[[], GenerativeModel]] = {

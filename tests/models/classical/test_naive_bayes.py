@@ -11,11 +11,11 @@ from sklearn.naive_bayes import CategoricalNB, GaussianNB
 from sklearn.neighbors import KernelDensity as Kernels
 
 from gentune.bench.data import load
-from gentune.models import Batch, DataSpec
+from gentune.models import Batch, ConditionSpec, DataSpec
 from gentune.models.classical.naive_bayes import CONDITIONALS, NaiveBayes
 
-PAIR = DataSpec("pair", "image", (1, 1, 2), levels=4, classes=3, condition="label")
-SPACE = DataSpec("space", "vector", (3,), classes=3, condition="label")
+PAIR = DataSpec("pair", "image", (1, 1, 2), levels=4, condition=ConditionSpec("label", classes=3))
+SPACE = DataSpec("space", "vector", (3,), condition=ConditionSpec("label", classes=3))
 
 
 def _generator(seed: int = 0) -> torch.Generator:

@@ -8,14 +8,14 @@ from torch import Tensor
 
 from gentune.bench.training.loop import LoopSettings, train
 from gentune.models.base import Batch, LikelihoodKind
-from gentune.models.data_spec import DataSpec
+from gentune.models.data_spec import ConditionSpec, DataSpec
 from gentune.models.diffusion.ddpm import DDPM
 
 TINY = {"width": 8, "depth": 1, "timesteps": 20}
 
 
 def image_spec(shape: tuple[int, int, int] = (1, 8, 8), levels: int = 17) -> DataSpec:
-    return DataSpec("toy", "image", shape, levels=levels, classes=3, condition="label")
+    return DataSpec("toy", "image", shape, levels=levels, condition=ConditionSpec("label", classes=3))
 
 
 def vector_spec(dimensions: int = 2) -> DataSpec:
