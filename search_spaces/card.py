@@ -1,14 +1,34 @@
-"""Families' cards: what a family's TOML file says, checked, and readable without torch."""
+"""Families' cards: what a family's TOML file says, checked, and readable without torch.
+
+A card has [family], a table for each parameter ([train.NAME], [sample.NAME]), `training` (the loop parameters that
+are searched) and [training_defaults] (the family's defaults for loop parameters). What several cards have in common
+stands once in a file of shared tables, which is no card: it has the same tables without [family]. In a card, and in
+shared tables:
+
+    extends = ["gan", "mine.toml"]  the shared tables that this file builds on. A name without an ending is one of
+                                    Gentune's own, `search_spaces/shared/NAME.toml`; a name that ends in ".toml" is a
+                                    path relative to the folder of the file that says it (for a card given as text:
+                                    of the plug-in's file).
+    drop = ["discriminator_norm"]   parameters of the extended tables that this family does not have.
+    before = "latent_dim"           in a parameter's table: its place, directly in front of another one of its role.
+
+The tables are laid one over another: first, in the order in which `extends` names them, the shared ones, each after
+those that it extends and each only once; the card comes last. A file first drops, then states. A parameter that is
+already there keeps its place, and a table overrides only the keys that it has; a new parameter comes last, unless
+`before` says where. `training` replaces the list below it; [training_defaults] overrides single names. The order of
+the space is: train parameters, sample parameters, then the searched loop parameters in the order of `training.toml`.
+"""
 
 from __future__ import annotations
 
-import tomllib
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from functools import cache
 from pathlib import Path
 from typing import Any, get_args
 
+from .reading import CardError, one_of, parse_toml, read_text, refuse_unknown, table_of
+from .shared_tables import SHARED, SHARED_KEYS, Merged, merge
 from .space import Kind, Parameter, Role, SearchSpace, Value, suggest
 
 HERE = Path(__file__).parent
@@ -20,12 +40,7 @@ _FAMILY_KEYS = {
     *("name", "group", "summary", "class", "kinds", "conditional", "requires_condition"),
     *("likelihood", "papers", "steps"),
 }
-_TOP_KEYS = {"family", "train", "sample", "training", "training_defaults"}
-_PARAMETER_KEYS = {"type", "low", "high", "scale", "choices", "default", "when", "source", "summary"}
-
-
-class CardError(ValueError):
-    """A TOML file of a family that does not say what it must; the message names file and key."""
+_TOP_KEYS = SHARED_KEYS | {"family"}
 
 
 @dataclass(frozen=True)
@@ -102,32 +117,39 @@ class FamilyCard:
 def load_card(path: Path | str) -> FamilyCard:
     """Reads one family's TOML file. Raises CardError with file, key and reason."""
     path = Path(path)
-    try:
-        text = path.read_text(encoding="utf-8")
-    except OSError as error:
-        raise CardError(f"{path}: cannot be read: {error.strerror}") from error
-    return _parsed(text, str(path))
+    text = read_text(path)
+    card, shared = _parsed(text, str(path))
+    if any(read_text(file) != was for file, was in shared.items()):
+        _parsed.cache_clear()
+        card, _ = _parsed(text, str(path))
+    return card
 
 
 @cache
-def _parsed(text: str, where: str) -> FamilyCard:
-    """Families are looked up by name many times in a trial, each time among all cards."""
-    return parse_card(text, where)
+def _parsed(text: str, where: str) -> tuple[FamilyCard, Mapping[Path, str]]:
+    """A card and the texts of the shared tables that it extends.
+
+    Cached: families are looked up by name many times in a trial, each time among all cards.
+    """
+    content = parse_toml(text, where)
+    merged = merge(content, where)
+    return _card(content, merged, where), merged.files
 
 
 def parse_card(text: str, where: str) -> FamilyCard:
-    """A card from TOML text; `where` is named in errors."""
-    try:
-        content = tomllib.loads(text)
-    except tomllib.TOMLDecodeError as error:
-        raise CardError(f"{where}: not valid TOML: {error}") from error
-    _refuse_unknown(content, _TOP_KEYS, where, "")
-    family = _table(content, "family", where)
-    _refuse_unknown(family, _FAMILY_KEYS, where, "family.")
+    """A card from TOML text. `where`, a file, is named in errors; relative names in `extends` refer to its folder."""
+    content = parse_toml(text, where)
+    return _card(content, merge(content, where), where)
+
+
+def _card(content: Mapping[str, Any], merged: Merged, where: str) -> FamilyCard:
+    refuse_unknown(content, _TOP_KEYS, where, "")
+    family = table_of(content, "family", where, required=True)
+    refuse_unknown(family, _FAMILY_KEYS, where, "family.")
     for key in ("name", "group", "summary", "class", "kinds"):
         if key not in family:
             raise CardError(f"{where}: family.{key}: missing")
-    kinds = tuple(_one_of(k, DATA_KINDS, where, "family.kinds") for k in family["kinds"])
+    kinds = tuple(one_of(k, DATA_KINDS, where, "family.kinds") for k in family["kinds"])
     conditions = _conditions(family.get("conditional", "none"), where)
     requires = _requires_condition(family, conditions, where)
     steps = dict(family.get("steps", {}))
@@ -135,21 +157,7 @@ def parse_card(text: str, where: str) -> FamilyCard:
         if not isinstance(count, int) or count < 1:
             raise CardError(f"{where}: family.steps.{preset}: wanted a whole number of at least 1, got {count!r}")
 
-    parameters = [
-        _parameter(name, table, role, where, f"{role}.{name}")
-        for role in ("train", "sample")
-        for name, table in content.get(role, {}).items()
-    ]
-    loop = _loop_parameters(content.get("training_defaults", {}), where)
-    searched = content.get("training", [])
-    for name in searched:
-        if name not in loop:
-            raise CardError(f"{where}: training: unknown parameter {name!r}{suggest(name, loop.names)}")
-    parameters += [p for p in loop if p.name in searched]
-    try:
-        space = SearchSpace(tuple(parameters))
-    except ValueError as error:
-        raise CardError(f"{where}: {error}") from error
+    loop = _loop_parameters(merged.training_defaults, where)
     return FamilyCard(
         name=family["name"],
         group=family["group"],
@@ -161,23 +169,41 @@ def parse_card(text: str, where: str) -> FamilyCard:
         likelihood=_likelihoods(family.get("likelihood", "none"), kinds, where),
         papers=tuple(family.get("papers", ())),
         steps=steps,
-        space=space,
+        space=_space(merged, loop, where),
         loop=loop,
         path=where,
     )
 
 
+def _space(merged: Merged, loop: SearchSpace, where: str) -> SearchSpace:
+    """What is searched: train parameters, sample parameters, then those of `loop` that the card names."""
+    parameters = [
+        _parameter(name, stated.table, role, stated.where, f"{role}.{name}")
+        for role, tables in merged.parameters.items()
+        for name, stated in tables.items()
+    ]
+    for name in merged.training:
+        if name not in loop:
+            raise CardError(f"{where}: training: unknown parameter {name!r}{suggest(name, loop.names)}")
+    parameters += [p for p in loop if p.name in merged.training]
+    try:
+        return SearchSpace(tuple(parameters))
+    except ValueError as error:
+        raise CardError(f"{where}: {error}") from error
+
+
 def shipped_cards() -> Iterator[Path]:
     """The TOML files of the families that come with Gentune."""
-    return (p for p in sorted(HERE.glob("*/*.toml"), key=lambda path: path.stem))
+    cards = (path for path in HERE.glob("*/*.toml") if path.parent != SHARED)
+    return iter(sorted(cards, key=lambda path: path.stem))
 
 
 @cache
 def _shared_parameters() -> tuple[Parameter, ...]:
     path = HERE / "training.toml"
-    content = tomllib.loads(path.read_text(encoding="utf-8"))
+    content = parse_toml(read_text(path), path.name)
     return tuple(
-        _parameter(name, table, _one_of(role, ("loop", "average"), path.name, role), path.name, f"{role}.{name}")  # type: ignore[arg-type]
+        _parameter(name, table, one_of(role, ("loop", "average"), path.name, role), path.name, f"{role}.{name}")  # type: ignore[arg-type]
         for role, tables in content.items()
         for name, table in tables.items()
     )
@@ -195,15 +221,9 @@ def _loop_parameters(defaults: Mapping[str, Value], where: str) -> SearchSpace:
         raise CardError(f"{where}: training_defaults: {error}") from error
 
 
-def _parameter(name: str, table: Any, role: Role, where: str, key: str) -> Parameter:
-    if not isinstance(table, dict):
-        raise CardError(f"{where}: {key}: wanted a table, got {table!r}")
-    _refuse_unknown(table, _PARAMETER_KEYS, where, f"{key}.")
-    for needed in ("type", "default"):
-        if needed not in table:
-            raise CardError(f"{where}: {key}.{needed}: missing")
-    kind: Kind = _one_of(table["type"], get_args(Kind), where, f"{key}.type")  # type: ignore[assignment]
-    scale = _one_of(table.get("scale", "linear"), ("linear", "log"), where, f"{key}.scale")
+def _parameter(name: str, table: Mapping[str, Any], role: Role, where: str, key: str) -> Parameter:
+    kind: Kind = one_of(table["type"], get_args(Kind), where, f"{key}.type")  # type: ignore[assignment]
+    scale = one_of(table.get("scale", "linear"), ("linear", "log"), where, f"{key}.scale")
     default = table["default"]
     if kind == "float" and isinstance(default, int) and not isinstance(default, bool):
         default = float(default)
@@ -232,9 +252,9 @@ def _parameter(name: str, table: Any, role: Role, where: str, key: str) -> Param
 def _conditions(given: Any, where: str) -> tuple[str, ...]:
     """One kind of condition, "none", or a list of kinds."""
     if not isinstance(given, list):
-        kind = _one_of(given, ("none", *CONDITIONS), where, "family.conditional")
+        kind = one_of(given, ("none", *CONDITIONS), where, "family.conditional")
         return () if kind == "none" else (kind,)
-    return tuple(dict.fromkeys(_one_of(kind, CONDITIONS, where, "family.conditional") for kind in given))
+    return tuple(dict.fromkeys(one_of(kind, CONDITIONS, where, "family.conditional") for kind in given))
 
 
 def _requires_condition(family: Mapping[str, Any], conditions: tuple[str, ...], where: str) -> bool:
@@ -250,25 +270,6 @@ def _likelihoods(given: Any, kinds: tuple[str, ...], where: str) -> dict[str, st
     """One likelihood kind for all data kinds, or a table with one for each."""
     table = given if isinstance(given, dict) else dict.fromkeys(kinds, given)
     for kind, likelihood in table.items():
-        _one_of(kind, kinds, where, "family.likelihood")
-        _one_of(likelihood, LIKELIHOODS, where, f"family.likelihood.{kind}")
+        one_of(kind, kinds, where, "family.likelihood")
+        one_of(likelihood, LIKELIHOODS, where, f"family.likelihood.{kind}")
     return {kind: table.get(kind, "none") for kind in kinds}
-
-
-def _table(content: Mapping[str, Any], key: str, where: str) -> Mapping[str, Any]:
-    table = content.get(key)
-    if not isinstance(table, dict):
-        raise CardError(f"{where}: {key}: the table [{key}] is missing")
-    return table
-
-
-def _refuse_unknown(table: Mapping[str, Any], known: set[str], where: str, prefix: str) -> None:
-    for key in table:
-        if key not in known:
-            raise CardError(f"{where}: {prefix}{key}: unknown key{suggest(key, sorted(known))}")
-
-
-def _one_of(value: Any, known: tuple[str, ...], where: str, key: str) -> str:
-    if value not in known:
-        raise CardError(f"{where}: {key}: {value!r} is not known{suggest(str(value), known)}")
-    return value

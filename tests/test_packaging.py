@@ -29,6 +29,21 @@ def test_the_package_list_names_every_folder_with_python_in_it() -> None:
     assert packages == expected
 
 
+def test_the_package_data_names_every_file_that_is_read() -> None:
+    """Every TOML file and every template, at whatever depth, by some pattern of its package or of all packages."""
+    homes = SETTINGS["tool"]["setuptools"]["package-dir"]
+    patterns = SETTINGS["tool"]["setuptools"]["package-data"]
+    packages = SETTINGS["tool"]["setuptools"]["packages"]
+    files = [p for folder in homes.values() for kind in ("*.toml", "*.html") for p in (ROOT / folder).rglob(kind)]
+    assert len(files) > 30
+    covered: set[Path] = set()
+    for package in packages:
+        folder = ROOT / package.replace(".", "/")
+        for pattern in (*patterns["*"], *patterns.get(package, ())):
+            covered |= {p.resolve() for p in folder.glob(pattern.replace("templates/**", "templates/**/*"))}
+    assert not [p for p in files if p.resolve() not in covered]
+
+
 def test_the_links_for_type_checkers_point_home() -> None:
     for package, folder in SETTINGS["tool"]["setuptools"]["package-dir"].items():
         link = ROOT / Path(*package.split("."))
