@@ -1,4 +1,4 @@
-"""Names -> families, data sets and metrics. Listing costs no torch: classes are imported when they are used."""
+"""Names -> families and metrics. Listing costs no torch: classes are imported when they are used."""
 
 from __future__ import annotations
 
@@ -16,7 +16,6 @@ from ..models.data_spec import DataSpec
 from ..search_spaces import CardError, FamilyCard, load_card, shipped_cards
 from ..search_spaces.card import parse_card
 from ..search_spaces.space import suggest
-from .data.catalogue import DATA_SETS
 from .errors import UsageError
 from .metrics.base import MetricCard
 from .metrics.catalogue import METRICS
@@ -111,11 +110,6 @@ def family(name: str) -> Family:
     found = _look_up(name, families(), "family")
     found.require_card()
     return found
-
-
-def data_spec(name: str) -> DataSpec:
-    """A data set's description by name."""
-    return _look_up(name, DATA_SETS, "data set")
 
 
 def metric(name: str) -> MetricCard:

@@ -82,7 +82,7 @@ def build_leaderboard(folder: RunFolder, records: list[Record] | None = None) ->
     content: dict[str, Any] = {
         "schema": SCHEMA,
         "name": f"{study.data}: {', '.join(families)}",
-        "data": study.data,
+        "data": str(study.data),
         "objective": list(study.objective),
         "directions": ["higher" if card(m).direction == "higher" else "lower" for m in study.objective],
         "budget": {"kind": kind, "amount": amount},

@@ -53,14 +53,14 @@ def write_extras(
     classes/NAME.json: precision, recall and coverage of each class, for samples drawn with labels.
     guidance/NAME.json: condition accuracy, recall and FID over the guidance scale, for families that have one.
     """
-    evaluator = evaluator_pair(data.spec.name, cache)[0]
+    evaluator = evaluator_pair(data, cache)[0]
     features = evaluator.describe(generated.x).features
-    train = reference_for(data.spec.name, cache, "train", False, whole_train(data))
+    train = reference_for(data, cache, "train", False, whole_train(data))
     found = nearest_neighbours(features, train.features.features)
     write_neighbours(folder.artifact("neighbours"), name, generated, train.batch, found, data.spec, maker=card.name)
     if generated.labels is None:
         return
-    real = reference_for(data.spec.name, cache, "test", False, len(generated))
+    real = reference_for(data, cache, "test", False, len(generated))
     assert real.batch.labels is not None
     by_class = {}
     for metric in _BY_CLASS:
@@ -145,7 +145,7 @@ def _over_guidance(
 
     Accuracy rises with guidance and diversity falls: one scale alone shows only one side (arXiv:2207.12598).
     """
-    evaluator = evaluator_pair(data.spec.name, cache)[0]
+    evaluator = evaluator_pair(data, cache)[0]
     rows = []
     for scale in GUIDANCE_SCALES:
         settings = {**sampling, "guidance_scale": scale}

@@ -24,20 +24,20 @@ def latent(folder: RunFolder, family: str, *, model: str | None = None, seed: in
     if not registry.family(family).load().can("decode"):
         raise UsageError(f"family {family!r} has no codes: it does not decode")
 
-    from ..data import load as load_data
+    from ..data import open_data
     from ..evaluators import default_cache
     from ..scoring.measurement import evaluator_pair
     from ..training.checkpoints import load_model
     from .latent_pictures import picture_codes
 
     loaded, card = load_model(folder.artifact("models", name))
-    data = load_data(card.data)
+    data = open_data(card.data)
     content = {
         "synthetic": True,
         "made_by": family,
         "family": family,
         "model": name,
-        "data": card.data,
+        "data": card.data.to_value(),
         "seed": seed,
         **picture_codes(
             loaded,
@@ -46,7 +46,7 @@ def latent(folder: RunFolder, family: str, *, model: str | None = None, seed: in
             name,
             maker=family,
             seed=seed,
-            judge=lambda: evaluator_pair(card.data, str(default_cache()))[0],
+            judge=lambda: evaluator_pair(data, str(default_cache()))[0],
         ),
     }
     folder.write_json(f"latent/{name}.json", content)

@@ -405,7 +405,7 @@ def _begin(study: Path | None, options: dict[str, Any], out: Path | None, *, qui
     from ..driver.warm_start import make_folder
 
     config = describe(study, options)
-    folder = make_folder(out or Path("runs") / config.data, config)
+    folder = make_folder(out or Path("runs") / config.data.reader, config)
     _drive(folder, {"workers": config.workers, "devices": config.devices}, quiet=quiet, as_json=as_json)
 
 

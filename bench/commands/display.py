@@ -7,7 +7,8 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
-from ..registry import data_spec, default_objective, metric
+from ..data import DataRef, describe_data
+from ..registry import default_objective, metric
 from ..runs.run_folder import RunFolder
 from ..runs.status import RunStatus, StudyStatus, read_status
 
@@ -139,7 +140,7 @@ def scores_table(rows: Sequence[dict[str, Any]], width: int) -> Table:
     """
     from rich.markup import escape
 
-    against = f"{rows[0]['data']}, {rows[0]['split']} split, through {rows[0]['evaluator']['name']}"
+    against = f"{DataRef.from_value(rows[0]['data'])}, {rows[0]['split']} split, through {rows[0]['evaluator']['name']}"
     table = _leaderboard(rows, width) if len(rows) > 1 else _scores(rows[0])
     table.title = escape(against if len(rows) > 1 else f"{rows[0]['path']}: {rows[0]['n']} samples against {against}")
     table.title_justify = table.caption_justify = "left"
@@ -171,7 +172,7 @@ def _leaderboard(rows: Sequence[dict[str, Any]], width: int) -> Table:
 
     names = [name for name in rows[0]["metrics"] if any("value" in row["metrics"][name] for row in rows)]
     lacking = [name for name in rows[0]["metrics"] if name not in names]
-    leading = default_objective(data_spec(rows[0]["data"]))
+    leading = default_objective(describe_data(DataRef.from_value(rows[0]["data"])))
     if leading not in names:
         leading = next((name for name in names if metric(name).direction != "none"), "")
     names.sort(key=lambda name: name != leading)

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from ..registry import DATA_SETS, METRICS, families
+from ..data import data_specs
+from ..registry import METRICS, families
 
 
 def list_families() -> list[dict[str, Any]]:
@@ -39,7 +40,7 @@ def list_data() -> list[dict[str, Any]]:
             "source": spec.source,
             "licence": spec.licence,
         }
-        for spec in DATA_SETS.values()
+        for spec in data_specs().values()
     ]
 
 

@@ -1,4 +1,4 @@
-"""A data set: its description and three splits by fixed seeds."""
+"""A data set: its description and three splits by fixed seeds; and the interface of what reads it."""
 
 from __future__ import annotations
 
@@ -6,9 +6,10 @@ import hashlib
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from functools import cached_property
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from ...models.data_spec import DataSpec
+from .reference import DataRef
 
 if TYPE_CHECKING:
     import numpy as np
@@ -27,7 +28,7 @@ class Modes:
     deviation: Tensor
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class DataSet:
     """`train` for fitting, `validation` for every choice, `test` for the final table alone.
 
@@ -53,6 +54,10 @@ class DataSet:
                     f"wanted {(len(self.splits[name]), len(self.factor_names))}"
                 )
 
+    def as_recorded(self, ref: DataRef) -> dict[str, Any]:
+        """What a record says of the data: `ref` is what it was opened by."""
+        return {"name": self.spec.name, "fingerprint": self.fingerprint, "reference": ref.to_value()}
+
     @cached_property
     def fingerprint(self) -> str:
         """Hash of every split's values, types and order."""
@@ -66,6 +71,33 @@ class DataSet:
                     digest.update(f"{name} {array.dtype} {array.shape}".encode())
                     digest.update(array.tobytes())
         return digest.hexdigest()[:16]
+
+
+class DataReader:
+    """Reads data sets: one, or many that its options tell apart. Subclasses write both methods:
+
+        def describe(self, *, its options) -> DataSpec
+        def read(self, spec: DataSpec, *, its options) -> DataSet
+
+    Both have the same keyword options, each text, a number, true or false, or a tuple of these. A reader whose options
+    all have defaults is listed as a data set of its own name. `gentune.testing.DataContract` holds what readers keep.
+
+    name: letters, digits, `_`, `-` and `.`.
+    """
+
+    name: str
+
+    def describe(self, *args: Any, **options: Any) -> DataSpec:
+        """The data set's description: quickly, without torch.
+
+        What only reading can tell (mean and deviation of vectors) may be missing. Raises UsageError for options that
+        lead to no data set.
+        """
+        raise NotImplementedError(f"{type(self).__name__} does not describe its data")
+
+    def read(self, spec: DataSpec, *args: Any, **options: Any) -> DataSet:
+        """The data set: the same values each time. `spec` is what `describe` gives for the same options."""
+        raise NotImplementedError(f"{type(self).__name__} does not read its data")
 
 
 def standardised(

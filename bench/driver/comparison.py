@@ -18,8 +18,7 @@ from .. import registry
 from ..artifacts.pictures import write_samples
 from ..artifacts.study_explanation import write_explanation
 from ..budget.counting import count_setting
-from ..data import DataSet
-from ..data import load as load_data
+from ..data import DataSet, open_data
 from ..evaluators import default_cache, evaluators_for
 from ..runs.lock import RunLock
 from ..runs.optuna_store import OptunaStore
@@ -60,7 +59,7 @@ class ComparisonDriver:
         self._say, self._on_update = say, on_update
         for plugin in self.config.plugins:
             registry.load_plugin(plugin)
-        self.data: DataSet = load_data(self.config.data)
+        self.data: DataSet = open_data(self.config.data)
         self.families = list(self.config.families)
         self.cache = str(default_cache())
         self._journal = Journal(folder)
@@ -89,8 +88,8 @@ class ComparisonDriver:
                 self._lag = self._frozen_lag(pool)
                 self._workers = pool.size
                 self._journal.write_state("running", 0.0, self._facts())
-                identity = {"name": self.data.spec.name, "fingerprint": self.data.fingerprint}
-                dispatcher = Dispatcher(pool, self.folder, self._journal, identity, self._say)
+                recorded = self.data.as_recorded(self.config.data)
+                dispatcher = Dispatcher(pool, self.folder, self._journal, recorded, self._say)
                 self._prepare(dispatcher)
                 self._drive(dispatcher)
                 state = "finished"
@@ -147,7 +146,7 @@ class ComparisonDriver:
         """Evaluators, studies as their records stand, and the jobs of the references."""
         with self._journal.timing("prepare"):
             names = evaluators_for(self.data)
-            self._run_all(dispatcher, [EvaluatorJob(self.data.spec.name, name, self.cache) for name in names])
+            self._run_all(dispatcher, [EvaluatorJob(self.config.data, name, self.cache) for name in names])
             self._describe_evaluators()
         write_samples(
             self.folder.artifact("samples"), "real", reference_batch(self.data, "test"), self.data.spec, maker=None
@@ -156,7 +155,7 @@ class ComparisonDriver:
         self._queue += self._jobs.references(self._written("reference"))
 
     def _describe_evaluators(self) -> None:
-        by_role = dict(zip(("primary", "second"), evaluator_pair(self.data.spec.name, self.cache), strict=True))
+        by_role = dict(zip(("primary", "second"), evaluator_pair(self.data, self.cache), strict=True))
         for role, evaluator in by_role.items():
             accuracy = "" if evaluator.accuracy is None else f", accuracy {evaluator.accuracy:.1%} on validation"
             self._say(f"{role} evaluator {evaluator.name} ({evaluator.fingerprint}){accuracy}")

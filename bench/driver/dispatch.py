@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
+from typing import Any
 
 from ..errors import WorkError
 from ..runs.records import Record
@@ -28,12 +29,12 @@ class Dispatcher:
     """Hands jobs to a pool and takes back what came of them.
 
     folder: where the record of a trial that no worker could finish is written.
-    data: name and fingerprint of the data, for such a record.
+    data: what such a record says of the data (`DataSet.as_recorded`).
     say: told a line of text when a worker dies.
     """
 
     def __init__(
-        self, pool: Pool, folder: RunFolder, journal: Journal, data: Mapping[str, str], say: Callable[[str], None]
+        self, pool: Pool, folder: RunFolder, journal: Journal, data: Mapping[str, Any], say: Callable[[str], None]
     ) -> None:
         self._pool, self._folder, self._journal, self._data, self._say = pool, folder, journal, data, say
         self._running: dict[int, Ticket] = {}

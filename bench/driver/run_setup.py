@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from .. import registry
+from ..data import DataRef, describe_data
 from ..errors import UsageError
 from ..runs.records import SCHEMA
 from ..runs.run_folder import RunFolder
@@ -48,7 +49,7 @@ def describe(study: Path | None, options: Mapping[str, Any]) -> StudyFile:
 
     for plugin in content.get("plugins", ()):
         registry.load_plugin(plugin)
-    spec = registry.data_spec(content["data"])
+    spec = describe_data(DataRef.from_value(content["data"]))
     content.setdefault("objective", [registry.default_objective(spec)])
     config = parse_study(content, where)
     if config.store is not None and "://" not in config.store:

@@ -53,7 +53,7 @@ def _collect(folder: RunFolder, path: str, config: StudyFile) -> dict[str, Any]:
         families.setdefault(record.family, {}).setdefault(record.repeat, []).append(entry)
     return {
         "path": path,
-        "data": study.data,
+        "data": str(study.data),
         "objective": list(study.objective),
         "families": {name: list(repeats.values()) for name, repeats in families.items()},
     }

@@ -10,8 +10,7 @@ from typing import Any, Literal
 from ...models.base import Batch
 from ...search_spaces.space import suggest
 from .. import registry
-from ..data import DataSet, Split
-from ..data import load as load_data
+from ..data import DataRef, DataSet, Split, describe_data, open_data
 from ..errors import UsageError
 from ..evaluators import (
     NAMES,
@@ -66,7 +65,7 @@ class Scores:
     path: str
     n: int
     available: int
-    data: str
+    data: DataRef
     split: str
     seed: int
     evaluator: Mapping[str, str]
@@ -80,7 +79,7 @@ class Scores:
             "path": self.path,
             "n": self.n,
             "available": self.available,
-            "data": self.data,
+            "data": self.data.to_value(),
             "split": self.split,
             "seed": self.seed,
             "evaluator": dict(self.evaluator),
@@ -91,7 +90,7 @@ class Scores:
 
 def evaluate(
     paths: Sequence[str | Path],
-    data: str,
+    data: str | DataRef,
     *,
     metrics: Sequence[str] | None = None,
     evaluator: str = "primary",
@@ -113,20 +112,21 @@ def evaluate(
 
     Raises UsageError for unknown names, for what cannot be read, and for weights that cannot be had.
     """
-    spec = registry.data_spec(data)
+    ref = DataRef.from_value(data)
+    spec = describe_data(ref)
     for name in metrics or ():
         registry.metric(name)
     held_out = _held_out(split)
     if count is not None and count < 2:
         raise UsageError(f"a count of {count} was asked for; wanted at least 2")
     if spec.kind not in ("image", "vector"):
-        raise UsageError(f"data {data!r} is {spec.kind}; samples of images and vectors can be scored")
+        raise UsageError(f"data {spec.name!r} is {spec.kind}; samples of images and vectors can be scored")
     _check_evaluator(evaluator, weights)
-    loaded = load_data(data)
+    loaded = open_data(ref)
     most = min(count or SAMPLES, len(loaded.splits[held_out]))
     samples = [read_samples(path, loaded.spec, count=most, seed=seed) for path in paths]
     network = _evaluator(loaded, evaluator, weights, cache or default_cache())
-    bench = _Bench(loaded, held_out, network, tuple(metrics or _defaults()), seed, cache or default_cache())
+    bench = _Bench(ref, loaded, held_out, network, tuple(metrics or _defaults()), seed, cache or default_cache())
     return [bench.scores(each) for each in samples]
 
 
@@ -134,8 +134,16 @@ class _Bench:
     """What all paths share: data, evaluator, metrics, and floors by count."""
 
     def __init__(
-        self, data: DataSet, split: Split, evaluator: Evaluator, metrics: tuple[str, ...], seed: int, cache: Path
+        self,
+        ref: DataRef,
+        data: DataSet,
+        split: Split,
+        evaluator: Evaluator,
+        metrics: tuple[str, ...],
+        seed: int,
+        cache: Path,
     ) -> None:
+        self._ref = ref
         self._data = data
         self._split = split
         self._evaluator = evaluator
@@ -154,7 +162,7 @@ class _Bench:
             path=samples.path,
             n=n,
             available=samples.available,
-            data=self._data.spec.name,
+            data=self._ref,
             split=self._split,
             seed=self._seed,
             evaluator={"name": self._evaluator.name, "fingerprint": self._evaluator.fingerprint},

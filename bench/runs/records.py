@@ -44,6 +44,7 @@ class Record:
     samples: how many samples were scored.
     seconds: by part of the trial: "train", in this trial; "kept", of the training's parts that an earlier trial had
         trained, when they were; "sample", "measure"; "score", of intermediate scores.
+    data: name, fingerprint, and the reference by which it was opened (`DataRef.to_value`; absent in older records).
     evaluators: name and fingerprint of each. provenance: versions, revision, machine and device.
     """
 
@@ -78,7 +79,7 @@ class Record:
     started: str = ""
     finished: str = ""
     attempts: int = 1
-    data: Mapping[str, str] = field(default_factory=dict)
+    data: Mapping[str, Any] = field(default_factory=dict)
     evaluators: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     provenance: Mapping[str, Any] = field(default_factory=dict)
     schema: int = SCHEMA

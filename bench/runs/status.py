@@ -67,7 +67,7 @@ def read_status(folder: RunFolder) -> RunStatus:
     return RunStatus(
         name=folder.path.name,
         state="finished" if finished else "running" if held else "interrupted",
-        data=config.data,
+        data=str(config.data),
         objective=config.objective,
         budget=kind,
         amount=amount,

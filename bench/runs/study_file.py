@@ -4,12 +4,21 @@ from __future__ import annotations
 
 import tomllib
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 import tomli_w
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    PlainSerializer,
+    PlainValidator,
+    ValidationError,
+    model_validator,
+)
 
 from ...search_spaces.space import suggest
+from ..data.reference import DataRef
 from ..errors import UsageError
 
 BudgetKind = Literal["trainings", "flops", "seconds"]
@@ -20,12 +29,19 @@ BUDGETS: tuple[BudgetKind, ...] = ("trainings", "flops", "seconds")
 NOT_IDENTITY = frozenset({"workers", "devices"})
 
 
+def _reference(value: object) -> DataRef:
+    try:
+        return DataRef.from_value(value)
+    except UsageError as error:
+        raise ValueError(str(error)) from None
+
+
 class StudyFile(BaseModel):
     """What to compare, under which budget. Exactly one of `trainings`, `flops` and `seconds` is set."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
-    data: str
+    data: Annotated[DataRef, PlainValidator(_reference), PlainSerializer(DataRef.to_value)]
     families: tuple[str, ...] = Field(min_length=1)
     trainings: float | None = Field(default=None, gt=0, allow_inf_nan=False)
     flops: float | None = Field(default=None, gt=0, allow_inf_nan=False)

@@ -14,7 +14,6 @@ from torch import Tensor
 from ...models.base import Batch, GenerativeModel, Likelihood
 from ...models.data_spec import DataSpec
 from ..data import DataSet, Split
-from ..data import load as load_data
 from ..evaluators import Evaluator, Features, describe_cached, evaluators_for, load_or_train
 from ..metrics import METRICS, CostReport, Measurement, MetricCard, measure
 from ..seeds import derive
@@ -61,9 +60,8 @@ class Reference:
 
 
 @lru_cache(maxsize=2)
-def evaluator_pair(data_name: str, cache: str) -> tuple[Evaluator, Evaluator]:
+def evaluator_pair(data: DataSet, cache: str) -> tuple[Evaluator, Evaluator]:
     """The primary and the second evaluator of a data set, from the cache or trained now."""
-    data = load_data(data_name)
     first, second = (load_or_train(data, name, cache=Path(cache)) for name in evaluators_for(data))
     return first, second
 
@@ -79,10 +77,10 @@ def reference_batch(data: DataSet, split: Split, count: int | None = None, *, se
 
 
 @lru_cache(maxsize=16)
-def reference_for(data_name: str, cache: str, split: Split, second: bool, count: int) -> Reference:
+def reference_for(data: DataSet, cache: str, split: Split, second: bool, count: int) -> Reference:
     """`count` examples of a split as an evaluator sees them; kept in memory, and on the disk for other processes."""
-    batch = reference_batch(load_data(data_name), split, count)
-    evaluator = evaluator_pair(data_name, cache)[second]
+    batch = reference_batch(data, split, count)
+    evaluator = evaluator_pair(data, cache)[second]
     return Reference(batch, describe_cached(evaluator, batch.x, cache=Path(cache)))
 
 
@@ -181,11 +179,11 @@ def score(
     model: for what is asked of the model itself, such as reconstructions.
     Of the second evaluator only what goes through its features is measured.
     """
-    evaluator = evaluator_pair(data.spec.name, cache)[second]
-    reference = reference_for(data.spec.name, cache, split, second, len(generated))
+    evaluator = evaluator_pair(data, cache)[second]
+    reference = reference_for(data, cache, split, second, len(generated))
     train = data.splits["train"]
     # The whole of it: among a part most copies would not be found.
-    whole = Once(lambda: reference_for(data.spec.name, cache, "train", second, whole_train(data)))
+    whole = Once(lambda: reference_for(data, cache, "train", second, whole_train(data)))
     described = Once(lambda: evaluator.describe(generated.x) if seen is None else seen)
     pairs = Once(lambda: _reconstructions(model, reference.batch))
     completion = Once(lambda: _completion(model, data, reference.batch, generated.x))

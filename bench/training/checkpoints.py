@@ -15,7 +15,7 @@ from torch import Tensor
 
 from ...models.base import GenerativeModel
 from .. import registry
-from ..data import load as load_data
+from ..data import DataRef, open_data
 from ..files import write_atomically
 from .cache import TrainingCache, cache_limit, say
 from .cache_upkeep import trim
@@ -30,7 +30,7 @@ class ModelCard:
     """What a saved model belongs to."""
 
     family: str
-    data: str
+    data: DataRef  # by which it was opened
     data_fingerprint: str
     params: dict[str, Any]  # the whole setting: training, loop and sampling parameters
     seed: int
@@ -40,16 +40,17 @@ def save_model(folder: Path, model: GenerativeModel, card: ModelCard) -> None:
     """Writes weights and card, each atomically, the card last: a folder with a card is whole."""
     tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in model.state_dict().items()}
     write_atomically(folder / "model.safetensors", save(tensors))
-    write_atomically(folder / "model.json", json.dumps(asdict(card), indent=1) + "\n")
+    write_atomically(folder / "model.json", json.dumps(asdict(card) | {"data": card.data.to_value()}, indent=1) + "\n")
 
 
 def load_model(folder: Path, device: str = "cpu") -> tuple[GenerativeModel, ModelCard]:
     """A model as it was saved, ready to sample. Raises FileNotFoundError where no whole model was saved."""
-    card = ModelCard(**json.loads((folder / "model.json").read_text(encoding="utf-8")))
+    content = json.loads((folder / "model.json").read_text(encoding="utf-8"))
+    card = ModelCard(**content | {"data": DataRef.from_value(content["data"])})
     family = registry.family(card.family)
     space = family.require_card().space
     arguments = {name: value for name, value in card.params.items() if name in space and space[name].role == "train"}
-    model = family.load()(load_data(card.data).spec, **arguments)
+    model = family.load()(open_data(card.data).spec, **arguments)
     model.load_state_dict(load_file(folder / "model.safetensors"))
     return model.to(torch.device(device)).eval(), card
 

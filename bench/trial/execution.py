@@ -17,8 +17,7 @@ from ...models.base import Batch, GenerativeModel
 from .. import registry
 from ..artifacts.finalist import write_completions, write_extras, write_outliers
 from ..artifacts.pictures import write_samples
-from ..data import DataSet, Split
-from ..data import load as load_data
+from ..data import DataSet, Split, open_data
 from ..evaluators import Features, load_or_train
 from ..files import write_atomically
 from ..metrics import METRICS, Measurement, MetricValue
@@ -51,7 +50,7 @@ from .model_training import Clock, Progress, Trained, trained_anew, trained_mode
 def run_job(job: Job, on_progress: Progress | None = None) -> Record | None:
     """Does a job in this process and returns the record that it has written (evaluators leave none)."""
     if isinstance(job, EvaluatorJob):
-        load_or_train(load_data(job.data), job.evaluator, cache=Path(job.cache))
+        load_or_train(open_data(job.data), job.evaluator, cache=Path(job.cache))
         return None
     return run_floor(job) if isinstance(job, FloorJob) else run_trial(job, on_progress)
 
@@ -79,13 +78,13 @@ def run_trial(job: TrialJob, on_progress: Progress | None = None) -> Record:
     if job.budget == "seconds":
         charged = max(0.0, run.seconds - job.paid)  # the same whatever the cache holds
         record = replace(record, cost=charged + sum(clock.seconds.get(part, 0.0) for part in ("sample", "score")))
-    data = load_data(job.data)
+    data = open_data(job.data)
     record = replace(
         record,
         seconds={"train": run.seconds_now, "kept": run.seconds_kept, **clock.seconds},
         finished=_now(),
-        data={"name": data.spec.name, "fingerprint": data.fingerprint},
-        evaluators=_evaluators(job.data, job.cache, job.second_evaluator),
+        data=data.as_recorded(job.data),
+        evaluators=_evaluators(data, job.cache, job.second_evaluator),
         provenance=provenance() | {"device": _device_name(job.device)},
     )
     folder.write_record(record)
@@ -94,7 +93,7 @@ def run_trial(job: TrialJob, on_progress: Progress | None = None) -> Record:
 
 def run_floor(job: FloorJob) -> Record:
     """Scores real examples of `against` as if they were samples: what a perfect model could reach."""
-    data = load_data(job.data)
+    data = open_data(job.data)
     started = _now()
     split, against = _split(job.split), _split(job.against)
     count = min(len(reference_batch(data, split)), len(reference_batch(data, against)))
@@ -114,8 +113,8 @@ def run_floor(job: FloorJob) -> Record:
         samples=count,
         started=started,
         finished=_now(),
-        data={"name": data.spec.name, "fingerprint": data.fingerprint},
-        evaluators=_evaluators(job.data, job.cache, True),
+        data=data.as_recorded(job.data),
+        evaluators=_evaluators(data, job.cache, True),
         provenance=provenance() | {"device": "cpu"},
     )
     folder = RunFolder(job.folder)
@@ -129,7 +128,7 @@ def run_floor(job: FloorJob) -> Record:
 def _carry_out(
     job: TrialJob, base: Record, folder: RunFolder, clock: Clock, run: TrainingRun, on_progress: Progress | None
 ) -> Record:
-    data = load_data(job.data)
+    data = open_data(job.data)
     card = registry.family(job.family).require_card()
     setting = split_setting(card, job.params)
     device = torch.device(job.device)
@@ -220,7 +219,7 @@ def _measure(
     run: TrainingRun,
     meter: Meter,
 ) -> Record:
-    seen = evaluator_pair(data.spec.name, job.cache)[0].describe(generated.x)
+    seen = evaluator_pair(data, job.cache)[0].describe(generated.x)
     if base.fidelity == 1.0:  # a slow beginning looks like an untrained network, and its score is worth having
         _check_diversity(seen, generated, data, split, job.cache)
     likelihood = examples = None
@@ -270,14 +269,14 @@ def _figures(values: Mapping[str, MetricValue]) -> dict[str, Figure]:
 
 def _check_diversity(seen: Features, generated: Batch, data: DataSet, split: Split, cache: str) -> None:
     """Raises TrialError where the samples have collapsed, as the primary evaluator sees them."""
-    real = reference_for(data.spec.name, cache, split, False, len(generated))
+    real = reference_for(data, cache, split, False, len(generated))
     labels = (generated.labels, real.batch.labels)
     found = diversity(seen.features, real.features.features, *labels, images=data.spec.kind == "image")
     if found is not None and found.collapsed is not None:
         raise TrialError(f"collapsed: {found.collapsed}")
 
 
-def _evaluators(data: str, cache: str, second: bool) -> dict[str, dict[str, Any]]:
+def _evaluators(data: DataSet, cache: str, second: bool) -> dict[str, dict[str, Any]]:
     pair = evaluator_pair(data, cache)
     roles = ("primary", "second") if second else ("primary",)
     return {role: {"name": e.name, "fingerprint": e.fingerprint} for role, e in zip(roles, pair, strict=False)}

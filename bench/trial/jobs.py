@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from ...search_spaces.space import Value
+from ..data import DataRef
 from ..runs.records import Record, Role
 
 if TYPE_CHECKING:
@@ -37,7 +38,7 @@ class TrialJob:
     number: int
     seed: int
     split: str
-    data: str
+    data: DataRef
     params: Mapping[str, Value]
     objective: tuple[str, ...]
     label: str | None = None
@@ -94,7 +95,7 @@ class FloorJob:
     """Real examples of one split scored against those of another: the floor of every sample metric."""
 
     folder: str
-    data: str
+    data: DataRef
     split: str
     against: str
     cache: str
@@ -107,7 +108,7 @@ class FloorJob:
 class EvaluatorJob:
     """Training of an evaluator, unless the cache holds it."""
 
-    data: str
+    data: DataRef
     evaluator: str
     cache: str
     attempts: int = 1

@@ -13,7 +13,7 @@ import torch
 
 from ...models.base import GenerativeModel
 from .. import registry
-from ..data import DataSet, Split
+from ..data import DataSet, Split, describe_data
 from ..proposal import Point
 from ..protocol import rungs_between
 from ..seeds import derive
@@ -106,7 +106,7 @@ def trained_model(
 
 def trained_anew(job: TrialJob, setting: Setting, data: DataSet) -> GenerativeModel:
     """The job's setting trained on a part of its data for as many steps as on all, in no budget and kept nowhere."""
-    family, whole = registry.family(job.family), registry.data_spec(job.data)
+    family, whole = registry.family(job.family), describe_data(job.data)
     seed = derive(job.seed, "anew")
     model = build_model(family.load(), data.spec, setting.train, seed).to(torch.device(job.device))
     train(

@@ -18,6 +18,7 @@ import pandas as pd
 import pytest
 from PIL import Image
 
+from gentune.bench.data import DataRef
 from gentune.bench.runs.records import Record, Role
 from gentune.bench.runs.run_folder import RunFolder
 from gentune.bench.runs.study_file import StudyFile
@@ -208,7 +209,7 @@ def test_unfinished_run_is_reported_as_far_as_it_went(tmp_path: Path) -> None:
     assert all(row["rank"] is None and "fid" not in row["metrics"] for row in content["rows"])
     assert "nothing is ranked" in content["verdict"] and "Score against budget" in page
     empty = RunFolder.create_or_match(
-        tmp_path / "empty", StudyFile(data="digits", families=("ddpm",), trainings=1, objective=("fid",))
+        tmp_path / "empty", StudyFile(data=DataRef("digits"), families=("ddpm",), trainings=1, objective=("fid",))
     )
     assert "ddpm" in _Page(write_report(empty).read_text()).text
 

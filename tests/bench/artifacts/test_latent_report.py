@@ -15,7 +15,7 @@ from torch import Generator, Tensor
 
 from gentune.bench.artifacts.latent_pictures import picture_codes
 from gentune.bench.commands.cli import main
-from gentune.bench.data import DataSet, load
+from gentune.bench.data import DataRef, DataSet, load
 from gentune.bench.evaluators import Evaluator, Features, default_cache
 from gentune.bench.runs.run_folder import RunFolder
 from gentune.bench.runs.study_file import StudyFile
@@ -265,7 +265,9 @@ def _run(capsys: pytest.CaptureFixture[str], *arguments: str) -> tuple[int, str,
 @pytest.fixture
 def run_folder(tmp_path: Path) -> RunFolder:
     """A run with kept models of three families, untrained but small."""
-    study = StudyFile(data="digits", families=("autoencoder", "wgan_gp", "ddpm"), trainings=1, objective=("fid",))
+    study = StudyFile(
+        data=DataRef("digits"), families=("autoencoder", "wgan_gp", "ddpm"), trainings=1, objective=("fid",)
+    )
     folder = RunFolder.create_or_match(tmp_path / "run", study)
     data = load("digits")
     kept: tuple[tuple[str, type[GenerativeModel], int], ...] = (
@@ -275,7 +277,7 @@ def run_folder(tmp_path: Path) -> RunFolder:
     )
     for family, model, width in kept:
         torch.manual_seed(0)
-        card = ModelCard(family, "digits", data.fingerprint, {"width": width}, 0)
+        card = ModelCard(family, DataRef("digits"), data.fingerprint, {"width": width}, 0)
         for number in range(2):
             save_model(folder.artifact("models", f"final-{family}-0-0-00{number}"), model(data.spec, width=width), card)  # type: ignore[call-arg]
     return folder
@@ -333,7 +335,7 @@ def test_wrong_input_gives_one_line_and_exit_code_2(
 
 
 def test_a_run_without_models_is_refused(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    study = StudyFile(data="digits", families=("vae",), trainings=1, objective=("fid",))
+    study = StudyFile(data=DataRef("digits"), families=("vae",), trainings=1, objective=("fid",))
     folder = RunFolder.create_or_match(tmp_path / "run", study)
     code, _, err = _run(capsys, str(folder.path), "--family", "vae")
     assert code == 2

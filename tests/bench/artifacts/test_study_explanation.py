@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 
 from gentune.bench.artifacts.study_explanation import write_explanation
+from gentune.bench.data import DataRef
 from gentune.bench.driver.comparison import ComparisonDriver
 from gentune.bench.driver.run_setup import describe
 from gentune.bench.proposal import Explanation, Observation, explain
@@ -297,7 +298,7 @@ def test_odd_studies_are_explained_or_say_why_not() -> None:
 
 def _folder(path: Path, objective: str = "fid") -> RunFolder:
     families = ("ddpm", "wgan_gp", "gaussian_mixture")
-    study = StudyFile(data="digits", families=families, trainings=4, objective=(objective,))
+    study = StudyFile(data=DataRef("digits"), families=families, trainings=4, objective=(objective,))
     folder = RunFolder.create_or_match(path, study)
     direction = "higher" if objective == "recall" else "lower"
     for family, count in zip(families, (20, 3, 0), strict=True):
@@ -361,7 +362,7 @@ def test_long_names_of_parameters_take_two_lines() -> None:
 
 
 def test_a_run_without_explanations_has_no_section(tmp_path: Path) -> None:
-    study = StudyFile(data="digits", families=("ddpm",), trainings=4, objective=("fid",))
+    study = StudyFile(data=DataRef("digits"), families=("ddpm",), trainings=4, objective=("fid",))
     page = write_report(RunFolder.create_or_match(tmp_path / "run", study), ["html"]).read_text(encoding="utf-8")
     assert "What mattered" not in page
 

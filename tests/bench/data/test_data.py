@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import torch
 
-from gentune.bench.data import DATA_SETS, load, sprites, toys
+from gentune.bench.data import data_specs, load, sprites, toys
 from gentune.bench.evaluators import evaluators_for, load_or_train
 from gentune.models import ConditionSpec, DataSpec
 
@@ -73,7 +73,9 @@ def test_toy_densities_integrate_to_one(name: str) -> None:
 @pytest.mark.parametrize("name", TOYS)
 def test_stated_entropies_are_those_of_the_densities(name: str) -> None:
     log_density, low, high = TOYS[name]
-    assert toys.entropy_by_quadrature(log_density, low, high, 400) == pytest.approx(DATA_SETS[name].entropy, abs=1e-4)
+    assert toys.entropy_by_quadrature(log_density, low, high, 400) == pytest.approx(
+        data_specs()[name].entropy, abs=1e-4
+    )
 
 
 @pytest.mark.parametrize("name", TOYS)

@@ -16,6 +16,7 @@ import optuna
 import pytest
 
 from gentune.bench import registry
+from gentune.bench.data import DataRef
 from gentune.bench.driver.comparison import ComparisonDriver
 from gentune.bench.driver.run_setup import describe
 from gentune.bench.errors import UsageError
@@ -225,7 +226,7 @@ def test_a_setting_that_goes_wrong_is_a_failed_record(tmp_path: Path, tiny: Path
         number=0,
         seed=1,
         split="validation",
-        data="two_moons",
+        data=DataRef("two_moons"),
         params={"mode": mode},
         objective=("nll",),
         cost=1.0,

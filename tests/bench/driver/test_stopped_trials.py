@@ -16,6 +16,7 @@ from optuna.trial import TrialState
 
 from gentune.bench.budget.operations import Operations
 from gentune.bench.commands.cli import main
+from gentune.bench.data import DataRef
 from gentune.bench.driver.study import FamilyStudy, PlannedTrial
 from gentune.bench.proposal import Curve, Point, Proposal, StoppingRule
 from gentune.bench.protocol import FEW, RUNGS, rungs_between
@@ -53,7 +54,7 @@ def trial(tmp_path: Path, number: int, cache: str = "cache", **options: Any) -> 
         "number": number,
         "seed": 7,
         "split": "validation",
-        "data": "two_moons",
+        "data": DataRef("two_moons"),
         "params": SMALL,
         "objective": ("mmd",),
         "cache": str(tmp_path / cache),

@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 
+from gentune.bench.data import DataRef
 from gentune.bench.errors import UsageError
 from gentune.bench.files import write_atomically
 from gentune.bench.runs.lock import RunLock
@@ -18,7 +19,7 @@ from gentune.bench.runs.records import Record
 from gentune.bench.runs.run_folder import RunFolder
 from gentune.bench.runs.study_file import StudyFile, parse_study
 
-STUDY = StudyFile(data="digits", families=("beta_vae", "ddpm"), trainings=3, objective=("fid",))
+STUDY = StudyFile(data=DataRef("digits"), families=("beta_vae", "ddpm"), trainings=3, objective=("fid",))
 RECORD = Record(
     role="trial",
     family="ddpm",

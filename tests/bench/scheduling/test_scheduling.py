@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 
+from gentune.bench.data import DataRef
 from gentune.bench.errors import UsageError
 from gentune.bench.scheduling import Died, Done, LocalPool, place
 from gentune.bench.trial.jobs import EvaluatorJob
@@ -43,11 +44,11 @@ def test_devices_that_are_not_there_are_refused(device: str, said: str) -> None:
 def test_a_worker_does_jobs_and_its_death_is_noticed(own_cache: Path) -> None:
     pool = LocalPool(["cpu"])
     try:
-        job = EvaluatorJob("two_moons", "raw", str(own_cache))
+        job = EvaluatorJob(DataRef("two_moons"), "raw", str(own_cache))
         pool.submit(1, job)
         assert pool.free == 0
         assert pool.wait(60) == [Done(1, None)]
-        pool.submit(2, EvaluatorJob("no such data", "raw", str(own_cache)))
+        pool.submit(2, EvaluatorJob(DataRef("no such data"), "raw", str(own_cache)))
         (event,) = pool.wait(60)
         assert isinstance(event, Died)
         assert "KeyError" in event.reason

@@ -16,7 +16,7 @@ from torch import Generator, Tensor
 
 from gentune.bench import registry
 from gentune.bench.artifacts.finalist import write_completions, write_outliers
-from gentune.bench.data import DataSet, load
+from gentune.bench.data import DataRef, DataSet, load
 from gentune.bench.metrics import UndefinedError
 from gentune.bench.metrics.completion import imputation_error
 from gentune.bench.runs.run_folder import RunFolder
@@ -281,6 +281,6 @@ def test_a_part_of_the_data_is_trained_on_for_as_many_steps_as_all(monkeypatch: 
     taken: list[int] = []
     monkeypatch.setattr("gentune.bench.trial.model_training.train", lambda *_, steps, **__: taken.append(steps))
     card = registry.family("beta_vae").require_card()
-    job = TrialJob("", "final", "beta_vae", 0, 1, "test", "digits", {}, ("fid",))
+    job = TrialJob("", "final", "beta_vae", 0, 1, "test", DataRef("digits"), {}, ("fid",))
     trained_anew(job, split_setting(card, {}), fewer[0])
     assert taken == [card.steps["digits"]]

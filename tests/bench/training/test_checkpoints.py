@@ -16,7 +16,7 @@ import torch
 from torch import Tensor
 
 from gentune.bench import registry
-from gentune.bench.data import DataSet
+from gentune.bench.data import DataRef, DataSet, describe_data
 from gentune.bench.data import load as load_data
 from gentune.bench.training import code_version as code_version_module
 from gentune.bench.training.cache import TrainingCache, release
@@ -309,7 +309,7 @@ def settings_for(name: str) -> dict[str, object]:
         (name, data)
         for name, card in SHIPPED.items()
         for data in ("digits", "two_moons")
-        if registry.data_spec(data).kind in card.kinds
+        if describe_data(DataRef(data)).kind in card.kinds
     ],
 )
 def test_one_hundred_steps_and_three_hundred_more_equal_four_hundred(tmp_path: Path, name: str, data: str) -> None:

@@ -17,6 +17,7 @@ import pytest
 import torch
 from torch import Generator, Tensor, nn
 
+from gentune.bench.data import DataRef
 from gentune.bench.runs.records import Record
 from gentune.bench.runs.run_folder import RunFolder
 from gentune.bench.scheduling import Done, LocalPool
@@ -60,7 +61,7 @@ def job(tmp_path: Path, number: int, cache: str = "cache", **options: Any) -> Tr
         "number": number,
         "seed": 7,
         "split": "validation",
-        "data": "two_moons",
+        "data": DataRef("two_moons"),
         "params": {},
         "objective": ("mmd",),
         "plugins": (str(PLUGIN),),
@@ -243,7 +244,7 @@ def test_waiting_for_another_process_keeps_to_the_deadline_and_tells(tmp_path: P
 def test_two_processes_train_the_same_once(tmp_path: Path, log: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("STAGED_PAUSE", "0.02")  # so that the second comes while the first is at it
     pool = LocalPool(["cpu", "cpu"])
-    warm: Job = EvaluatorJob("two_moons", "raw", str(tmp_path / "cache"))
+    warm: Job = EvaluatorJob(DataRef("two_moons"), "raw", str(tmp_path / "cache"))
     jobs: list[Job] = [job(tmp_path, number, params={"temperature": 0.9 + 0.1 * number}) for number in range(2)]
     records: list[Record] = []
     try:

@@ -10,6 +10,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
+from gentune.bench.data import DataRef
 from gentune.bench.runs.records import Record
 from gentune.bench.trial.execution import run_trial
 from gentune.bench.trial.jobs import TrialJob
@@ -136,7 +137,7 @@ def _record(family: str, folder: Path, data: str = "digits", fidelity: float = 0
         number=0,
         seed=0,
         split="validation",
-        data=data,
+        data=DataRef(data),
         params={},
         objective=("mmd",),
         fidelity=fidelity,

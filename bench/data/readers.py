@@ -1,0 +1,117 @@
+"""The readers that this process knows, and opening what a reference names. Costs no torch until a set is read."""
+
+from __future__ import annotations
+
+import inspect
+import re
+import sys
+from collections.abc import Mapping
+from functools import lru_cache
+
+from ...models.data_spec import DataSpec
+from ...search_spaces.space import suggest
+from ..errors import UsageError
+from .base import DataReader, DataSet
+from .catalogue import BUILT_IN
+from .reference import DataRef
+
+_PLAIN = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]*")  # a name in commands, files and tables alike
+_NOT_A_NAME = frozenset({"all"})  # stands for every name in commands
+
+_added: dict[str, DataReader] = {}
+
+
+def readers() -> Mapping[str, DataReader]:
+    """Every known reader, by name: the built-in ones, then those added at run time."""
+    return {**BUILT_IN, **_added}
+
+
+def add_reader(reader: DataReader) -> None:
+    """Makes a reader known by its name; the same class of the same file, loaded again, takes its former's place.
+
+    Raises UsageError for a name that is not plain or is taken.
+    """
+    name = reader.name
+    if not isinstance(name, str) or not _PLAIN.fullmatch(name) or name in _NOT_A_NAME:
+        raise UsageError(
+            f"{_place(reader)}: {name!r} cannot name a data reader; "
+            "wanted letters, digits, '_', '-' and '.', not 'all', and neither '-' nor '.' first"
+        )
+    there = readers().get(name)
+    if there is not None and (name in BUILT_IN or _identity(there) != _identity(reader)):
+        raise UsageError(f"data reader {name!r} stands twice: in {_place(there)} and in {_place(reader)}")
+    _added[name] = reader
+    _open.cache_clear()
+
+
+def remove_reader(name: str) -> None:
+    """Forgets a reader that was added at run time. Raises KeyError for any other name."""
+    del _added[name]
+    _open.cache_clear()
+
+
+def describe_data(ref: DataRef) -> DataSpec:
+    """The description of a referenced data set, without reading it.
+
+    Raises UsageError for an unknown reader, and for options that it does not take or that lead to no data set.
+    """
+    return _describe(_reader(ref), ref)
+
+
+def open_data(ref: DataRef) -> DataSet:
+    """The referenced data set, the same object in one process. Raises UsageError as `describe_data` does."""
+    return _open(ref)
+
+
+def load(name: str) -> DataSet:
+    """The data set of a reader without options. Raises UsageError as `describe_data` does."""
+    return open_data(DataRef(name))
+
+
+def data_specs() -> Mapping[str, DataSpec]:
+    """Descriptions of the data sets that need no options, by name."""
+    return {name: describe_data(DataRef(name)) for name, reader in readers().items() if not _required(reader)}
+
+
+@lru_cache(maxsize=4)
+def _open(ref: DataRef) -> DataSet:
+    reader = _reader(ref)
+    return reader.read(_describe(reader, ref), **ref.keywords)
+
+
+def _describe(reader: DataReader, ref: DataRef) -> DataSpec:
+    taken = _parameters(reader)
+    for name in ref.keywords:
+        if name not in taken:
+            raise UsageError(f"data reader {ref.reader!r} takes no option {name!r}{suggest(name, taken)}")
+    for name in _required(reader):
+        if name not in ref.keywords:
+            raise UsageError(f"data reader {ref.reader!r} needs the option {name!r}")
+    return reader.describe(**ref.keywords)
+
+
+def _reader(ref: DataRef) -> DataReader:
+    known = readers()
+    if ref.reader not in known:
+        raise UsageError(f"unknown data set {ref.reader!r}{suggest(ref.reader, known)}")
+    return known[ref.reader]
+
+
+def _parameters(reader: DataReader) -> Mapping[str, inspect.Parameter]:
+    """The keyword options of a reader."""
+    named = (inspect.Parameter.POSITIONAL_OR_KEYWORD, inspect.Parameter.KEYWORD_ONLY)
+    return {name: p for name, p in inspect.signature(reader.describe).parameters.items() if p.kind in named}
+
+
+def _required(reader: DataReader) -> list[str]:
+    return [name for name, parameter in _parameters(reader).items() if parameter.default is inspect.Parameter.empty]
+
+
+def _place(reader: DataReader) -> str:
+    """The file that a reader's class stands in, or its module where that is in no file."""
+    module = type(reader).__module__
+    return getattr(sys.modules.get(module), "__file__", None) or module
+
+
+def _identity(reader: DataReader) -> tuple[str, str]:
+    return _place(reader), type(reader).__qualname__
