@@ -23,15 +23,13 @@ from .data_spec import DataSpec
 class Batch:
     """Examples, and what they are conditioned on.
 
-    x: (n, *spec.shape); see `DataSpec` for its type and range.
+    x: (n, *spec.shape); see `DataSpec` for its type and range, and `DataSpec.mask_of(x)` for what of it counts.
     condition: int64 labels (n,), source images (n, C', H', W'), or token ids (n, T'); None without conditions.
         Their kind is told by their shape.
-    mask: for sequences, bool (n, T), true where a token counts.
     """
 
     x: Tensor
     condition: Tensor | None = None
-    mask: Tensor | None = None
 
     @property
     def labels(self) -> Tensor | None:
@@ -49,7 +47,7 @@ class Batch:
         return self._map(lambda t: t.to(device))
 
     def _map(self, f: Callable[[Tensor], Tensor]) -> Batch:
-        return Batch(*(None if t is None else f(t) for t in (self.x, self.condition, self.mask)))  # type: ignore[arg-type]
+        return Batch(*(None if t is None else f(t) for t in (self.x, self.condition)))  # type: ignore[arg-type]
 
 
 @dataclass(frozen=True)
@@ -196,14 +194,18 @@ class GenerativeModel(Trainable):
     of the family's TOML file. Samples follow the data convention of `DataSpec` (images: on the lattice).
 
     A family may also define, and thereby says that it can:
-        log_likelihood(x, condition=None) -> Likelihood     class-conditional: log p(x) without a condition,
-                                                            log p(x|y) with one
-        reconstruct(x) -> Tensor                            like x
-        encode(x) -> Tensor, decode(z) -> Tensor            codes (n, latent_dim); decoded images are not rounded
-        draw_codes(n, generator) -> Tensor                  codes that it samples from, on its device; without it
-                                                            they are standard normal, of length `latent_dim` or,
-                                                            without that, as many as the data has numbers
-        impute(x, missing, generator) -> Tensor             x with its entries where `missing` (bool like x) filled in
+        log_likelihood(batch) -> Likelihood             log p(x) where batch.condition is None, else log p(x|condition);
+                                                        a family that models p(x) alone gives it either way. Of
+                                                        sequences, the tokens where `data.mask_of(batch.x)` is true
+        reconstruct(batch) -> Tensor                    like batch.x
+        encode(batch) -> Tensor                         codes (n, latent_dim)
+        decode(z) or decode(z, condition) -> Tensor     examples of codes; images are not rounded
+        draw_codes(n, generator) -> Tensor              codes that it samples from, on its device; without it they are
+                                                        standard normal, of length `latent_dim` or, without that, as
+                                                        many as the data has numbers
+        impute(batch, missing, generator) -> Tensor     batch.x, filled in where `missing` (bool, like it)
+
+    Batches come on the model's device. Those of `reconstruct`, `encode` and `impute` may have a condition or none.
     """
 
     data: DataSpec

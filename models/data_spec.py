@@ -75,7 +75,8 @@ class DataSpec:
 
     Images are float32 (n, C, H, W) in [-1, 1] on the lattice x = 2k/(L-1) - 1, k = 0...L-1, L = `levels`.
     Vectors are float32 (n, D), standardised by the train split's mean and deviation.
-    Sequences are int64 (n, T) over `vocabulary` tokens, padded with a mask.
+    Sequences are int64 (n, T) over the tokens 0...V-1, V = `vocabulary`. Shorter ones are filled up with `padding`, one
+    of the tokens, which does not count (`mask_of`); samples are padded in the same way.
     """
 
     name: str
@@ -83,6 +84,7 @@ class DataSpec:
     shape: tuple[int, ...]  # of one example: (C, H, W), (D,) or (T,)
     levels: int | None = None  # images: L
     vocabulary: int | None = None  # sequences: V
+    padding: int | None = None  # sequences: the token that fills up shorter ones; None: every token counts
     condition: ConditionSpec = ConditionSpec()
     pairing: Pairing | None = None
     entropy: float | None = None  # nats per example in original units, where it is known
@@ -102,6 +104,9 @@ class DataSpec:
             raise ValueError(f"vector data {self.name!r} needs a shape (D,), got {self.shape}")
         if self.kind == "sequence" and self.vocabulary is None:
             raise ValueError(f"sequence data {self.name!r} needs a vocabulary")
+        if self.padding is not None and not 0 <= self.padding < (self.vocabulary or 0):
+            wanted = f"wanted a token 0...{self.vocabulary - 1}" if self.vocabulary else "only sequences are padded"
+            raise ValueError(f"{self.kind} data {self.name!r} has the padding {self.padding}; {wanted}")
         if not isinstance(self.condition, ConditionSpec):
             raise TypeError(f"data {self.name!r}: condition is {self.condition!r}; wanted a ConditionSpec")
 
@@ -119,6 +124,12 @@ class DataSpec:
     def log_scale(self) -> float:
         """log|det| of the map from standardised to original units: the sum of the log deviations."""
         return sum(math.log(s) for s in self.deviation) if self.deviation else 0.0
+
+    def mask_of(self, x: Tensor) -> Tensor:
+        """Which entries of examples or samples count: bool like x, false where it holds the padding token."""
+        import torch  # here, so that listings stay quick
+
+        return torch.ones_like(x, dtype=torch.bool) if self.padding is None else x != self.padding
 
     def to_levels(self, x: Tensor) -> Tensor:
         """Images (n, C, H, W) in [-1, 1] to integers 0...L-1 (int64) of the same shape; clips what is outside."""

@@ -87,7 +87,7 @@ def picture_codes(
     maker: the family, written into the files. judge: an evaluator, asked for where there are classes to tell.
     """
     examples = data.splits["test"][:_PLANE]
-    codes = encoded(model, examples.x)
+    codes = encoded(model, examples)
     drawn = drawn_codes(model, _DRAWN, derive(seed, "codes"))
     subject = _Subject(model, data, examples, codes, drawn, seed, _Writer(folder, name, maker))
     return {
@@ -158,7 +158,7 @@ def _arithmetic(subject: _Subject, judge: Callable[[], Evaluator]) -> dict[str, 
     if labels is None:
         return {"undefined": "the data has no labels"}
     train = data.splits["train"]
-    train_codes = encoded(subject.model, train.x)
+    train_codes = encoded(subject.model, train)
     assert train_codes is not None
     assert train.labels is not None
     means = torch.stack([train_codes[train.labels == y].mean(0) for y in range(data.spec.classes)])  # (C, c)

@@ -65,7 +65,7 @@ class DataSet:
         for name in sorted(self.splits):
             batch = self.splits[name]
             factors = None if self.factors is None else self.factors[name]
-            for tensor in (batch.x, batch.condition, batch.mask, factors):
+            for tensor in (batch.x, batch.condition, factors):
                 if tensor is not None:
                     array = tensor.cpu().contiguous().numpy()
                     digest.update(f"{name} {array.dtype} {array.shape}".encode())

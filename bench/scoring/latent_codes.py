@@ -4,16 +4,18 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Callable
+from typing import TypeVar
 
 import torch
 from torch import Generator, Tensor
 
-from ...models.base import GenerativeModel
+from ...models.base import Batch, GenerativeModel
 from ..metrics.latent import interpolate
 from ..seeds import derive
 
 EPSILON = 1e-4  # the step along a path between codes, as in arXiv:1812.04948
 _CHUNK = 500
+_Rows = TypeVar("_Rows", Batch, Tensor)
 
 
 def drawn_codes(model: GenerativeModel, n: int, seed: int) -> Tensor:
@@ -45,17 +47,18 @@ def decoded(model: GenerativeModel, codes: Tensor, labels: Tensor | None = None)
         return torch.cat([decode(z.to(model.device), y.to(model.device)).cpu() for z, y in parts])
 
 
-def encoded(model: GenerativeModel | None, x: Tensor) -> Tensor | None:
+def encoded(model: GenerativeModel | None, batch: Batch) -> Tensor | None:
     """Codes (n, c) of examples, on the CPU; None where the model does not encode."""
     if model is None or not model.can("encode"):
         return None
-    return mapped(model.encode, model, x).flatten(1)  # type: ignore[arg-type]
+    return mapped(model.encode, model, batch).flatten(1)  # type: ignore[arg-type]
 
 
-def mapped(function: Callable[[Tensor], Tensor], model: GenerativeModel, x: Tensor) -> Tensor:
+def mapped(function: Callable[[_Rows], Tensor], model: GenerativeModel, rows: _Rows) -> Tensor:
     """A model's function of examples or codes, some at a time on its device; the result lies on the CPU."""
     with torch.no_grad():
-        return torch.cat([function(part.to(model.device)).cpu() for part in x.split(_CHUNK)])
+        parts = [rows[start : start + _CHUNK] for start in range(0, len(rows), _CHUNK)]
+        return torch.cat([function(part.to(model.device)).cpu() for part in parts])
 
 
 def path_examples(model: GenerativeModel | None, n: int) -> tuple[Tensor, Tensor] | None:

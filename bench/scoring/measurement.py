@@ -140,7 +140,7 @@ def likelihood_of(model: GenerativeModel, batch: Batch, *, seed: int) -> tuple[L
     with torch.no_grad():
         for start in range(0, len(examples), _CHUNK):
             model.evaluation_seed = derive(seed, "likelihood", start)
-            parts.append(compute(examples.x[start : start + _CHUNK].to(model.device)))
+            parts.append(compute(examples[start : start + _CHUNK].to(model.device)))
     errors = [part.standard_error for part in parts]
     joined = replace(
         parts[0],
@@ -211,9 +211,9 @@ def score(
         "reconstructions": pairs,
         "original_features": lambda: reference.features.features if pairs() is not None else None,
         "reconstruction_features": lambda: None if pairs() is None else evaluator.describe(pairs()).features,
-        "train_codes": lambda: None if train.labels is None else encoded(model, train.x),
+        "train_codes": lambda: None if train.labels is None else encoded(model, train),
         "train_labels": lambda: train.labels,
-        "test_codes": lambda: None if reference.batch.labels is None else encoded(model, reference.batch.x),
+        "test_codes": lambda: None if reference.batch.labels is None else encoded(model, reference.batch),
         "test_labels": lambda: reference.batch.labels,
         "inlier_scores": lambda: _inlier_scores(model, likelihood, reference.batch),
         "outlier_scores": lambda: _outlier_scores(model, data.spec, reference.batch),
@@ -221,7 +221,7 @@ def score(
         "missing": lambda: None if completion() is None else completion().missing,
         "completed_x": lambda: None if completion() is None else completion().completed,
         "mean_completed_x": lambda: None if completion() is None else completion().by_mean,
-        "codes": lambda: encoded(model, data.splits[split].x[:SAMPLES]),
+        "codes": lambda: encoded(model, data.splits[split][:SAMPLES]),
         "factors": lambda: None if data.factors is None else data.factors[split][:SAMPLES],
         "path_features_a": lambda: None if paths() is None else evaluator.describe(paths()[0]).features,
         "path_features_b": lambda: None if paths() is None else evaluator.describe(paths()[1]).features,
@@ -257,7 +257,7 @@ def _reconstructions(model: GenerativeModel | None, batch: Batch) -> Tensor | No
     """The model's reconstructions of a batch, on the CPU; None where it does not reconstruct."""
     if model is None or not model.can("reconstruct"):
         return None
-    return mapped(model.reconstruct, model, batch.x)  # type: ignore[arg-type]
+    return mapped(model.reconstruct, model, batch)  # type: ignore[arg-type]
 
 
 def _completion(model: GenerativeModel | None, data: DataSet, held_out: Batch, samples: Tensor) -> Completion | None:
@@ -289,7 +289,7 @@ def _class_log_likelihoods(data: DataSet, model: GenerativeModel | None, batch: 
     for label in range(data.spec.classes):
         # The same noise for every class, so that classes differ by what they say of x alone.
         model.evaluation_seed = derive(0, "classes")
-        condition = torch.full((len(batch),), label, device=model.device)
+        of_class = Batch(batch.x, torch.full((len(batch),), label)).to(model.device)
         with torch.no_grad():
-            columns.append(model.log_likelihood(batch.x.to(model.device), condition).log_prob.cpu())  # type: ignore[operator]
+            columns.append(model.log_likelihood(of_class).log_prob.cpu())  # type: ignore[operator]
     return torch.stack(columns, dim=1)

@@ -40,16 +40,16 @@ def typicality(model: GenerativeModel, x: Tensor, *, seed: int) -> Tensor | None
     """How typical each example looks, float64 (n,) on the CPU: its log-likelihood; of families without one, minus
     the mean squared error of its reconstruction; None without either.
     """
-    likelihood: Callable[[Tensor], Likelihood] | None = getattr(model, "log_likelihood", None)
-    reconstruct: Callable[[Tensor], Tensor] | None = getattr(model, "reconstruct", None)
+    likelihood: Callable[[Batch], Likelihood] | None = getattr(model, "log_likelihood", None)
+    reconstruct: Callable[[Batch], Tensor] | None = getattr(model, "reconstruct", None)
     if likelihood is None and reconstruct is None:
         return None
 
     def score(part: Tensor) -> Tensor:
         if likelihood is not None:
-            return likelihood(part).log_prob
+            return likelihood(Batch(part)).log_prob
         assert reconstruct is not None
-        return -(reconstruct(part) - part).flatten(1).square().mean(1)
+        return -(reconstruct(Batch(part)) - part).flatten(1).square().mean(1)
 
     parts = []
     with torch.no_grad():
@@ -157,7 +157,7 @@ def impute(
 ) -> Tensor:
     """x with its missing entries filled in by the model, by the first of these means that the family has:
 
-    1. its own `impute(x, missing, generator)`, such as a closed-form conditional expectation;
+    1. its own `impute(batch, missing, generator)`, such as a closed-form conditional expectation;
     2. `reconstruct`: ten rounds from `start`, each replacing the missing entries by those of the reconstruction
        (Rezende et al., arXiv:1401.4082, appendix F, without its noise);
     3. its samples: the mean of the eight that are nearest in the observed entries, which with ever more samples is
@@ -165,14 +165,14 @@ def impute(
        Weights by the likelihoods of the examples so completed cost as much as all other scores together, and on the
        digits made the errors of a flow and of a diffusion model a sixth larger.
     """
-    own: Callable[[Tensor, Tensor, Generator], Tensor] | None = getattr(model, "impute", None)
+    own: Callable[[Batch, Tensor, Generator], Tensor] | None = getattr(model, "impute", None)
     if own is not None:
-        return own(x, missing, generator)
-    reconstruct: Callable[[Tensor], Tensor] | None = getattr(model, "reconstruct", None)
+        return own(Batch(x), missing, generator)
+    reconstruct: Callable[[Batch], Tensor] | None = getattr(model, "reconstruct", None)
     if reconstruct is not None:
         filled = start
         for _ in range(_ROUNDS):
-            filled = torch.where(missing, reconstruct(filled), x)
+            filled = torch.where(missing, reconstruct(Batch(filled)), x)
         return filled
     return _from_samples(samples, x, missing)
 

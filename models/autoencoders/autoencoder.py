@@ -81,7 +81,8 @@ class Autoencoder(GenerativeModel):
     def fit_codes(self, data: Batch, generator: Generator) -> float:
         """Fits the density to the codes of uncorrupted examples; returns the operations of the fit."""
         self.eval()
-        return self.density.fit(torch.cat([self.encode(part) for part in data.x.split(_CHUNK)]), generator)
+        parts = [self.encode(data[start : start + _CHUNK]) for start in range(0, len(data), _CHUNK)]
+        return self.density.fit(torch.cat(parts), generator)
 
     @torch.no_grad()
     def sample(
@@ -94,9 +95,9 @@ class Autoencoder(GenerativeModel):
         """n codes (n, latent_dim) from the fitted density."""
         return self.density.draw(n, generator)
 
-    def encode(self, x: Tensor) -> Tensor:
+    def encode(self, batch: Batch) -> Tensor:
         """f(x): (n, latent_dim)."""
-        return self.encoder(x).float()
+        return self.encoder(batch.x).float()
 
     def decode(self, z: Tensor) -> Tensor:
         """g(z): (n, *data.shape); images in [-1, 1], not rounded, so that it has a derivative."""
@@ -104,9 +105,9 @@ class Autoencoder(GenerativeModel):
         return x.clamp(-1.0, 1.0) if self.data.kind == "image" else x
 
     @torch.no_grad()
-    def reconstruct(self, x: Tensor) -> Tensor:
+    def reconstruct(self, batch: Batch) -> Tensor:
         """g(f(x)); images on the lattice."""
-        return self._on_lattice(self.decode(self.encode(x)))
+        return self._on_lattice(self.decode(self.encode(batch)))
 
     def _on_lattice(self, x: Tensor) -> Tensor:
         return self.data.to_lattice(x) if self.data.kind == "image" else x

@@ -112,9 +112,9 @@ class VAE(GenerativeModel):
             return self.likelihood.draw(self.decoder(temperature * z), generator)
         return self._on_lattice(self.decode(temperature * z))
 
-    def log_likelihood(self, x: Tensor, condition: Tensor | None = None) -> Likelihood:
+    def log_likelihood(self, batch: Batch) -> Likelihood:
         """`importance_weighted` with K = 64."""
-        return self.importance_weighted(x)
+        return self.importance_weighted(batch.x)
 
     @torch.no_grad()
     def importance_weighted(self, x: Tensor, samples: int = _IMPORTANCE_SAMPLES) -> Likelihood:
@@ -152,18 +152,18 @@ class VAE(GenerativeModel):
         bound = torch.stack(draws).mean(0) - sum_per_example(gaussian_kl(mean, log_scale))  # (n,)
         return Likelihood(bound, LikelihoodKind.ELBO, samples=samples)
 
-    def encode(self, x: Tensor) -> Tensor:
+    def encode(self, batch: Batch) -> Tensor:
         """The mean of q(z|x): (n, latent_dim)."""
-        return self._posterior(x)[0]
+        return self._posterior(batch.x)[0]
 
     def decode(self, z: Tensor) -> Tensor:
         """The mean of p(x|z): (n, *data.shape); images in [-1, 1], not rounded, so that it has a derivative."""
         return self.likelihood.mean(self.decoder(z))
 
     @torch.no_grad()
-    def reconstruct(self, x: Tensor) -> Tensor:
+    def reconstruct(self, batch: Batch) -> Tensor:
         """The decoder's mean at the encoder's mean; images on the lattice."""
-        return self._on_lattice(self.decode(self.encode(x)))
+        return self._on_lattice(self.decode(self.encode(batch)))
 
     def _posterior(self, x: Tensor) -> tuple[Tensor, Tensor]:
         """Mean and log-deviation of q(z|x), each (n, latent_dim)."""

@@ -156,12 +156,12 @@ class VQVAE(GenerativeModel):
         return self._on_lattice(self.likelihood.mean(raw))
 
     @torch.no_grad()
-    def log_likelihood(self, x: Tensor, condition: Tensor | None = None) -> Likelihood:
+    def log_likelihood(self, batch: Batch) -> Likelihood:
         """log p(x|q(x)) + log p(k(x)), a bound on log p(x); with labels (n,) on log p(x|y)."""
-        k = self._codes_of(x)
-        reconstruction = self.likelihood.log_prob(self.decoder(self.codebook.look_up(k)), x)
-        known = condition is not None and self.prior.classes > 0
-        prior = self.prior.log_prob(k, condition) if known else self.prior.marginal_log_prob(k)
+        k = self._codes_of(batch.x)
+        reconstruction = self.likelihood.log_prob(self.decoder(self.codebook.look_up(k)), batch.x)
+        known = batch.labels is not None and self.prior.classes > 0
+        prior = self.prior.log_prob(k, batch.labels) if known else self.prior.marginal_log_prob(k)
         return Likelihood(reconstruction + prior, LikelihoodKind.ELBO)
 
     @torch.no_grad()
@@ -169,9 +169,9 @@ class VQVAE(GenerativeModel):
         """n codes (n, T code_dim) from the prior, as `decode` takes them."""
         return self.codebook.look_up(self.prior.draw(n, None, generator)).flatten(1)
 
-    def encode(self, x: Tensor) -> Tensor:
+    def encode(self, batch: Batch) -> Tensor:
         """q(x), flattened: (n, T code_dim)."""
-        return self.codebook.look_up(self._codes_of(x)).flatten(1)
+        return self.codebook.look_up(self._codes_of(batch.x)).flatten(1)
 
     def decode(self, z: Tensor) -> Tensor:
         """The mean of p(x|z): (n, *data.shape); images in [-1, 1], not rounded, so that it has a derivative.
@@ -181,9 +181,9 @@ class VQVAE(GenerativeModel):
         return self.likelihood.mean(self.decoder(z.unflatten(1, (self.positions, self.code_dim))))
 
     @torch.no_grad()
-    def reconstruct(self, x: Tensor) -> Tensor:
+    def reconstruct(self, batch: Batch) -> Tensor:
         """The decoder's mean at q(x); images on the lattice."""
-        return self._on_lattice(self.decode(self.encode(x)))
+        return self._on_lattice(self.decode(self.encode(batch)))
 
     def _codes_of(self, x: Tensor) -> Tensor:
         return self.codebook.nearest(self.encoder(x).float())

@@ -14,7 +14,7 @@ from typing import ClassVar
 import torch
 from torch import Generator, Tensor
 
-from ..base import GenerativeModel, Likelihood, LikelihoodKind
+from ..base import Batch, GenerativeModel, Likelihood, LikelihoodKind
 from ..data_spec import DataSpec
 from ..likelihoods import dequantise, dequantised_log_prob, levels_of, quantise
 from ..nets.layers import require_kind
@@ -40,21 +40,21 @@ class DensityModel(GenerativeModel):
         raise NotImplementedError
 
     @torch.no_grad()
-    def log_likelihood(self, x: Tensor, condition: Tensor | None = None) -> Likelihood:
+    def log_likelihood(self, batch: Batch) -> Likelihood:
         """Exact for vectors; for images the dequantised bound with one noise draw an example."""
-        log_density = self.log_density(self._to_modelled(x, self.evaluation_generator()))
+        log_density = self.log_density(self._to_modelled(batch.x, self.evaluation_generator()))
         if self.data.kind == "vector":
             return Likelihood(log_density, LikelihoodKind.EXACT)
         return Likelihood(dequantised_log_prob(log_density, self.data), LikelihoodKind.DEQUANTISED)
 
     @torch.no_grad()
-    def impute(self, x: Tensor, missing: Tensor, generator: Generator) -> Tensor:
+    def impute(self, batch: Batch, missing: Tensor, generator: Generator) -> Tensor:
         """x (n, *data.shape) with the entries where `missing`, bool like x, replaced by their conditional
         expectation given the others: the completion of least squared error under the model.
         """
         del generator  # nothing is drawn
-        expected = from_values(self._complete(to_values(x, self.data), missing.flatten(1)), self.data)
-        return torch.where(missing, expected, x)
+        expected = from_values(self._complete(to_values(batch.x, self.data), missing.flatten(1)), self.data)
+        return torch.where(missing, expected, batch.x)
 
     def _complete(self, v: Tensor, missing: Tensor) -> Tensor:
         """E[v | the entries that are not missing], (n, D)."""

@@ -58,9 +58,9 @@ class Histogram(GenerativeModel):
         return examples_of(values, self.data)
 
     @torch.no_grad()
-    def log_likelihood(self, x: Tensor, condition: Tensor | None = None) -> Likelihood:
+    def log_likelihood(self, batch: Batch) -> Likelihood:
         """Exact: of levels for images, a density for vectors."""
-        values = values_of(x, self.data)
+        values = values_of(batch.x, self.data)
         if self.joint is not None:
             log_prob = self.joint.log_prob(values)
         else:
@@ -68,12 +68,12 @@ class Histogram(GenerativeModel):
         return Likelihood(log_prob, LikelihoodKind.EXACT)
 
     @torch.no_grad()
-    def impute(self, x: Tensor, missing: Tensor, generator: Generator) -> Tensor:
+    def impute(self, batch: Batch, missing: Tensor, generator: Generator) -> Tensor:
         """x with the entries where `missing` replaced by their expectation given the others."""
         if self.joint is not None:
-            return self.joint.complete(values_of(x, self.data), missing).float()
+            return self.joint.complete(values_of(batch.x, self.data), missing).float()
         expected = examples_of(self._marginals.expectation(), self.data)  # (1, *data.shape)
-        return torch.where(missing, expected, x)
+        return torch.where(missing, expected, batch.x)
 
     @property
     def _marginals(self) -> Marginals:

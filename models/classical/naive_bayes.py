@@ -101,13 +101,13 @@ class NaiveBayes(GenerativeModel):
         return examples_of(self.marginals.sample(condition, generator), self.data)
 
     @torch.no_grad()
-    def log_likelihood(self, x: Tensor, condition: Tensor | None = None) -> Likelihood:
+    def log_likelihood(self, batch: Batch) -> Likelihood:
         """Exact: of levels for images, a density for vectors; log p(x), or log p(x|y) with labels y (n,)."""
-        by_class = self.marginals.class_log_probs(values_of(x, self.data))  # (n, K)
-        if condition is None:
+        by_class = self.marginals.class_log_probs(values_of(batch.x, self.data))  # (n, K)
+        if batch.labels is None:
             log_prob = (self.prior.log() + by_class).logsumexp(1)
         else:
-            log_prob = by_class.gather(1, condition[:, None]).squeeze(1)
+            log_prob = by_class.gather(1, batch.labels[:, None]).squeeze(1)
         return Likelihood(log_prob, LikelihoodKind.EXACT)
 
     @torch.no_grad()
@@ -116,12 +116,12 @@ class NaiveBayes(GenerativeModel):
         return (self.prior.log() + self.marginals.class_log_probs(values_of(x, self.data))).log_softmax(1)
 
     @torch.no_grad()
-    def impute(self, x: Tensor, missing: Tensor, generator: Generator) -> Tensor:
+    def impute(self, batch: Batch, missing: Tensor, generator: Generator) -> Tensor:
         """x with the entries where `missing` replaced by their expectation given the others: each class's mean,
         weighted by the class's probability given the observed entries.
         """
-        log_probs = self.marginals.log_prob(values_of(x, self.data))  # (n, K, D)
+        log_probs = self.marginals.log_prob(values_of(batch.x, self.data))  # (n, K, D)
         observed = torch.where(missing.flatten(1)[:, None], 0.0, log_probs).sum(2)
         weights = (self.prior.log() + observed).softmax(1)  # (n, K)
         expected = examples_of(weights @ self.marginals.expectation(), self.data)
-        return torch.where(missing, expected, x)
+        return torch.where(missing, expected, batch.x)

@@ -90,9 +90,9 @@ class ProbabilisticPCA(DensityModel):
         return -0.5 * (distance + log_det + d * math.log(2 * math.pi))
 
     @torch.no_grad()
-    def encode(self, x: Tensor) -> Tensor:
+    def encode(self, batch: Batch) -> Tensor:
         """E[z | x] = M^-1 W^T (v - mu), float32 (n, latent_dim); images without dequantisation noise."""
-        projected = (to_values(x, self.data) - self.mean) @ self.loadings
+        projected = (to_values(batch.x, self.data) - self.mean) @ self.loadings
         return torch.linalg.solve(self._m(), projected.T).T.float()
 
     @torch.no_grad()
@@ -100,9 +100,9 @@ class ProbabilisticPCA(DensityModel):
         """E[x | z] = W z + mu, float32 (n, *data.shape); images are not rounded to the lattice."""
         return from_values(z.to(torch.float64) @ self.loadings.T + self.mean, self.data)
 
-    def reconstruct(self, x: Tensor) -> Tensor:
+    def reconstruct(self, batch: Batch) -> Tensor:
         """decode(encode(x)): the projection, drawn towards the mean where the noise is strong."""
-        return self.decode(self.encode(x))
+        return self.decode(self.encode(batch))
 
     def _complete(self, v: Tensor, missing: Tensor) -> Tensor:
         unit = torch.eye(len(self.mean), dtype=torch.float64, device=self.device)

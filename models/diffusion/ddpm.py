@@ -126,7 +126,7 @@ class DDPM(GenerativeModel):
         return self.data.to_lattice(x) if self.data.kind == "image" else x
 
     @torch.no_grad()
-    def log_likelihood(self, x: Tensor, condition: Tensor | None = None) -> Likelihood:
+    def log_likelihood(self, batch: Batch) -> Likelihood:
         """The variational bound in nats: prior KL, KL of every step, and a decoder for the first level.
 
         Without a condition a bound on log p(x) of the unconditional branch, with labels y (n,) one on log p(x|y).
@@ -134,7 +134,8 @@ class DDPM(GenerativeModel):
 
         References: Ho et al., arXiv:2006.11239, equations 5 and 13.
         """
-        labels = self._label_indices(x.shape[0], condition)
+        x = batch.x
+        labels = self._label_indices(len(batch), batch.condition)
         generator = self.evaluation_generator()
 
         def denoise(x_t: Tensor, t: Tensor) -> Tensor:

@@ -85,23 +85,23 @@ class RealNVP(GenerativeModel):
         return self.data.to_lattice(x) if self.data.kind == "image" else x
 
     @torch.no_grad()
-    def log_likelihood(self, x: Tensor, condition: Tensor | None = None) -> Likelihood:
+    def log_likelihood(self, batch: Batch) -> Likelihood:
         """Exact log-density of vectors; for images the bound from one draw of dequantisation noise.
 
         A condition is not used: p(x) alone is modelled.
         """
-        log_density = self._log_density(x, self.evaluation_generator())
+        log_density = self._log_density(batch.x, self.evaluation_generator())
         if self.data.kind == "vector":
             return Likelihood(log_density, LikelihoodKind.EXACT)
         return Likelihood(dequantised_log_prob(log_density, self.data), LikelihoodKind.DEQUANTISED)
 
     @torch.no_grad()
-    def encode(self, x: Tensor) -> Tensor:
+    def encode(self, batch: Batch) -> Tensor:
         """Codes z (n, D), standard normal where the model fits; images enter at the middle of their level's bin."""
         if self.data.kind == "vector":
-            return self.vector_flow().transform(x)
+            return self.vector_flow().transform(batch.x)
         levels = levels_of(self.data)
-        u = ((x + 1.0) * ((levels - 1) / 2.0) + 0.5) / levels
+        u = ((batch.x + 1.0) * ((levels - 1) / 2.0) + 0.5) / levels
         return self.image_flow(self._normalise(u)[0])[0]
 
     @torch.no_grad()

@@ -12,7 +12,7 @@ from gentune.models import ConditionSpec, DataSpec
 LABELLED = DataSpec("labelled", "image", (1, 8, 8), levels=17, condition=ConditionSpec("label", classes=3))
 COLOUR = DataSpec("colour", "image", (3, 8, 12), levels=256)
 PLANE = DataSpec("plane", "vector", (2,))
-TOKENS = DataSpec("tokens", "sequence", (6,), vocabulary=5)
+TOKENS = DataSpec("tokens", "sequence", (6,), vocabulary=5, padding=4)
 PLAIN = (LABELLED, COLOUR, PLANE, TOKENS)
 _CONDITIONS = (
     ConditionSpec("label", classes=3),

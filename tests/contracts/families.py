@@ -64,7 +64,9 @@ class FamilyContract:
         else:
             assert spec.vocabulary is not None
             x = torch.randint(spec.vocabulary, (n, *spec.shape), generator=generator)
-            return Batch(x, conditions_like(spec, n), mask=torch.ones_like(x, dtype=torch.bool))
+            if spec.padding is not None:
+                length = torch.randint(1, spec.shape[0] + 1, (n, 1), generator=generator)
+                x[torch.arange(spec.shape[0]) >= length] = spec.padding
         return Batch(x, conditions_like(spec, n))
 
     # --- the card and the signatures -------------------------------------------------------------------
@@ -225,7 +227,7 @@ class FamilyContract:
             return
         model, batch = self._trained(spec), self.examples(spec, 6)
         for condition in self._askable(spec, 6):
-            first, second = (model.log_likelihood(batch.x, condition) for _ in range(2))  # type: ignore[operator]
+            first, second = (model.log_likelihood(Batch(batch.x, condition)) for _ in range(2))  # type: ignore[operator]
             assert first.kind == kind
             assert first.log_prob.shape == (6,)
             assert torch.isfinite(first.log_prob).all()
@@ -240,17 +242,17 @@ class FamilyContract:
         grid = torch.cartesian_prod(centres, centres)  # (360000, 2)
         with torch.no_grad():
             log_density = torch.cat(
-                [model.log_likelihood(part).log_prob for part in grid.split(40_000)]  # type: ignore[operator]
+                [model.log_likelihood(Batch(part)).log_prob for part in grid.split(40_000)]  # type: ignore[operator]
             )
         cell = float(edges[1] - edges[0]) ** 2
         assert log_density.double().exp().sum().item() * cell == pytest.approx(1.0, abs=1e-2)
 
     def test_codes_and_reconstructions_have_their_shapes(self, spec: DataSpec) -> None:
-        model, x = self._trained(spec), self.examples(spec, 4).x
+        model, batch = self._trained(spec), self.examples(spec, 4)
         family = self.the_family()
         with torch.no_grad():
             if family.can("encode"):
-                z = model.encode(x)  # type: ignore[operator]
+                z = model.encode(batch)  # type: ignore[operator]
                 assert z.ndim == 2
                 assert len(z) == 4
                 assert not family.can("decode") or z.shape[1] == getattr(model, "latent_dim", spec.dimensions)
@@ -264,11 +266,11 @@ class FamilyContract:
                 z = torch.randn(4, model.latent_dim, generator=seeded(0))  # type: ignore[call-overload]
             if family.can("decode"):
                 decoded = model.decode(z)  # type: ignore[operator]
-                assert decoded.shape == x.shape
+                assert decoded.shape == batch.x.shape
                 _check_values(decoded, spec, lattice=False)
             if family.can("reconstruct"):
-                again = model.reconstruct(x)  # type: ignore[operator]
-                assert again.shape == x.shape
+                again = model.reconstruct(batch)  # type: ignore[operator]
+                assert again.shape == batch.x.shape
                 _check_values(again, spec, lattice=False)
 
     def test_imputation_fills_in_what_is_missing_alone(self, spec: DataSpec) -> None:
@@ -276,7 +278,7 @@ class FamilyContract:
             pytest.skip("no imputation of its own")
         model, x = self._trained(spec), self.examples(spec, 6).x
         missing = torch.rand(x.shape, generator=seeded(0)) < 0.5
-        filled = model.impute(x, missing, seeded(0))  # type: ignore[operator]
+        filled = model.impute(Batch(x), missing, seeded(0))  # type: ignore[operator]
         assert filled.shape == x.shape
         assert torch.equal(filled[~missing], x[~missing])
         _check_values(filled, spec, lattice=False)

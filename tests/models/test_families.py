@@ -8,7 +8,7 @@ import pytest
 import torch
 from torch import Generator, Tensor
 
-from gentune.models import DataSpec, GenerativeModel, Likelihood, LikelihoodKind, Stage
+from gentune.models import Batch, DataSpec, GenerativeModel, Likelihood, LikelihoodKind, Stage
 from gentune.models.likelihoods import standard_normal_log_prob
 from gentune.search_spaces import load_card, shipped_cards
 from gentune.search_spaces.card import parse_card
@@ -52,8 +52,8 @@ class _Sound(GenerativeModel):
     def sample(self, n: int, *, condition: Tensor | None = None, generator: Generator) -> Tensor:
         return self.scale * torch.randn(n, *self.data.shape, generator=generator)
 
-    def log_likelihood(self, x: Tensor, condition: Tensor | None = None) -> Likelihood:
-        log_prob = standard_normal_log_prob(x / self.scale) - x.shape[1] * math.log(self.scale)
+    def log_likelihood(self, batch: Batch) -> Likelihood:
+        log_prob = standard_normal_log_prob(batch.x / self.scale) - self.data.dimensions * math.log(self.scale)
         return Likelihood(log_prob, LikelihoodKind.EXACT)
 
 
@@ -63,8 +63,8 @@ class _OtherDefault(_Sound):
 
 
 class _NotNormalised(_Sound):
-    def log_likelihood(self, x: Tensor, condition: Tensor | None = None) -> Likelihood:
-        return Likelihood(-0.5 * x.square().sum(1), LikelihoodKind.EXACT)
+    def log_likelihood(self, batch: Batch) -> Likelihood:
+        return Likelihood(-0.5 * batch.x.square().sum(1), LikelihoodKind.EXACT)
 
 
 class _OwnRandomness(_Sound):

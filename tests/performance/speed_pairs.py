@@ -135,7 +135,7 @@ def histogram() -> Pair:
         {
             "train": (fit, lambda: CategoricalNB(alpha=0.1, min_categories=17).fit(d.levels, one_class)),
             "density": (
-                lambda: model.log_likelihood(d.test.x),  # type: ignore[operator]
+                lambda: model.log_likelihood(Batch(d.test.x)),  # type: ignore[operator]
                 lambda: rival.predict_joint_log_proba(d.test_levels),
             ),
         },
@@ -201,7 +201,7 @@ def pca() -> Pair:
         "scikit-learn PCA",
         {
             "train": (fit, lambda: PCA(16).fit(d.u)),
-            "encode": (lambda: model.encode(d.test.x), lambda: rival.transform(d.test_u)),  # type: ignore[operator]
+            "encode": (lambda: model.encode(Batch(d.test.x)), lambda: rival.transform(d.test_u)),  # type: ignore[operator]
             "decode": (
                 lambda: model.decode(codes),  # type: ignore[operator]
                 lambda: rival.inverse_transform(codes.double().numpy()),

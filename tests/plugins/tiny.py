@@ -74,8 +74,8 @@ class Tiny(GenerativeModel):
         noise = torch.randn(shape, generator=generator, device=self.device)
         return self.mean + temperature * self.log_deviation.exp() * noise
 
-    def log_likelihood(self, x: Tensor, condition: Tensor | None = None) -> Likelihood:
-        return Likelihood(self._log_prob(x), LikelihoodKind.EXACT)
+    def log_likelihood(self, batch: Batch) -> Likelihood:
+        return Likelihood(self._log_prob(batch.x), LikelihoodKind.EXACT)
 
     def _log_prob(self, x: Tensor) -> Tensor:
         return torch.distributions.Normal(self.mean, self.log_deviation.exp()).log_prob(x).sum(1)

@@ -55,8 +55,8 @@ class Identity(GenerativeModel):
     def draw_codes(self, n: int, generator: Generator) -> Tensor:
         return 0.5 * torch.randn(n, 5, generator=generator) * torch.tensor([0.5, 0.5, 0.5, 1.0, 1.0])
 
-    def encode(self, x: Tensor) -> Tensor:
-        return torch.cat([x.flatten(1), torch.zeros(len(x), 1)], dim=1)
+    def encode(self, batch: Batch) -> Tensor:
+        return torch.cat([batch.x.flatten(1), torch.zeros(len(batch), 1)], dim=1)
 
     def decode(self, z: Tensor) -> Tensor:
         return z[:, :4].reshape(-1, 1, 2, 2).clamp(-1.0, 1.0)

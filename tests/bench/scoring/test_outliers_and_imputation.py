@@ -58,7 +58,8 @@ class Silent(GenerativeModel):
 class Projecting(Silent):
     """Reconstructs by setting every entry to the mean of the example's entries."""
 
-    def reconstruct(self, x: Tensor) -> Tensor:
+    def reconstruct(self, batch: Batch) -> Tensor:
+        x = batch.x
         return x.flatten(1).mean(1).view(-1, *[1] * (x.ndim - 1)).expand_as(x)
 
 
@@ -72,7 +73,7 @@ def test_typicality_is_the_likelihood_or_minus_the_reconstruction_error() -> Non
     model = Gaussian(SPACE)
     scores = typicality(model, x, seed=0)
     assert scores is not None
-    assert torch.equal(scores, model.log_likelihood(x).log_prob)
+    assert torch.equal(scores, model.log_likelihood(Batch(x)).log_prob)
     errors = typicality(Projecting(SPACE), x, seed=0)
     assert errors is not None
     assert torch.allclose(errors, -x.var(1, correction=0).double(), atol=1e-6)
@@ -159,7 +160,7 @@ def test_own_imputation_comes_first() -> None:
     model = _fitted(ProbabilisticPCA(data.spec), data)
     found = complete_held_out(model, data, data.splits["test"], data.splits["test"].x, seed=0)
     assert found is not None
-    own = model.impute(found.x, found.missing, _generator())  # type: ignore[operator]
+    own = model.impute(Batch(found.x), found.missing, _generator())  # type: ignore[operator]
     assert torch.equal(found.completed, own)
     assert torch.equal(found.completed[~found.missing], found.x[~found.missing])
     assert torch.equal(found.by_mean[0][found.missing[0]], data.splits["train"].x.mean(0)[found.missing[0]])

@@ -80,7 +80,7 @@ def test_the_density_is_fitted_to_codes_of_clean_examples() -> None:
     x = torch.randn(300, 2, generator=_generator())
     model.fit_codes(Batch(x), _generator())
     with torch.no_grad():
-        assert torch.allclose(model.density.centre, model.encode(x).mean(0), atol=1e-5)
+        assert torch.allclose(model.density.centre, model.encode(Batch(x)).mean(0), atol=1e-5)
 
 
 def test_noise_is_of_the_given_deviation_and_from_the_given_generator() -> None:
@@ -100,7 +100,7 @@ def test_a_denoising_autoencoder_moves_points_towards_the_data() -> None:
     model = DenoisingAutoencoder(PLANE, width=8, latent_dim=2, noise=0.3, learning_rate=1e-2)
     train(model, data, LoopSettings(batch_size=64), steps=200, seed=0)
     noisy = data.x[:500] + 0.3 * torch.randn(500, 2, generator=_generator(5))
-    across = [(x[:, 0] - x[:, 1]).square().mean().sqrt() for x in (noisy, model.reconstruct(noisy))]
+    across = [(x[:, 0] - x[:, 1]).square().mean().sqrt() for x in (noisy, model.reconstruct(Batch(noisy)))]
     assert across[1] < 0.4 * across[0]
 
 
@@ -110,9 +110,9 @@ def test_short_training_reconstructs_digits_and_samples_like_them() -> None:
     model = Autoencoder(data.spec, width=8, depth=1)
     train(model, data.splits["train"], LoopSettings(batch_size=64), steps=150, seed=0)
     x = data.splits["validation"].x
-    error = (model.reconstruct(x) - x).square().mean()
+    error = (model.reconstruct(Batch(x)) - x).square().mean()
     assert error < 0.5 * x.var(0, correction=0).mean()
     drawn = model.sample(400, generator=_generator())
-    again = model.reconstruct(x)  # samples are as varied as reconstructions are, which are a little pale
+    again = model.reconstruct(Batch(x))  # samples are as varied as reconstructions are, which are a little pale
     assert (drawn.mean(0) - again.mean(0)).abs().mean() < 0.05
     assert drawn.std(0).mean().item() == pytest.approx(again.std(0).mean().item(), rel=0.15)

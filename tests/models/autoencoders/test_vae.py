@@ -173,7 +173,7 @@ def test_with_the_true_posterior_both_bounds_are_the_likelihood() -> None:
 def test_the_ranked_figure_is_importance_weighted_and_says_how_many_samples() -> None:
     model = _model(PLANE)
     x = torch.randn(5, 2, generator=_generator())
-    ranked, bound = model.log_likelihood(x), model.evidence_lower_bound(x)
+    ranked, bound = model.log_likelihood(Batch(x)), model.evidence_lower_bound(x)
     assert (ranked.kind, ranked.samples) == (LikelihoodKind.IMPORTANCE_WEIGHTED, 64)
     assert (bound.kind, bound.samples) == (LikelihoodKind.ELBO, 16)
     assert torch.equal(ranked.log_prob, model.importance_weighted(x, 64).log_prob)
@@ -209,5 +209,5 @@ def test_short_training_beats_independent_pixels() -> None:
     x = data.splits["validation"].x
     bits = -model.evidence_lower_bound(x).log_prob.mean().item() / 64 / math.log(2)
     assert bits < 2.3
-    error = (model.reconstruct(x) - x).square().mean()
+    error = (model.reconstruct(Batch(x)) - x).square().mean()
     assert error < 0.5 * x.var(0, correction=0).mean()

@@ -162,7 +162,7 @@ def test_images_become_maps_of_codes(downsampling: int, places: int) -> None:
     assert model._codes_of(x).shape == (2, places)
     # A code of the map's last row says nothing of the image's first row.
     with torch.no_grad():
-        z = model.encode(x)
+        z = model.encode(Batch(x))
         changed = z.clone()
         changed[:, -4:] += 1.0
         difference = (model.decode(changed) - model.decode(z)).abs().sum((0, 1))
@@ -219,7 +219,7 @@ def test_the_bound_lies_below_the_log_likelihood_and_sums_to_less_than_one() -> 
     raw = model.decoder(model.codebook.look_up(codes))
     log_prior = model.prior.marginal_log_prob(codes)
     x = TINY.from_levels(torch.tensor(list(itertools.product((0, 1), repeat=16))).view(-1, *TINY.shape))
-    bound = torch.cat([model.log_likelihood(part).log_prob for part in x.split(8192)])
+    bound = torch.cat([model.log_likelihood(Batch(part)).log_prob for part in x.split(8192)])
     some = torch.randperm(len(x), generator=_generator())[:20]
     for i in some:
         image = x[i].expand(len(codes), *TINY.shape)
@@ -232,9 +232,9 @@ def test_the_bound_lies_below_the_log_likelihood_and_sums_to_less_than_one() -> 
 def test_likelihood_without_labels_is_the_mean_over_labels() -> None:
     model = _model(LABELLED)
     x = LABELLED.from_levels(torch.randint(3, (5, *LABELLED.shape), generator=_generator()))
-    given = [model.log_likelihood(x, torch.full((5,), y)).log_prob for y in range(3)]
+    given = [model.log_likelihood(Batch(x, torch.full((5,), y))).log_prob for y in range(3)]
     mean = torch.stack(given).logsumexp(0) - math.log(3)
-    assert torch.allclose(model.log_likelihood(x).log_prob, mean, atol=1e-4)
+    assert torch.allclose(model.log_likelihood(Batch(x)).log_prob, mean, atol=1e-4)
 
 
 @pytest.mark.slow
@@ -248,4 +248,4 @@ def test_short_training_uses_its_codes_and_beats_independent_pixels() -> None:
     with torch.no_grad():
         used = torch.bincount(model._codes_of(x).flatten(), minlength=64) / (4 * len(x))
     assert torch.exp(torch.special.entr(used).sum()) > 32
-    assert -model.log_likelihood(x).log_prob.mean().item() / 64 / math.log(2) < 2.44
+    assert -model.log_likelihood(Batch(x)).log_prob.mean().item() / 64 / math.log(2) < 2.44

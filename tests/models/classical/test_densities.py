@@ -57,13 +57,13 @@ def test_completion_is_the_conditional_expectation(name: str) -> None:
     for column in (0, 1):
         missing = torch.zeros_like(x, dtype=torch.bool)
         missing[:, column] = True
-        completed = model.impute(x, missing, _generator())  # type: ignore[operator]
+        completed = model.impute(Batch(x), missing, _generator())  # type: ignore[operator]
         assert torch.equal(completed[~missing], x[~missing])
         grid = torch.linspace(-12.0, 12.0, 24_001)
         for row, filled in zip(x, completed, strict=True):
             points = row.repeat(len(grid), 1)
             points[:, column] = grid
-            density = model.log_likelihood(points).log_prob.double().exp()  # type: ignore[operator]
+            density = model.log_likelihood(Batch(points)).log_prob.double().exp()  # type: ignore[operator]
             expected = float((density * grid.double()).sum() / density.sum())
             assert float(filled[column]) == pytest.approx(expected, abs=2e-3)
 
@@ -73,7 +73,7 @@ def test_with_everything_missing_completion_is_the_mean(name: str) -> None:
     model = MAKERS[name]()
     model.stages()[0].fit(_moons(), _generator())  # type: ignore[misc]
     x = torch.zeros(3, 2)
-    completed = model.impute(x, torch.ones_like(x, dtype=torch.bool), _generator())  # type: ignore[operator]
+    completed = model.impute(Batch(x), torch.ones_like(x, dtype=torch.bool), _generator())  # type: ignore[operator]
     mean = model.sample(40_000, generator=_generator(3)).mean(0)
     assert completed[0].numpy() == pytest.approx(mean.numpy(), abs=0.04)
     assert torch.equal(completed[0], completed[1])
@@ -124,7 +124,7 @@ def test_half_of_an_image_is_completed_better_than_by_the_mean(make: type[Genera
     model.stages()[0].fit(train, _generator())  # type: ignore[misc]
     missing = torch.zeros_like(x, dtype=torch.bool)
     missing[..., 4:] = True
-    completed = model.impute(x, missing, _generator())  # type: ignore[operator]
+    completed = model.impute(Batch(x), missing, _generator())  # type: ignore[operator]
     assert torch.equal(completed[~missing], x[~missing])
     assert completed.dtype == torch.float32
     assert float(completed.abs().max()) <= 1.0

@@ -37,17 +37,17 @@ def test_train_likelihood_is_the_closed_form(covariance: str) -> None:
     matrix = torch.cov(x.double().T, correction=0)
     log_det = float(matrix.logdet() if covariance == "full" else matrix.diagonal().log().sum())
     expected = -0.5 * (4 * math.log(2 * math.pi) + log_det + 4)
-    assert float(_fitted(x, covariance).log_likelihood(x).log_prob.mean()) == pytest.approx(expected)
+    assert float(_fitted(x, covariance).log_likelihood(Batch(x)).log_prob.mean()) == pytest.approx(expected)
 
 
 @pytest.mark.parametrize("seed", range(5))
 def test_full_is_no_worse_than_diagonal_on_train_data(seed: int) -> None:
     x = _correlated(60, seed)
-    full, diag = (_fitted(x, c).log_likelihood(x).log_prob.mean() for c in ("full", "diag"))
+    full, diag = (_fitted(x, c).log_likelihood(Batch(x)).log_prob.mean() for c in ("full", "diag"))
     assert full > diag
     # Where the sample correlations are zero they are the same model.
     x = torch.cat([x * signs for signs in torch.cartesian_prod(*[torch.tensor([-1.0, 1.0])] * 4)])
-    full, diag = (_fitted(x, c).log_likelihood(x).log_prob.mean() for c in ("full", "diag"))
+    full, diag = (_fitted(x, c).log_likelihood(Batch(x)).log_prob.mean() for c in ("full", "diag"))
     assert float(full) == pytest.approx(float(diag), abs=1e-6)
 
 
@@ -57,7 +57,7 @@ def test_full_is_no_worse_than_diagonal_on_digits() -> None:
     for covariance in ("full", "diag"):
         model = Gaussian(data.spec, covariance=covariance, regularisation=0.0)
         model.fit(data.splits["train"], _generator())
-        log_prob = model.log_likelihood(data.splits["train"].x).log_prob.mean()
+        log_prob = model.log_likelihood(Batch(data.splits["train"].x)).log_prob.mean()
         bits[covariance] = float(-log_prob / 64 / math.log(2))
     assert bits["full"] < bits["diag"] < math.log2(17)  # the last: uniform levels
 
@@ -67,7 +67,9 @@ def test_it_is_a_mixture_of_one() -> None:
     mixture = GaussianMixture(SPACE, components=1, regularisation=1e-3)
     mixture.fit(Batch(x), _generator())
     ours = _fitted(x, "full", 1e-3)
-    assert ours.log_likelihood(x).log_prob.numpy() == pytest.approx(mixture.log_likelihood(x).log_prob.numpy())
+    assert ours.log_likelihood(Batch(x)).log_prob.numpy() == pytest.approx(
+        mixture.log_likelihood(Batch(x)).log_prob.numpy()
+    )
 
 
 @pytest.mark.parametrize("covariance", ["full", "diag"])

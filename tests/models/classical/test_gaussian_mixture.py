@@ -47,7 +47,7 @@ def test_log_density_agrees_with_scikit_learn(covariance: str) -> None:
     model.fit(Batch(_blobs()), _generator())
     points = torch.linspace(-4, 4, 40).reshape(20, 2)
     expected = _as_reference(model).score_samples(points.double().numpy())
-    assert model.log_likelihood(points).log_prob.numpy() == pytest.approx(expected, abs=1e-6)
+    assert model.log_likelihood(Batch(points)).log_prob.numpy() == pytest.approx(expected, abs=1e-6)
 
 
 def test_bits_per_dimension_of_digits_agree_with_scikit_learn() -> None:
@@ -57,7 +57,7 @@ def test_bits_per_dimension_of_digits_agree_with_scikit_learn() -> None:
     x = data.splits["test"].x
     u = dequantise(x, data.spec, model.evaluation_generator()).flatten(1).double().numpy()
     expected = _as_reference(model).score(u) / 64 - math.log(17)
-    measured = model.log_likelihood(x).log_prob.mean().item() / 64
+    measured = model.log_likelihood(Batch(x)).log_prob.mean().item() / 64
     assert measured == pytest.approx(expected, abs=1e-6)
     assert 2.6 < -measured / math.log(2) < 2.9  # bits/dim; 4.09 is uniform
 
@@ -112,7 +112,7 @@ def test_a_fit_that_does_not_converge_is_kept_and_says_so(monkeypatch: pytest.Mo
     model = GaussianMixture(PLANE, components=8)
     model.fit(Batch(_blobs()), _generator())
     assert model.converged is False
-    assert torch.isfinite(model.log_likelihood(_blobs()).log_prob).all()
+    assert torch.isfinite(model.log_likelihood(Batch(_blobs())).log_prob).all()
 
 
 def test_more_components_than_examples_are_refused() -> None:
@@ -137,8 +137,8 @@ def test_a_mixture_contains_those_with_fewer_components(components: int, seed: i
     more.weights.copy_(torch.cat([fewer.weights[:-1], last, last]))
     more.means.copy_(torch.cat([fewer.means, fewer.means[-1:]]))
     more.factors.copy_(torch.cat([fewer.factors, fewer.factors[-1:]]))
-    before = fewer.log_likelihood(x).log_prob
-    assert more.log_likelihood(x).log_prob.numpy() == pytest.approx(before.numpy())
+    before = fewer.log_likelihood(Batch(x)).log_prob
+    assert more.log_likelihood(Batch(x)).log_prob.numpy() == pytest.approx(before.numpy())
     # Expectation-maximisation from there, the halves a little apart, ends no lower.
     covariances = more.factors @ more.factors.mT
     estimator = Reference(

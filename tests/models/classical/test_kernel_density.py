@@ -35,7 +35,7 @@ def test_density_is_scikit_learns(bandwidth: float) -> None:
     points = torch.cat([x[:5], torch.randn(20, 3, generator=_generator(1))])
     reference = Reference(bandwidth=bandwidth, kernel="gaussian").fit(x.double().numpy())
     expected = reference.score_samples(points.double().numpy())
-    assert _fitted(x, bandwidth).log_likelihood(points).log_prob.numpy() == pytest.approx(expected, abs=1e-6)
+    assert _fitted(x, bandwidth).log_likelihood(Batch(points)).log_prob.numpy() == pytest.approx(expected, abs=1e-6)
 
 
 def test_bits_of_digits_are_scikit_learns() -> None:
@@ -47,7 +47,7 @@ def test_bits_of_digits_are_scikit_learns() -> None:
     # One leaf holds all: scikit-learn 1.9's trees are off by up to 44 nats here, their bounds underflow.
     reference = Reference(bandwidth=0.13, leaf_size=2_000).fit(to_values(data.splits["train"].x, data.spec).numpy())
     expected = reference.score_samples(u) - 64 * math.log(17)
-    assert model.log_likelihood(x).log_prob.numpy() == pytest.approx(expected, abs=1e-6)
+    assert model.log_likelihood(Batch(x)).log_prob.numpy() == pytest.approx(expected, abs=1e-6)
 
 
 def test_samples_are_examples_plus_the_kernels_noise() -> None:
@@ -62,9 +62,9 @@ def test_samples_are_examples_plus_the_kernels_noise() -> None:
 def test_parts_of_a_set_have_the_same_density(monkeypatch: pytest.MonkeyPatch) -> None:
     x = torch.randn(40, 3, generator=_generator())
     model = _fitted(x, 0.3)
-    whole = model.log_likelihood(x).log_prob
+    whole = model.log_likelihood(Batch(x)).log_prob
     monkeypatch.setattr("gentune.models.classical.densities._IN_CACHE", 100)
-    assert torch.allclose(model.log_likelihood(x).log_prob, whole)
+    assert torch.allclose(model.log_likelihood(Batch(x)).log_prob, whole)
 
 
 def test_its_examples_are_loaded_whatever_their_number() -> None:

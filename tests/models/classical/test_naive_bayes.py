@@ -47,7 +47,7 @@ def test_gaussian_is_scikit_learns() -> None:
     model = _fitted(SPACE, data, conditionals="gaussian", regularisation=reference.epsilon_)
     points = torch.randn(40, 3, generator=_generator(2)) * 2
     expected = reference.predict_joint_log_proba(points.double().numpy())
-    assert model.log_likelihood(points).log_prob.numpy() == pytest.approx(np.logaddexp.reduce(expected, axis=1))
+    assert model.log_likelihood(Batch(points)).log_prob.numpy() == pytest.approx(np.logaddexp.reduce(expected, axis=1))
     assert model.classify(points).numpy() == pytest.approx(reference.predict_log_proba(points.double().numpy()))
 
 
@@ -60,7 +60,7 @@ def test_histogram_is_scikit_learns_on_digits(pseudocount: float) -> None:
     reference.fit(levels["train"], train.condition.numpy())  # type: ignore[union-attr]
     model = _fitted(data.spec, train, pseudocount=pseudocount)
     joint = reference.predict_joint_log_proba(levels["test"])
-    assert model.log_likelihood(test.x).log_prob.numpy() == pytest.approx(np.logaddexp.reduce(joint, axis=1))
+    assert model.log_likelihood(Batch(test.x)).log_prob.numpy() == pytest.approx(np.logaddexp.reduce(joint, axis=1))
     assert model.classify(test.x).numpy() == pytest.approx(reference.predict_log_proba(levels["test"]), abs=1e-6)
     assert test.condition is not None
     accuracy = float((model.classify(test.x).argmax(1) == test.condition).double().mean())
@@ -77,7 +77,7 @@ def test_kernels_are_products_of_scikit_learns() -> None:
         expected = sum(
             Kernels(bandwidth=0.4).fit(mine[:, [d]]).score_samples(points[:, [d]].double().numpy()) for d in range(3)
         )
-        given = model.log_likelihood(points, torch.full((20,), c)).log_prob
+        given = model.log_likelihood(Batch(points, torch.full((20,), c))).log_prob
         assert given.numpy() == pytest.approx(np.asarray(expected), abs=1e-6)
 
 
@@ -86,9 +86,9 @@ def test_probabilities_of_all_images_sum_to_one(conditionals: str) -> None:
     rows = torch.tensor([0, 0, 3, 5, 6, 10, 15, 15])
     data = Batch(_every_pair()[rows], torch.tensor([0, 1, 2, 0, 0, 1, 2, 2]))
     model = _fitted(PAIR, data, conditionals=conditionals, regularisation=1e-6)
-    assert float(model.log_likelihood(_every_pair()).log_prob.exp().sum()) == pytest.approx(1.0)
+    assert float(model.log_likelihood(Batch(_every_pair())).log_prob.exp().sum()) == pytest.approx(1.0)
     for c in range(3):
-        given = model.log_likelihood(_every_pair(), torch.full((16,), c)).log_prob
+        given = model.log_likelihood(Batch(_every_pair(), torch.full((16,), c))).log_prob
         assert float(given.exp().sum()) == pytest.approx(1.0)
 
 
@@ -102,9 +102,9 @@ def test_joint_law_and_classifier_are_one(conditionals: str, spec: DataSpec) -> 
     model = _fitted(spec, data, conditionals=conditionals)
     x = data.x[:30]
     prior = torch.bincount(data.condition).double().log() - np.log(len(data))
-    given = torch.stack([model.log_likelihood(x, torch.full((30,), c)).log_prob for c in range(3)], dim=1)
+    given = torch.stack([model.log_likelihood(Batch(x, torch.full((30,), c))).log_prob for c in range(3)], dim=1)
     joint = prior + given
-    assert model.log_likelihood(x).log_prob.numpy() == pytest.approx(joint.logsumexp(1).numpy())
+    assert model.log_likelihood(Batch(x)).log_prob.numpy() == pytest.approx(joint.logsumexp(1).numpy())
     assert model.classify(x).numpy() == pytest.approx(joint.log_softmax(1).numpy(), abs=1e-9)
 
 
@@ -115,7 +115,7 @@ def test_images_of_a_class_are_drawn_by_its_law(conditionals: str) -> None:
     drawn = model.sample(20_000, condition=torch.zeros(20_000, dtype=torch.int64), generator=_generator(1))
     levels = PAIR.to_levels(drawn).flatten(1)
     shares = torch.bincount(levels[:, 0] * 4 + levels[:, 1], minlength=16).double() / 20_000
-    expected = model.log_likelihood(_every_pair(), torch.zeros(16, dtype=torch.int64)).log_prob.exp()
+    expected = model.log_likelihood(Batch(_every_pair(), torch.zeros(16, dtype=torch.int64))).log_prob.exp()
     assert shares.numpy() == pytest.approx(expected.numpy(), abs=0.015)
 
 
@@ -143,8 +143,8 @@ def test_classes_are_drawn_by_their_frequency() -> None:
 def test_a_class_without_examples_is_never_drawn_and_spoils_nothing(conditionals: str, spec: DataSpec) -> None:
     x = _every_pair()[::2] if spec is PAIR else _points().x[:8]
     model = _fitted(spec, Batch(x, torch.tensor([0, 2] * 4)), conditionals=conditionals)
-    assert torch.isfinite(model.log_likelihood(x).log_prob).all()
-    assert torch.isfinite(model.log_likelihood(x, torch.ones(8, dtype=torch.int64)).log_prob).all()
+    assert torch.isfinite(model.log_likelihood(Batch(x)).log_prob).all()
+    assert torch.isfinite(model.log_likelihood(Batch(x, torch.ones(8, dtype=torch.int64))).log_prob).all()
     assert float(model.classify(x)[:, 1].exp().max()) == 0.0
     assert all(t.isfinite().all() for t in model.state_dict().values())
 

@@ -41,9 +41,9 @@ def test_density_is_scikit_learns() -> None:
     law = torch.distributions.MultivariateNormal(torch.from_numpy(reference.mean_), covariance)
     points = torch.randn(50, 6, generator=_generator(3)) * 2
     expected = law.log_prob(points.double())
-    assert model.log_likelihood(points).log_prob.numpy() == pytest.approx(expected.numpy(), abs=1e-6)
+    assert model.log_likelihood(Batch(points)).log_prob.numpy() == pytest.approx(expected.numpy(), abs=1e-6)
     # At its maximum the likelihood is flat, so on the train data the two agree to second order in 1/n.
-    assert float(model.log_likelihood(x).log_prob.mean()) == pytest.approx(
+    assert float(model.log_likelihood(Batch(x)).log_prob.mean()) == pytest.approx(
         reference.score(x.double().numpy()), abs=1e-4
     )
 
@@ -75,12 +75,12 @@ def test_variance_and_loadings_follow_the_closed_form() -> None:
 
 def test_train_likelihood_rises_to_the_full_gaussians() -> None:
     x = _flat()
-    means = [float(_fitted(x, q).log_likelihood(x).log_prob.mean()) for q in range(1, 6)]
+    means = [float(_fitted(x, q).log_likelihood(Batch(x)).log_prob.mean()) for q in range(1, 6)]
     assert means == sorted(means)
     full = Gaussian(SPACE, regularisation=0.0)
     full.fit(Batch(x), _generator())
     # With D - 1 directions sigma^2 is the smallest eigenvalue: nothing is left out.
-    assert means[-1] == pytest.approx(float(full.log_likelihood(x).log_prob.mean()))
+    assert means[-1] == pytest.approx(float(full.log_likelihood(Batch(x)).log_prob.mean()))
 
 
 def test_codes_are_the_posterior_mean() -> None:
@@ -88,8 +88,8 @@ def test_codes_are_the_posterior_mean() -> None:
     model = _fitted(x)
     covariance = model.loadings @ model.loadings.T + model.variance * torch.eye(6)
     expected = (x.double() - model.mean) @ torch.linalg.inv(covariance) @ model.loadings  # W^T Sigma^-1 (v - mu)
-    assert model.encode(x).numpy() == pytest.approx(expected.numpy(), abs=1e-5)
-    assert torch.equal(model.reconstruct(x), model.decode(model.encode(x)))
+    assert model.encode(Batch(x)).numpy() == pytest.approx(expected.numpy(), abs=1e-5)
+    assert torch.equal(model.reconstruct(Batch(x)), model.decode(model.encode(Batch(x))))
 
 
 def test_reconstruction_of_digits_improves_with_directions() -> None:
@@ -99,7 +99,7 @@ def test_reconstruction_of_digits_improves_with_directions() -> None:
         model = ProbabilisticPCA(data.spec, latent_dim=q)
         model.fit(data.splits["train"], _generator())
         x = data.splits["test"].x
-        errors.append(float((model.reconstruct(x) - x).square().mean()))
+        errors.append(float((model.reconstruct(Batch(x)) - x).square().mean()))
     assert errors == sorted(errors, reverse=True)
     assert errors[-1] < 0.2 * errors[0]
 
@@ -116,11 +116,11 @@ def test_more_directions_than_the_data_has_are_cut() -> None:
     plane = DataSpec("plane", "vector", (2,))
     model = ProbabilisticPCA(plane)
     model.fit(Batch(_flat()[:, :2]), _generator())
-    assert model.encode(torch.zeros(3, 2)).shape == (3, 1)
+    assert model.encode(Batch(torch.zeros(3, 2))).shape == (3, 1)
     with pytest.raises(ValueError, match="latent_dim is 0; at least 1 is needed"):
         ProbabilisticPCA(plane, latent_dim=0)
 
 
 def test_data_on_a_line_keep_a_density() -> None:
     x = torch.linspace(-1, 1, 50)[:, None] * torch.ones(1, 6)
-    assert torch.isfinite(_fitted(x, 2).log_likelihood(x).log_prob).all()
+    assert torch.isfinite(_fitted(x, 2).log_likelihood(Batch(x)).log_prob).all()

@@ -64,7 +64,7 @@ def test_trains_samples_and_scores_images(shape: tuple[int, int, int], target: s
     x = model.sample(6, condition=batch.condition, generator=generator(), steps=4, guidance_scale=2.0)
     assert x.shape == (6, *shape)
     assert torch.equal(x, spec.to_lattice(x))
-    likelihood = model.log_likelihood(batch.x, batch.condition)
+    likelihood = model.log_likelihood(batch)
     assert likelihood.kind is LikelihoodKind.ELBO
     assert likelihood.log_prob.shape == (6,)
     assert torch.isfinite(likelihood.log_prob).all()
@@ -78,7 +78,7 @@ def test_trains_samples_and_scores_vectors(dimensions: int, sampler: str) -> Non
     model.loss(batch, generator()).total.backward()
     x = model.sample(5, generator=generator(), sampler=sampler, steps=6)  # type: ignore[arg-type]
     assert x.shape == (5, dimensions)
-    assert torch.isfinite(model.log_likelihood(batch.x).log_prob).all()
+    assert torch.isfinite(model.log_likelihood(Batch(batch.x)).log_prob).all()
 
 
 def test_noise_comes_from_generators_alone_even_in_training_mode() -> None:
@@ -92,10 +92,10 @@ def test_noise_comes_from_generators_alone_even_in_training_mode() -> None:
         assert torch.equal(first, again)
         assert not torch.equal(first, other)
     x = images(spec).x
-    assert torch.equal(model.log_likelihood(x).log_prob, model.log_likelihood(x).log_prob)
-    before = model.log_likelihood(x).log_prob
+    assert torch.equal(model.log_likelihood(Batch(x)).log_prob, model.log_likelihood(Batch(x)).log_prob)
+    before = model.log_likelihood(Batch(x)).log_prob
     model.evaluation_seed = 1
-    assert not torch.equal(before, model.log_likelihood(x).log_prob)
+    assert not torch.equal(before, model.log_likelihood(Batch(x)).log_prob)
     assert model.training
 
 
@@ -144,7 +144,7 @@ def test_a_condition_changes_the_likelihood_and_must_fit() -> None:
     spec = image_spec()
     model = random_model(spec)
     batch = images(spec)
-    without, given = model.log_likelihood(batch.x), model.log_likelihood(batch.x, batch.condition)
+    without, given = model.log_likelihood(Batch(batch.x)), model.log_likelihood(batch)
     assert not torch.equal(without.log_prob, given.log_prob)
     with pytest.raises(ValueError, match="one label an example"):
         model.sample(4, condition=torch.tensor([1]), generator=generator())
@@ -162,7 +162,7 @@ def test_the_bound_has_at_most_the_mass_of_a_distribution() -> None:
     grid = torch.linspace(-12.0, 12.0, 601)
     repeats = 200
     x = grid.repeat(repeats)[:, None]
-    bound = model.log_likelihood(x).log_prob.double().view(repeats, -1)
+    bound = model.log_likelihood(Batch(x)).log_prob.double().view(repeats, -1)
     # Averaging before the exponential matters: only the mean of the estimate is a bound.
     density = bound.mean(dim=0).exp()
     mass = torch.trapezoid(density, grid.double()).item()
@@ -176,7 +176,7 @@ def test_the_likelihood_estimate_settles_with_more_levels() -> None:
     means, spreads = [], []
     for count in (4, 16):
         model.noise_levels = count
-        estimate = model.log_likelihood(x)
+        estimate = model.log_likelihood(Batch(x))
         assert estimate.samples is not None
         assert estimate.samples <= count
         means.append(estimate.log_prob.view(2, -1).mean(dim=1))
@@ -213,4 +213,4 @@ def test_learns_two_clusters() -> None:
     assert (samples[:, 0] > 0).float().mean().item() == pytest.approx(0.5, abs=0.1)
     assert samples[:, 1].std().item() == pytest.approx(0.2, abs=0.1)
     # One Gaussian reaches -1.24 nats on these data.
-    assert model.log_likelihood(x[:1000]).log_prob.mean().item() > -1.1
+    assert model.log_likelihood(Batch(x[:1000])).log_prob.mean().item() > -1.1

@@ -53,7 +53,7 @@ def test_the_image_flow_inverts(shape: tuple[int, int, int], transforms: int) ->
     spec = image_spec(shape)
     model = random_model(spec, noise=0.3 / transforms, transforms=transforms)
     x = images(spec)
-    z = model.encode(x)
+    z = model.encode(Batch(x))
     assert z.shape == (16, spec.dimensions)
     assert relative_error(model.decode(z), x) < 1e-4
     drawn = torch.randn(16, spec.dimensions, generator=generator())
@@ -67,7 +67,7 @@ def test_a_trained_flow_inverts_at_the_end_of_its_ranges() -> None:
     data = Batch(images(spec, 64))
     model = RealNVP(spec, transforms=10, hidden=24, depth=2, learning_rate=1e-2)
     train(model, data, LoopSettings(batch_size=32, gradient_clip=10.0), steps=40, seed=0)
-    z = model.encode(data.x)
+    z = model.encode(Batch(data.x))
     assert relative_error(model.decode(z), data.x) < 1e-4
     y = torch.randn(8, 1, 8, 8, generator=generator())
     assert model.image_flow(y)[1].abs().min().item() > 1.0  # far from the identity it starts as
@@ -77,9 +77,9 @@ def test_a_trained_flow_inverts_at_the_end_of_its_ranges() -> None:
 def test_the_vector_flow_inverts(dimensions: int) -> None:
     model = random_model(vector_spec(dimensions))
     x = 2.0 * torch.randn(64, dimensions, generator=generator())
-    assert relative_error(model.decode(model.encode(x)), x) < 1e-4
+    assert relative_error(model.decode(model.encode(Batch(x))), x) < 1e-4
     z = torch.randn(64, dimensions, generator=generator())
-    assert relative_error(model.encode(model.decode(z)), z) < 1e-4
+    assert relative_error(model.encode(Batch(model.decode(z))), z) < 1e-4
 
 
 @pytest.mark.parametrize("shape", [(1, 4, 4), (2, 4, 8)])
@@ -122,7 +122,7 @@ def test_the_density_of_vectors_integrates_to_1() -> None:
     model = random_model(vector_spec(2))
     axis = torch.linspace(-12.0, 12.0, 401)
     grid = torch.cartesian_prod(axis, axis)
-    likelihood = model.log_likelihood(grid)
+    likelihood = model.log_likelihood(Batch(grid))
     assert likelihood.kind is LikelihoodKind.EXACT
     mass = likelihood.log_prob.double().exp().sum().item() * (axis[1] - axis[0]).item() ** 2
     assert mass == pytest.approx(1.0, abs=2e-3)
@@ -135,7 +135,7 @@ def test_all_images_together_have_the_mass_that_the_flow_puts_on_them() -> None:
     model = random_model(spec, noise=0.03)
     bits = (torch.arange(2**16)[:, None] >> torch.arange(16)) & 1
     x = spec.from_levels(bits.view(-1, 1, 4, 4))
-    likelihood = model.log_likelihood(x)
+    likelihood = model.log_likelihood(Batch(x))
     assert likelihood.kind is LikelihoodKind.DEQUANTISED
     mass = likelihood.log_prob.double().exp().sum().item()
     z = torch.randn(100_000, 16, generator=generator())
@@ -171,7 +171,7 @@ def test_the_flow_starts_as_the_normalised_logit() -> None:
     fit = model.stages()[0].fit
     assert fit is not None
     fit(data, generator())
-    z = model.encode(data.x)
+    z = model.encode(Batch(data.x))
     assert z.mean(dim=0).abs().max().item() < 0.1
     assert z.std(dim=0).mean().item() == pytest.approx(1.0, abs=0.1)
 
@@ -183,7 +183,7 @@ def test_normalisation_is_saved_and_loaded() -> None:
     other = RealNVP(spec, **TINY)
     other.load_state_dict(model.state_dict())
     x = images(spec)
-    assert torch.equal(model.log_likelihood(x).log_prob, other.log_likelihood(x).log_prob)
+    assert torch.equal(model.log_likelihood(Batch(x)).log_prob, other.log_likelihood(Batch(x)).log_prob)
     assert not torch.equal(model.centre, torch.zeros_like(model.centre))
 
 
@@ -191,10 +191,10 @@ def test_likelihood_noise_follows_the_evaluation_seed() -> None:
     spec = image_spec()
     model = random_model(spec)
     x = images(spec)
-    first = model.log_likelihood(x).log_prob
-    assert torch.equal(first, model.log_likelihood(x).log_prob)
+    first = model.log_likelihood(Batch(x)).log_prob
+    assert torch.equal(first, model.log_likelihood(Batch(x)).log_prob)
     model.evaluation_seed = 1
-    assert not torch.equal(first, model.log_likelihood(x).log_prob)
+    assert not torch.equal(first, model.log_likelihood(Batch(x)).log_prob)
 
 
 def test_learns_what_a_gaussian_cannot() -> None:
@@ -204,7 +204,7 @@ def test_learns_what_a_gaussian_cannot() -> None:
     model = RealNVP(vector_spec(), hidden=16, transforms=4)
     train(model, Batch(x), LoopSettings(batch_size=128, gradient_clip=10.0), steps=300, seed=0)
     # Uncorrelated and standardised: the best Gaussian reaches -log(2 pi e) = -2.84 nats.
-    assert model.log_likelihood(x).log_prob.mean().item() > -2.2
+    assert model.log_likelihood(Batch(x)).log_prob.mean().item() > -2.2
 
 
 def test_refuses_data_it_cannot_take() -> None:
