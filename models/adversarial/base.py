@@ -8,6 +8,7 @@ Glossary:
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from functools import partial
 from typing import Any, ClassVar, Literal, cast
 
@@ -23,6 +24,29 @@ from ..nets.layers import decoder_for, encoder_for, he_initialise
 Norm = Literal["none", "batch", "layer", "spectral"]
 
 
+@dataclass(frozen=True)
+class AdversarialSettings:
+    """What every adversarial family needs of its hyperparameters.
+
+    learning_rate_generator, learning_rate_discriminator: of Adam (arXiv:1706.08500 gives reasons for two).
+    beta1: decay of Adam's first moment, in both networks.
+    discriminator_steps: steps of D before each step of G.
+    latent_dim: length of z.
+    width: w; 2w channels at half resolution, 4w at a quarter; vectors have 4w hidden units.
+    depth: blocks at each lower resolution; vectors have depth + 1 hidden layers.
+    discriminator_norm: see `normalise`.
+    """
+
+    learning_rate_generator: float
+    learning_rate_discriminator: float
+    beta1: float
+    discriminator_steps: int
+    latent_dim: int
+    width: int
+    depth: int
+    discriminator_norm: Norm = "none"
+
+
 class AdversarialModel(GenerativeModel):
     """A generator and a discriminator; a family says what either minimises, and of what they are built.
 
@@ -32,38 +56,20 @@ class AdversarialModel(GenerativeModel):
 
     The objectives here are Goodfellow et al.'s with the non-saturating loss of G (arXiv:1406.2661, section 3).
 
-    learning_rate_generator, learning_rate_discriminator: of Adam (arXiv:1706.08500 gives reasons for two).
-    discriminator_norm: see `normalise`. latent_dim: length of z.
-    width: w; 2w channels at half resolution, 4w at a quarter; vectors have 4w hidden units.
-    depth: blocks at each lower resolution; vectors have depth + 1 hidden layers.
+    A family's constructor takes its hyperparameters as keywords and hands the common ones on as `settings`.
     """
 
     family: ClassVar[str]  # its name, for errors
     beta2: ClassVar[float] = 0.99
 
-    def __init__(
-        self,
-        data: DataSpec,
-        *,
-        learning_rate_generator: float = 1.5e-3,
-        learning_rate_discriminator: float = 3e-3,
-        beta1: float = 0.0,
-        discriminator_steps: int = 2,
-        discriminator_norm: Norm = "spectral",
-        latent_dim: int = 32,
-        width: int = 16,
-        depth: int = 1,
-    ) -> None:
+    def __init__(self, data: DataSpec, settings: AdversarialSettings) -> None:
         super().__init__(data)
-        self.learning_rate_generator = learning_rate_generator
-        self.learning_rate_discriminator = learning_rate_discriminator
-        self.beta1 = beta1
-        self.discriminator_steps = discriminator_steps
-        self.latent_dim = latent_dim
-        self.discriminator = self._build_discriminator(width, depth)
-        self.generator = self._build_generator(width, depth)
+        self.settings = settings
+        self.latent_dim = settings.latent_dim
+        self.discriminator = self._build_discriminator(settings.width, settings.depth)
+        self.generator = self._build_generator(settings.width, settings.depth)
         self._initialise()
-        normalise(self.discriminator, discriminator_norm)
+        normalise(self.discriminator, settings.discriminator_norm)
 
     def stages(self) -> tuple[Stage, ...]:
         return (Stage("adversarial", phases=self._phases()),)
@@ -128,17 +134,17 @@ class AdversarialModel(GenerativeModel):
 
     def _phases(self, **of_discriminator: Any) -> tuple[Phase, Phase]:
         """D's phase and G's; of_discriminator: further arguments of the former."""
-        adam = partial(Adam, betas=(self.beta1, self.beta2), decay="cosine", final_share=0.1)
+        adam = partial(Adam, betas=(self.settings.beta1, self.beta2), decay="cosine", final_share=0.1)
         discriminator = Phase(
             "discriminator",
             self.discriminator.parameters(),
             self.discriminator_loss,
-            adam(self.learning_rate_discriminator),
-            steps=self.discriminator_steps,
+            adam(self.settings.learning_rate_discriminator),
+            steps=self.settings.discriminator_steps,
             **of_discriminator,
         )
         generator = Phase(
-            "generator", self.generator.parameters(), self.generator_loss, adam(self.learning_rate_generator)
+            "generator", self.generator.parameters(), self.generator_loss, adam(self.settings.learning_rate_generator)
         )
         return discriminator, generator
 

@@ -10,7 +10,8 @@ import torch.nn.functional as F
 from torch import Generator, Tensor
 
 from ..base import Batch, Stage
-from .base import AdversarialModel
+from ..data_spec import DataSpec
+from .base import AdversarialModel, AdversarialSettings, Norm
 
 
 class CGAN(AdversarialModel):
@@ -25,11 +26,36 @@ class CGAN(AdversarialModel):
     Samples without labels are of classes drawn as often as the train split has them. Data without labels has one
     class, and the family is then a GAN.
 
-    The hyperparameters are those of `AdversarialModel`.
+    The hyperparameters are those of `AdversarialSettings`.
     """
 
     family = "cgan"
     frequencies: Tensor
+
+    def __init__(
+        self,
+        data: DataSpec,
+        *,
+        learning_rate_generator: float = 1.5e-3,
+        learning_rate_discriminator: float = 3e-3,
+        beta1: float = 0.0,
+        discriminator_steps: int = 2,
+        discriminator_norm: Norm = "spectral",
+        latent_dim: int = 32,
+        width: int = 16,
+        depth: int = 1,
+    ) -> None:
+        settings = AdversarialSettings(
+            learning_rate_generator=learning_rate_generator,
+            learning_rate_discriminator=learning_rate_discriminator,
+            beta1=beta1,
+            discriminator_steps=discriminator_steps,
+            latent_dim=latent_dim,
+            width=width,
+            depth=depth,
+            discriminator_norm=discriminator_norm,
+        )
+        super().__init__(data, settings)
 
     @property
     def _labels(self) -> int:

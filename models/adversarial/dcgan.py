@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from ..data_spec import DataSpec
 from ..nets.layers import DOWN_SAMPLING, ConvEncoder, image_shape, require_kind
-from .base import AdversarialModel, Norm
+from .base import AdversarialModel, AdversarialSettings, Norm
 
 _OVERLAP = 4  # pixels of its input that a pixel sees of a transposed convolution of size 4 and stride 2
 
@@ -29,7 +29,7 @@ class DCGAN(AdversarialModel):
     G normalises by the statistics of its batch while it trains, and by their running means when it samples. Those
     belong to the last weights, not to an average of them: so the EMA of the weights is not searched.
 
-    depth: convolutions at each lower resolution. The others: as in `AdversarialModel`.
+    depth: convolutions at each lower resolution. The others: as in `AdversarialSettings`.
     """
 
     family = "dcgan"
@@ -49,17 +49,17 @@ class DCGAN(AdversarialModel):
         depth: int = 1,
     ) -> None:
         require_kind(data, self.family, ("image",))
-        super().__init__(
-            data,
+        settings = AdversarialSettings(
             learning_rate_generator=learning_rate_generator,
             learning_rate_discriminator=learning_rate_discriminator,
             beta1=beta1,
             discriminator_steps=discriminator_steps,
-            discriminator_norm=discriminator_norm,
             latent_dim=latent_dim,
             width=width,
             depth=depth,
+            discriminator_norm=discriminator_norm,
         )
+        super().__init__(data, settings)
 
     def _build_discriminator(self, width: int, depth: int) -> nn.Module:
         shape = image_shape(self.data, self.family)

@@ -11,7 +11,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from ..data_spec import DataSpec
-from .base import AdversarialModel, Norm
+from .base import AdversarialModel, AdversarialSettings, Norm
 
 Loss = Literal["non_saturating", "minimax"]
 
@@ -26,7 +26,7 @@ class GAN(AdversarialModel):
     For the best D, with sigma(D) = p / (p + q), minimax is 2 JS(p, q) - 2 log 2 from G's side. Where D is sure
     (sigma(D) near 0) minimax has next to no gradient; the other has, with the same fixed points.
 
-    loss: the generator's. The others: as in `AdversarialModel`.
+    loss: the generator's. The others: as in `AdversarialSettings`.
     """
 
     family = "gan"
@@ -47,17 +47,17 @@ class GAN(AdversarialModel):
     ) -> None:
         if loss not in ("non_saturating", "minimax"):
             raise ValueError(f"unknown loss {loss!r}; wanted non_saturating or minimax")
-        super().__init__(
-            data,
+        settings = AdversarialSettings(
             learning_rate_generator=learning_rate_generator,
             learning_rate_discriminator=learning_rate_discriminator,
             beta1=beta1,
             discriminator_steps=discriminator_steps,
-            discriminator_norm=discriminator_norm,
             latent_dim=latent_dim,
             width=width,
             depth=depth,
+            discriminator_norm=discriminator_norm,
         )
+        super().__init__(data, settings)
         self.saturating = loss == "minimax"
 
     def generator_objective(self, fake: Tensor) -> Tensor:

@@ -12,7 +12,7 @@ from typing import Literal
 from torch import Tensor
 
 from ..data_spec import DataSpec
-from .base import AdversarialModel, Norm
+from .base import AdversarialModel, AdversarialSettings, Norm
 
 Targets = Literal["binary", "pearson"]
 
@@ -30,7 +30,7 @@ class LSGAN(AdversarialModel):
     b = c = 1 (equation 9). Samples that D takes for real but that lie far from the boundary are still pulled to it,
     which a cross-entropy leaves alone.
 
-    targets: see above. The others: as in `AdversarialModel`.
+    targets: see above. The others: as in `AdversarialSettings`.
     """
 
     family = "lsgan"
@@ -51,17 +51,17 @@ class LSGAN(AdversarialModel):
     ) -> None:
         if targets not in _TARGETS:
             raise ValueError(f"unknown targets {targets!r}; wanted {' or '.join(_TARGETS)}")
-        super().__init__(
-            data,
+        settings = AdversarialSettings(
             learning_rate_generator=learning_rate_generator,
             learning_rate_discriminator=learning_rate_discriminator,
             beta1=beta1,
             discriminator_steps=discriminator_steps,
-            discriminator_norm=discriminator_norm,
             latent_dim=latent_dim,
             width=width,
             depth=depth,
+            discriminator_norm=discriminator_norm,
         )
+        super().__init__(data, settings)
         self.a, self.b, self.c = _TARGETS[targets]
 
     def discriminator_objective(self, real: Tensor, fake: Tensor) -> Tensor:

@@ -17,7 +17,7 @@ from torch import Generator, Tensor, nn
 
 from ..base import Batch, Losses, Stage
 from ..data_spec import DataSpec
-from .base import gradient_penalty
+from .base import AdversarialSettings, gradient_penalty
 from .equalised import EqualisedConv, EqualisedLinear, Head, Leaky, PixelNorm, channels_of, down, resolutions, up
 from .wgan import Wasserstein
 
@@ -74,7 +74,7 @@ class ProgressiveGAN(Wasserstein):
 
     growth: share of the full training after which all levels are there. gradient_penalty: its weight.
     width: w; 4w channels at the lowest resolution, halved with each further one down to w.
-    depth: convolutions at each resolution. The others: as in `AdversarialModel`.
+    depth: convolutions at each resolution. The others: as in `AdversarialSettings`.
     """
 
     family = "progressive_gan"
@@ -98,17 +98,16 @@ class ProgressiveGAN(Wasserstein):
         depth: int = 1,
     ) -> None:
         self._sizes = resolutions(data, self.family)
-        super().__init__(
-            data,
+        settings = AdversarialSettings(
             learning_rate_generator=learning_rate_generator,
             learning_rate_discriminator=learning_rate_discriminator,
             beta1=beta1,
             discriminator_steps=discriminator_steps,
-            discriminator_norm="none",
             latent_dim=latent_dim,
             width=width,
             depth=depth,
         )
+        super().__init__(data, settings)
         self.gradient_penalty = gradient_penalty
         self.growth = growth
         # Progress at the last step, as a share of the full training.

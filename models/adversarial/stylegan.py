@@ -18,7 +18,7 @@ from torch import Generator, Tensor, nn
 
 from ..base import Batch, Losses
 from ..data_spec import DataSpec
-from .base import AdversarialModel, squared_gradients
+from .base import AdversarialModel, AdversarialSettings, squared_gradients
 from .equalised import EqualisedConv, EqualisedLinear, Head, Leaky, PixelNorm, channels_of, down, resolutions, up
 
 _MAPPING_RATE = 0.1  # of the mapping network's learning rate; the paper's 0.01 is for half a million steps
@@ -39,7 +39,7 @@ class StyleGAN(AdversarialModel):
 
     r1: gamma. style_mixing: chance that a sample's styles are mixed. mapping_layers: of the mapping network.
     width: w; 4w channels at the lowest resolution, halved with each further one down to w.
-    depth: convolutions at each resolution. The others: as in `AdversarialModel`.
+    depth: convolutions at each resolution. The others: as in `AdversarialSettings`.
     """
 
     family = "stylegan"
@@ -62,17 +62,16 @@ class StyleGAN(AdversarialModel):
     ) -> None:
         self._sizes = resolutions(data, self.family)
         self._mapping_layers = mapping_layers
-        super().__init__(
-            data,
+        settings = AdversarialSettings(
             learning_rate_generator=learning_rate_generator,
             learning_rate_discriminator=learning_rate_discriminator,
             beta1=beta1,
             discriminator_steps=discriminator_steps,
-            discriminator_norm="none",
             latent_dim=latent_dim,
             width=width,
             depth=depth,
         )
+        super().__init__(data, settings)
         self.r1 = r1
         self.style_mixing = style_mixing
 

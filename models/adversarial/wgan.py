@@ -12,7 +12,7 @@ from torch import Tensor
 
 from ..base import Stage
 from ..data_spec import DataSpec
-from .base import AdversarialModel
+from .base import AdversarialModel, AdversarialSettings
 
 
 class Wasserstein(AdversarialModel):
@@ -41,8 +41,8 @@ class WGAN(Wasserstein):
     The critic is then Lipschitz with some constant of its own, so that the distance is right up to a factor. The
     paper's RMSProp is Adam with beta1 = 0, but for the bias correction.
 
-    clip: bound of the weights. The others: as in `AdversarialModel`; spectral normalisation is no choice here: it would
-    undo what the clipping does.
+    clip: bound of the weights. The others: as in `AdversarialSettings`; spectral normalisation is not offered, since it
+    would undo the clipping.
     """
 
     family = "wgan"
@@ -61,17 +61,17 @@ class WGAN(Wasserstein):
         width: int = 16,
         depth: int = 1,
     ) -> None:
-        super().__init__(
-            data,
+        settings = AdversarialSettings(
             learning_rate_generator=learning_rate_generator,
             learning_rate_discriminator=learning_rate_discriminator,
             beta1=beta1,
             discriminator_steps=discriminator_steps,
-            discriminator_norm=discriminator_norm,
             latent_dim=latent_dim,
             width=width,
             depth=depth,
+            discriminator_norm=discriminator_norm,
         )
+        super().__init__(data, settings)
         self.clip = clip
         self.clip_weights()  # the first step, too, is of a critic within bounds
 

@@ -12,7 +12,7 @@ from torch import Generator, Tensor
 
 from ..base import Batch, Losses
 from ..data_spec import DataSpec
-from .base import gradient_penalty
+from .base import AdversarialSettings, gradient_penalty
 from .wgan import Wasserstein
 
 
@@ -25,7 +25,7 @@ class WGANGP(Wasserstein):
     The critic's supremum over 1-Lipschitz functions is the Wasserstein-1 distance of data and samples. The
     critic has no normalisation across examples, since the penalty is on the gradient of each alone (section 4).
 
-    gradient_penalty: lambda. The others: as in `AdversarialModel`.
+    gradient_penalty: lambda. The others: as in `AdversarialSettings`.
     """
 
     family = "wgan_gp"
@@ -44,17 +44,17 @@ class WGANGP(Wasserstein):
         width: int = 16,
         depth: int = 1,
     ) -> None:
-        super().__init__(
-            data,
+        settings = AdversarialSettings(
             learning_rate_generator=learning_rate_generator,
             learning_rate_discriminator=learning_rate_discriminator,
             beta1=beta1,
             discriminator_steps=discriminator_steps,
-            discriminator_norm=discriminator_norm,
             latent_dim=latent_dim,
             width=width,
             depth=depth,
+            discriminator_norm=discriminator_norm,
         )
+        super().__init__(data, settings)
         self.gradient_penalty = gradient_penalty
 
     def discriminator_loss(self, batch: Batch, generator: Generator) -> Losses:

@@ -6,6 +6,7 @@ Glossary:
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import ClassVar
 
 import torch
@@ -19,51 +20,59 @@ from .code_density import CodeDensity
 _CHUNK = 500  # examples encoded at a time
 
 
-class Autoencoder(GenerativeModel):
-    """First minimises |g(f(x)) - x|^2 per dimension, then fits p(z) to the codes of the train split.
+@dataclass(frozen=True)
+class AutoencoderSettings:
+    """What every autoencoder with a fitted density of its codes needs of its hyperparameters.
 
-    The codes are held to no prior; sampling draws z from the fitted density and decodes it (Ghosh et al.,
-    arXiv:1903.12436, section 4, "ex-post density estimation"). There is no likelihood of x.
-
-    learning_rate: of Adam. latent_dim: length of z (Hinton and Salakhutdinov 2006, doi:10.1126/science.1127647).
+    learning_rate: of Adam.
+    latent_dim: length of z (Hinton and Salakhutdinov 2006, doi:10.1126/science.1127647).
     code_density: "gaussian", or "mixture" of `components` Gaussians.
     width: w; 2w channels at half resolution, 4w at a quarter; vectors have 4w hidden units.
-    depth: blocks at each lower resolution; vectors have depth + 1 hidden layers. weight_decay: decoupled.
+    depth: blocks at each lower resolution; vectors have depth + 1 hidden layers.
+    weight_decay: decoupled.
     """
 
-    family: ClassVar[str] = "autoencoder"
-    training_settings: ClassVar[tuple[str, ...]] = ("learning_rate", "latent_dim", "width", "depth", "weight_decay")
+    learning_rate: float
+    latent_dim: int
+    code_density: str
+    components: int
+    width: int
+    depth: int
+    weight_decay: float
 
-    def __init__(
-        self,
-        data: DataSpec,
-        *,
-        learning_rate: float = 3e-3,
-        latent_dim: int = 8,
-        code_density: str = "mixture",
-        components: int = 10,
-        width: int = 16,
-        depth: int = 2,
-        weight_decay: float = 1e-5,
-    ) -> None:
+
+class AutoencoderModel(GenerativeModel):
+    """First minimises |g(f(x)) - x|^2 per dimension, then fits p(z) to the codes of the train split.
+
+    No prior constrains the codes; sampling draws z from the fitted density and decodes it (Ghosh et al.,
+    arXiv:1903.12436, section 4, "ex-post density estimation"). There is no likelihood of x.
+
+    A family's constructor takes its hyperparameters as keywords and hands the common ones on as `settings`.
+    """
+
+    family: ClassVar[str]
+    first_stage: ClassVar[tuple[str, ...]] = ("learning_rate", "latent_dim", "width", "depth", "weight_decay")
+
+    def __init__(self, data: DataSpec, settings: AutoencoderSettings) -> None:
         super().__init__(data)
-        self.learning_rate = learning_rate
-        self.latent_dim = latent_dim
-        self.weight_decay = weight_decay
+        self.settings = settings
+        self.latent_dim = latent_dim = settings.latent_dim
+        width, depth = settings.width, settings.depth
         self.encoder = encoder_for(data, latent_dim, width=width, depth=depth, family=self.family)
         self.decoder = decoder_for(data, latent_dim, width=width, depth=depth, family=self.family)
         he_initialise(self.encoder)
         he_initialise(self.decoder)
-        self.density = CodeDensity(latent_dim, kind=code_density, components=components)
+        self.density = CodeDensity(latent_dim, kind=settings.code_density, components=settings.components)
 
     def stages(self) -> tuple[Stage, ...]:
-        optimiser = Adam(self.learning_rate, weight_decay=self.weight_decay, decay="cosine", final_share=0.05)
+        rate, weight_decay = self.settings.learning_rate, self.settings.weight_decay
+        optimiser = Adam(rate, weight_decay=weight_decay, decay="cosine", final_share=0.05)
         networks = (*self.encoder.parameters(), *self.decoder.parameters())
         return (
             Stage(
                 "autoencoder",
                 phases=(Phase("reconstruction", networks, self.loss, optimiser),),
-                depends_on=self.training_settings,
+                depends_on=self.first_stage,
             ),
             Stage("code density", fit=self.fit_codes),
         )
@@ -74,7 +83,7 @@ class Autoencoder(GenerativeModel):
         return Losses((output.float() - batch.x).square().mean())
 
     def corrupted(self, x: Tensor, generator: Generator) -> Tensor:
-        """What the encoder sees of examples in training: here, all."""
+        """The encoder's input in training; families may add noise to the examples, here they are unchanged."""
         return x
 
     @torch.no_grad()
@@ -111,3 +120,32 @@ class Autoencoder(GenerativeModel):
 
     def _on_lattice(self, x: Tensor) -> Tensor:
         return self.data.to_lattice(x) if self.data.kind == "image" else x
+
+
+class Autoencoder(AutoencoderModel):
+    """The plain autoencoder; the hyperparameters are those of `AutoencoderSettings`."""
+
+    family = "autoencoder"
+
+    def __init__(
+        self,
+        data: DataSpec,
+        *,
+        learning_rate: float = 3e-3,
+        latent_dim: int = 8,
+        code_density: str = "mixture",
+        components: int = 10,
+        width: int = 16,
+        depth: int = 2,
+        weight_decay: float = 1e-5,
+    ) -> None:
+        settings = AutoencoderSettings(
+            learning_rate=learning_rate,
+            latent_dim=latent_dim,
+            code_density=code_density,
+            components=components,
+            width=width,
+            depth=depth,
+            weight_decay=weight_decay,
+        )
+        super().__init__(data, settings)

@@ -2,20 +2,20 @@
 
 from __future__ import annotations
 
-from typing import ClassVar
-
 from ..data_spec import DataSpec
-from .vae import VAE
+from .vae import VariationalModel, VariationalSettings
 
 
-class BetaVAE(VAE):
+class BetaVAE(VariationalModel):
     """A VAE that minimises  -E_q(z|x) log p(x|z) + beta KL(q(z|x) || N(0, I))  for any beta.
 
-    beta above 1 asks for codes that are independent of one another and few, at the price of reconstruction (Higgins
+    beta above 1 asks for codes that are independent of one another and few, at the expense of reconstruction (Higgins
     et al. 2017, "beta-VAE", ICLR, equation 4); below 1 it reconstructs better and samples from the prior worse.
+
+    The hyperparameters are those of `VariationalSettings`.
     """
 
-    family: ClassVar[str] = "beta_vae"
+    family = "beta_vae"
 
     def __init__(
         self,
@@ -30,8 +30,7 @@ class BetaVAE(VAE):
         depth: int = 2,
         weight_decay: float = 1e-5,
     ) -> None:
-        super().__init__(
-            data,
+        settings = VariationalSettings(
             learning_rate=learning_rate,
             latent_dim=latent_dim,
             kl_warmup=kl_warmup,
@@ -39,5 +38,6 @@ class BetaVAE(VAE):
             width=width,
             depth=depth,
             weight_decay=weight_decay,
+            beta=beta,
         )
-        self.beta = beta
+        super().__init__(data, settings)

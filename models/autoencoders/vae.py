@@ -10,6 +10,7 @@ Glossary:
 from __future__ import annotations
 
 import math
+from dataclasses import dataclass
 from typing import ClassVar
 
 import torch
@@ -25,7 +26,31 @@ _BOUND_DRAWS = 16  # codes drawn for each example when the bound is evaluated
 _IMPORTANCE_SAMPLES = 64
 
 
-class VAE(GenerativeModel):
+@dataclass(frozen=True)
+class VariationalSettings:
+    """What every variational autoencoder needs of its hyperparameters.
+
+    learning_rate: of Adam.
+    latent_dim: length of z.
+    kl_warmup: share of the full training over which the KL term's weight rises from 0.
+    pixels: "logistic" or "categorical", for images of more than two levels.
+    width: w; 2w channels at half resolution, 4w at a quarter; vectors have 4w hidden units.
+    depth: blocks at each lower resolution; vectors have depth + 1 hidden layers.
+    weight_decay: decoupled.
+    beta: weight of the KL term after the warm-up.
+    """
+
+    learning_rate: float
+    latent_dim: int
+    kl_warmup: float
+    pixels: str
+    width: int
+    depth: int
+    weight_decay: float
+    beta: float = 1.0
+
+
+class VariationalModel(GenerativeModel):
     """Minimises  -E_q(z|x) log p(x|z) + beta_t KL(q(z|x) || N(0, I)),  in nats divided by the dimensions of x.
 
     At beta = 1 that is the negative evidence lower bound (Kingma and Welling, arXiv:1312.6114, equation 3; Rezende et
@@ -33,34 +58,18 @@ class VAE(GenerativeModel):
     p(x|z) has a learned scale for every value, so that no weight between the two terms is hidden in a fixed variance
     (Rybkin et al., arXiv:2006.13202). Whatever beta, the reported likelihood is of the model with beta = 1.
 
-    learning_rate: of Adam. latent_dim: length of z. kl_warmup: share of the full training.
-    pixels: "logistic" or "categorical", for images of more than two levels.
-    width: w; 2w channels at half resolution, 4w at a quarter; vectors have 4w hidden units.
-    depth: blocks at each lower resolution; vectors have depth + 1 hidden layers. weight_decay: decoupled.
+    A family's constructor takes its hyperparameters as keywords and hands them on as `settings`.
     """
 
-    family: ClassVar[str] = "vae"
-    beta: float = 1.0
+    family: ClassVar[str]
 
-    def __init__(
-        self,
-        data: DataSpec,
-        *,
-        learning_rate: float = 4e-3,
-        latent_dim: int = 8,
-        kl_warmup: float = 0.1,
-        pixels: str = "logistic",
-        width: int = 16,
-        depth: int = 2,
-        weight_decay: float = 1e-5,
-    ) -> None:
+    def __init__(self, data: DataSpec, settings: VariationalSettings) -> None:
         super().__init__(data)
-        self.learning_rate = learning_rate
-        self.latent_dim = latent_dim
-        self.kl_warmup = kl_warmup
-        self.weight_decay = weight_decay
+        self.settings = settings
+        self.latent_dim = latent_dim = settings.latent_dim
+        width, depth = settings.width, settings.depth
         self.encoder = encoder_for(data, 2 * latent_dim, width=width, depth=depth, family=self.family)
-        self.likelihood = likelihood_for(data, pixels)
+        self.likelihood = likelihood_for(data, settings.pixels)
         self.decoder = decoder_for(
             data,
             latent_dim,
@@ -71,7 +80,8 @@ class VAE(GenerativeModel):
         )
 
     def stages(self) -> tuple[Stage, ...]:
-        optimiser = Adam(self.learning_rate, weight_decay=self.weight_decay, decay="cosine", final_share=0.05)
+        rate, weight_decay = self.settings.learning_rate, self.settings.weight_decay
+        optimiser = Adam(rate, weight_decay=weight_decay, decay="cosine", final_share=0.05)
         return (Stage("autoencoder", phases=(Phase("bound", self.parameters(), self.loss, optimiser),)),)
 
     def loss(self, batch: Batch, generator: Generator) -> Losses:
@@ -86,9 +96,8 @@ class VAE(GenerativeModel):
     @property
     def current_beta(self) -> float:
         """beta_t at the present point of the full training."""
-        if self.kl_warmup <= 0.0:
-            return self.beta
-        return self.beta * min(1.0, self.progress.fraction / self.kl_warmup)
+        beta, warmup = self.settings.beta, self.settings.kl_warmup
+        return beta if warmup <= 0.0 else beta * min(1.0, self.progress.fraction / warmup)
 
     @torch.no_grad()
     def sample(
@@ -172,6 +181,35 @@ class VAE(GenerativeModel):
 
     def _on_lattice(self, x: Tensor) -> Tensor:
         return self.data.to_lattice(x) if self.data.kind == "image" else x
+
+
+class VAE(VariationalModel):
+    """The variational autoencoder, beta = 1; the hyperparameters are those of `VariationalSettings`."""
+
+    family = "vae"
+
+    def __init__(
+        self,
+        data: DataSpec,
+        *,
+        learning_rate: float = 4e-3,
+        latent_dim: int = 8,
+        kl_warmup: float = 0.1,
+        pixels: str = "logistic",
+        width: int = 16,
+        depth: int = 2,
+        weight_decay: float = 1e-5,
+    ) -> None:
+        settings = VariationalSettings(
+            learning_rate=learning_rate,
+            latent_dim=latent_dim,
+            kl_warmup=kl_warmup,
+            pixels=pixels,
+            width=width,
+            depth=depth,
+            weight_decay=weight_decay,
+        )
+        super().__init__(data, settings)
 
 
 def _noise_like(values: Tensor, generator: Generator) -> Tensor:

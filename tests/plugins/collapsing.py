@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import torch
@@ -19,7 +20,7 @@ class Still(GAN):
 
     def __init__(self, data: DataSpec, **settings: Any) -> None:
         super().__init__(data, **settings)
-        self.learning_rate_generator = 0.0
+        self.settings = replace(self.settings, learning_rate_generator=0.0)
 
 
 class Deaf(GAN):
@@ -30,7 +31,7 @@ class Deaf(GAN):
 
 
 class Deafened(CGAN):
-    """The same, but it is told its classes."""
+    """The same, but conditioned on labels."""
 
     def _codes(self, n: int, generator: Generator) -> Tensor:
         return torch.ones(n, self.latent_dim, device=self.device)
