@@ -39,7 +39,7 @@ unit: install
 bench-metrics: install
 	$(BIN)/python tests/performance/planted_failures.py
 
-# docs/families.md: every family tuned on the digits, and its speed beside others; goes on where it was stopped.
+# docs/families.md: every family tuned on the digits, and its speed next to others; continues where it was stopped.
 bench-families: install
 	$(BIN)/gentune compare --data digits --families all --trainings 10 --seeds 3 --out runs/families
 	PYTHONWARNINGS=ignore $(BIN)/pip install --quiet --constraint constraints.txt --editable '.[dev,peers]'
@@ -49,12 +49,12 @@ bench-families: install
 
 ABLATIONS := gentune:without=additive,gentune:without=level,gentune:without=character,gentune:without=repeats,gentune:without=caution,gentune:without=transform
 
-# docs/benchmarks.md, kept trainings against trainings anew: hours at first, then only what is not done yet.
+# docs/benchmarks.md, kept trainings against training every setting: hours at first, then only what is not done yet.
 bench-two-speeds: install
 	$(BIN)/python tests/performance/two_speeds.py --workers 2
 	$(BIN)/python tests/performance/two_speeds.py --report --page
 
-# docs/benchmarks.md, the proposal engine beside its rivals, likewise.
+# docs/benchmarks.md, the proposal engine next to its rivals, likewise.
 bench-proposals: install
 	PYTHONWARNINGS=ignore $(BIN)/pip install --quiet --constraint constraints.txt --editable '.[dev,rivals]'
 	$(BIN)/python tests/performance/proposals/run.py --workers 2

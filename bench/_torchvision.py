@@ -1,7 +1,7 @@
-"""Makes torchvision importable beside a torch build that its compiled operators do not match.
+"""Makes torchvision importable with a torch build that its compiled operators do not match.
 
 Libraries that we use for their mathematics import torchvision at their top. Its wheel registers operators for one
-build of torch; beside another, the import fails for want of an operator's schema that nothing here calls.
+build of torch; with another, the import fails because it lacks the schema of an operator that nothing here calls.
 """
 
 from __future__ import annotations

@@ -130,7 +130,7 @@ def _accuracy(network: FeatureNetwork, data: DataSet) -> float | None:
 
 
 def _store(network: FeatureNetwork, card: dict[str, object], folder: Path) -> None:
-    """Writes beside `folder` and renames; where another process was first, its result stays."""
+    """Writes next to `folder` and renames; if another process was first, its result stays."""
     folder.parent.mkdir(parents=True, exist_ok=True)
     draft = Path(tempfile.mkdtemp(prefix=f".{folder.name}-", dir=folder.parent))
     try:

@@ -78,7 +78,7 @@ class PretrainedEvaluator(Evaluator):
 def load_pretrained(name: str, spec: DataSpec, *, weights: Path | None = None) -> PretrainedEvaluator:
     """The named extractor on the CPU, for images of one or three channels.
 
-    weights: a file that the extractor reads (for DINOv2 a state_dict, beside the hub's copy of its code); None to
+    weights: a file that the extractor reads (for DINOv2 a state_dict, next to the hub's copy of its code); None to
         download it, or to find it where an earlier download has put it.
 
     Raises KeyError for unknown names, UsageError for data that is no such image and for weights that cannot be had.
@@ -148,7 +148,7 @@ def _dinov2(name: str, kind: Any, layers: list[str], weights: Path) -> nn.Module
     code = Path(torch.hub.get_dir()) / _HUB_REPOSITORY
     if not (code / "hubconf.py").is_file():
         raise UsageError(
-            f"evaluator {name!r}: a file of weights needs DINOv2's code beside it in {code}, where torch.hub puts it"
+            f"evaluator {name!r}: a file of weights needs DINOv2's code next to it in {code}, where torch.hub puts it"
         )
     extractor = kind.__new__(kind)
     FeatureExtractorBase.__init__(extractor, name, layers)

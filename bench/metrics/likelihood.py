@@ -1,4 +1,4 @@
-"""Metrics on log-likelihoods: of the kind that the `Likelihood` names, which is shown beside every figure.
+"""Metrics on log-likelihoods: of the kind that the `Likelihood` names, which is shown with every figure.
 
 Glossary:
     x held-out examples, N of them

@@ -8,7 +8,7 @@ import numpy as np
 
 from ...search_spaces.space import SearchSpace
 from .encoding import Encoding, Floats
-from .fitted_trials import Seen
+from .fitted_trials import FittedTrials
 from .hypervolume import pareto
 from .learning import probability_of_lower
 from .moves import FIDELITY, at_full, observed, with_fidelity
@@ -24,7 +24,7 @@ def incumbents(space: SearchSpace, observations: Sequence[Observation], *, at_mo
     empty when no other is left. Of equal settings the first is named. Where some models had less than a full training,
     settings are judged by what a full one is expected to give.
     """
-    seen = _see(space, observations)
+    seen = _fitted(space, observations)
     rows = seen.worked[seen.valid]
     if not len(rows):
         return []
@@ -44,21 +44,21 @@ def probability_of_better(
 
     challenger, baseline: indices of observations that succeeded. One objective.
     """
-    seen = _see(space, observations)
+    seen = _fitted(space, observations)
     y = standardise(seen.objectives[:, 0])
     columns = seen.columns[seen.worked]
     pair = seen.encoding.columns(_at_full_training(seen, seen.positions[[challenger, baseline]]))
     return probability_of_lower(columns, seen.encoding.groups, y, pair, trainings=seen.trainings())
 
 
-def _see(space: SearchSpace, observations: Sequence[Observation]) -> Seen:
+def _fitted(space: SearchSpace, observations: Sequence[Observation]) -> FittedTrials:
     """The observations; in the space with `FIDELITY` where some models had less than a full training."""
     if all(o.fidelity == 1.0 for o in observations):
-        return Seen(Encoding(space), observations)
-    return Seen(Encoding(with_fidelity(space)), [observed(o) for o in observations])
+        return FittedTrials(Encoding(space), observations)
+    return FittedTrials(Encoding(with_fidelity(space)), [observed(o) for o in observations])
 
 
-def _at_full_training(seen: Seen, positions: Floats) -> Floats:
+def _at_full_training(seen: FittedTrials, positions: Floats) -> Floats:
     return at_full(positions) if FIDELITY in seen.encoding.space else positions
 
 

@@ -54,8 +54,8 @@ class CostModel:
         return self._positions[np.argsort(self._counted, kind="stable")[:n]]
 
     def cheapness(self, spent: float) -> Cheapness | None:
-        """The term by which a dear setting is worth less, `spent` being what finished trials took; None where costs
-        are not known or not limited."""
+        """The term by which an expensive setting is worth less, `spent` being what finished trials took; None
+        where costs are not known or not limited."""
         left = 1.0 - spent / self._budget
         return (
             Cheapness(self._columns, self._alpha, left)

@@ -15,7 +15,7 @@ from .candidates import Admission, candidates, sobol
 from .encoding import Bools, Encoding, Floats, Ints
 from .ensemble import Ensemble, MeanImprovement
 from .feasibility import of_constraint, of_success
-from .fitted_trials import Seen
+from .fitted_trials import FittedTrials
 from .hypervolume import MOST_OBJECTIVES, HypervolumeImprovement, pareto, reference_point
 from .moves import Moves, at_fidelity, at_full, observed, with_fidelity, without_fidelity
 from .outputs import scalarise, standardise
@@ -50,22 +50,22 @@ def propose(
     of a scrambled Sobol sequence, as are all while no trial has succeeded; the others maximise log expected improvement
     under a Gaussian process, times the chance that the trial works and keeps its constraints, by the predicted cost.
     Of several objectives it is the expected improvement of the hypervolume (`hypervolume`), or, where they are too
-    many, of a scalarisation drawn anew for each trial (`outputs.scalarise`). Settings pending are not proposed again;
+    many, of a scalarisation drawn for each trial (`outputs.scalarise`). Settings pending are not proposed again;
     one observed is where noise makes a second look worth more than anything new (`repeats`), or when the space holds
     no other.
 
     observations: finished trials, by number; failed ones teach where failures lie and have no score.
     pending: settings under trial now.
-    reusable: kept trainings that a proposal may sample anew or train further (`moves`), where `costs.parts` says what
+    reusable: kept trainings that a proposal may sample again or train further (`moves`), where `costs.parts` says what
     trainings and samples cost.
-    costs: settings predicted dearer than `costs.remaining` are not proposed.
+    costs: settings predicted to cost more than `costs.remaining` are not proposed.
     fidelities: the shares of a full training that a new one may have, rising to 1. Where there are several, the start's
     trials have the lowest, but for the default setting.
     key: the study's seed and the trial's number; everything random follows from it.
     beliefs: where good values are expected, by parameter (`beliefs`).
     earlier: finished trials of other studies, each study's by itself: from trial 3 on every other one of the start is a
     setting that did well there, as long as the trials so far come out in the order that the studies expect; what they
-    say weighs as far as this study's own trials bear it out (`transfer`, `ensemble`).
+    say counts as far as this study's own trials confirm it (`transfer`, `ensemble`).
 
     Raises ValueError when observations differ in their number of objectives, or a belief is about nothing.
     """
@@ -106,7 +106,7 @@ def _propose(
     """`propose`; with moves, in the space with `FIDELITY`."""
     encoding = Encoding(space)
     rng = np.random.default_rng([key.seed % 2**64, key.number % 2**64])
-    seen = Seen(encoding, observations)
+    seen = FittedTrials(encoding, observations)
     observed_at = _at_full(moves, seen.positions)  # a setting trained in part is known: what is left of it is a move
     admission = Admission(encoding, observed_at, pending, costs)
     studies = recall(encoding, earlier, seen.objectives.shape[1] if len(seen.objectives) else None)
@@ -174,7 +174,7 @@ def propose_batch(
 
 
 def _by_surrogate(
-    seen: Seen,
+    seen: FittedTrials,
     admission: Admission,
     pending: Sequence[Setting],
     beliefs: Mapping[str, Belief],
@@ -256,7 +256,7 @@ def _of_one(
 
 
 def _of_several(
-    seen: Seen, surrogates: Sequence[Surrogate], under_trial: Floats, rng: np.random.Generator
+    seen: FittedTrials, surrogates: Sequence[Surrogate], under_trial: Floats, rng: np.random.Generator
 ) -> tuple[Term | None, Ints]:
     """Several objectives: the improvement's term, given what is under trial (k, c), and the rows of those that worked
     from the best on, the Pareto front first; no term where none of them is valid."""
@@ -274,7 +274,7 @@ def _of_several(
     return HypervolumeImprovement(surrogates, columns, reference_point(means[rows], rng), rng, counts=counts), order
 
 
-def _agrees(seen: Seen, studies: Sequence[Study]) -> bool:
+def _agrees(seen: FittedTrials, studies: Sequence[Study]) -> bool:
     """Whether trials so far came out in the order that earlier studies expect, rather than in the opposite one."""
     return agreement(seen.encoding, studies, seen.positions[seen.worked], seen.objectives) > 0
 

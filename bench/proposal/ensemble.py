@@ -1,4 +1,4 @@
-"""A Gaussian process whose mean is what earlier studies say, as far as the present study's trials bear it out.
+"""A Gaussian process whose mean is what earlier studies say, as far as the present study's trials confirm it.
 
     y(x) = b + Σ_i w_i μ_i(x) + δ(x) + noise,   b ~ N(0, 1),   w_i ~ N(0.7/T, 0.75/T),   w_i ≥ 0
 
@@ -178,7 +178,7 @@ def _draw_weights(precision: Floats, basis: Floats, y: Floats, z: Floats) -> Flo
     covariance = np.linalg.inv(inverse)
     drawn: Floats = covariance @ (weighed.T @ y + mean / variance) + np.linalg.cholesky(covariance) @ z
     drawn[:-1] = np.maximum(drawn[:-1], 0.0)
-    # The intercept anew, given the weights.
+    # The intercept again, given the weights.
     left = y - basis[:, :-1] @ drawn[:-1]
     drawn[-1] = weighed[:, -1] @ left / inverse[-1, -1] + z[-1] / math.sqrt(inverse[-1, -1])
     return drawn

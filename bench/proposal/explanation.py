@@ -91,7 +91,7 @@ class Explanation:
         from scipy.stats import t
 
         from .feasibility import of_success
-        from .fitted_trials import Seen
+        from .fitted_trials import FittedTrials
 
         successes = [o for o in observations if not o.failed]
         if len(successes) < FEWEST:
@@ -101,7 +101,7 @@ class Explanation:
         self.space, self.observations, self.objective = space, list(observations), objective
         self._sign = 1.0 if direction == "lower" else -1.0
         self._encoding = Encoding(space)
-        seen = Seen(self._encoding, observations)
+        seen = FittedTrials(self._encoding, observations)
         if not 0 <= objective < seen.objectives.shape[1]:
             raise ValueError(f"objective {objective} is asked for; a trial has {seen.objectives.shape[1]} of them")
         values = seen.objectives[:, objective]

@@ -17,7 +17,7 @@ from .surrogate import Surrogate
 from .transfer import Outlook
 
 
-class Seen:
+class FittedTrials:
     """Observations under an encoding.
 
     positions (n, p), columns (n, c), failed (n,): of all trials. worked (w,): the rows that gave objectives (w, m),
@@ -51,7 +51,7 @@ class Seen:
     def with_earlier(
         self, raw: Floats, y: Floats, objective: int | None, views: Sequence[Outlook]
     ) -> Surrogate | Ensemble:
-        """The same with what earlier studies say, as far as these trials bear it out."""
+        """The same with what earlier studies say, as far as these trials confirm it."""
         noise = self._noise(raw, y, objective)
         columns, groups = self.columns[self.worked], self.encoding.groups
         return fit_either(columns, groups, y, views, noise=noise, trainings=self.trainings())

@@ -1,4 +1,4 @@
-"""Three moves under one criterion: train anew, train a kept run further, sample a kept run anew.
+"""Three moves under one criterion: train from the start, train a kept run further, sample a kept run again.
 
 The share of a full training that a trial takes, its fidelity, is one more parameter of the surrogate, `FIDELITY`; what
 is sought is always the best setting at a full training. A move that measures y in order to learn about the objective
@@ -24,14 +24,14 @@ from .candidates import perturbations, sobol
 from .cost import CostModel
 from .encoding import Bools, Encoding, Floats, Ints
 from .ensemble import Ensemble
-from .fitted_trials import Seen
+from .fitted_trials import FittedTrials
 from .records import Costs, Kept, Observation, Proposal
 from .surrogate import Surrogate
 
-FREE = ("sample", "average")  # roles of the parameters that a kept run can be sampled anew with
+FREE = ("sample", "average")  # roles of the parameters that a kept run can be sampled again with
 FIDELITY = "(fidelity)"  # no family's parameter can have this name
 _LOWEST = 1.0 / 16.0  # fidelity at the end of the parameter's range
-_KEPT = 8  # runs that may be sampled anew or trained further: those with the lowest posterior means
+_KEPT = 8  # runs that may be sampled again or trained further: those with the lowest posterior means
 # Samples cost some families next to nothing, but none is free of what is around it, which no count of operations holds:
 _LEAST = 0.02  # of a training's cost that any move counts as
 # Trials at most of one training for each time that it was trained: two for each sampling parameter, no fewer than four.
@@ -112,12 +112,13 @@ class Moves:
         everywhere: Sequence[Term],
         success: Sequence[Term],
         surrogates: Sequence[Surrogate | Ensemble],
-        seen: Seen,
+        seen: FittedTrials,
         rng: np.random.Generator,
     ) -> Proposal | None:
         """The move that is worth most; None where nothing is affordable.
 
-        new (1, p) or (0, p): what would be trained anew. everywhere: terms of the acquisition, about a full training;
+        new (1, p) or (0, p): what would be trained from the start.
+        everywhere: terms of the acquisition, about a full training;
         success: those about whether a trial works, at the share of a training that it measures. A kept run has shown
         that its training works so far, not that its samples do with any sampling parameters.
         """
@@ -160,8 +161,8 @@ class Moves:
         fidelity = np.array(self._fidelities[:k])
         return self._options(positions, np.full(k, -1), np.zeros(k), fidelity)
 
-    def _of_kept(self, row: int, acquisition: Acquisition, seen: Seen, rng: np.random.Generator) -> _Options:
-        """Sampling a kept run anew, and training it further."""
+    def _of_kept(self, row: int, acquisition: Acquisition, seen: FittedTrials, rng: np.random.Generator) -> _Options:
+        """Sampling a kept run again, and training it further."""
         kept = self._kept[row]
         own = self._encoding.positions([at_fidelity(kept.setting, kept.fidelity)])
         points = self._samplings(own, acquisition, rng)
@@ -203,7 +204,7 @@ class Moves:
         climbed[:, -1] = own[0, -1]
         return np.concatenate([points, climbed])
 
-    def _exhausted(self, kept: Kept, seen: Seen) -> bool:
+    def _exhausted(self, kept: Kept, seen: FittedTrials) -> bool:
         """Whether a training has been sampled as often as its samples are taken to tell something."""
         fidelities = [o.fidelity for o in seen.observations if o.training == kept.training]
         most = max(_SAMPLINGS * int(self._sampling.sum()), _FEWEST_SAMPLINGS)

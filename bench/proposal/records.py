@@ -47,7 +47,7 @@ class Observation:
 class Costs:
     """What is left to spend, and what settings are known to cost, in one unit.
 
-    remaining: a setting predicted dearer than this is not proposed.
+    remaining: a setting predicted to cost more than this is not proposed.
     counted: settings with their counted costs; the others are predicted from them.
     budget: what there was to spend at first.
     parts: settings with the costs of a full training and of sampling, where these are charged apart (`moves`).
@@ -61,7 +61,7 @@ class Costs:
 
 @dataclass(frozen=True)
 class Kept:
-    """A trained model that is kept: a proposal may sample it anew, or train it further.
+    """A trained model that is kept: a proposal may sample it again, or train it further.
 
     setting: of its latest trial. training: as the observations of its trials name it. trial: the number of the latest
     of them, which is the parent of what starts from it. fidelity: the share of a full training that it has had.

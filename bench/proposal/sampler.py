@@ -42,7 +42,7 @@ class BayesianSampler(BaseSampler):
     beliefs: where good values are expected, by parameter: a value, or a `gentune.bench.proposal.Belief` that says how
     surely. A belief that does not fit the parameter raises ValueError when the parameter is first met.
     warm_start: earlier studies with as many objectives, whose completed trials are read here and now. What did well
-    there is tried early, and what they say weighs as far as the new trials bear it out. Parameters are matched by
+    there is tried early, and what they say counts as far as the new trials confirm it. Parameters are matched by
     name, objectives by their order, each minimised or maximised as its own study says; trials with values that the
     new study's ranges lack are passed over.
     """

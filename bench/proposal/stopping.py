@@ -25,7 +25,7 @@ import numpy as np
 
 from ...search_spaces.space import SearchSpace, Setting
 from .encoding import Encoding, Floats
-from .fitted_trials import Seen
+from .fitted_trials import FittedTrials
 from .hypervolume import pareto
 from .moves import at_fidelity, observed, with_fidelity
 from .outputs import standardise
@@ -117,7 +117,7 @@ def chance_of_better(
     training at which they were taken, `training` what shares its luck.
     """
     encoding = Encoding(with_fidelity(space))
-    seen = Seen(encoding, [observed(o) for o in observations])
+    seen = FittedTrials(encoding, [observed(o) for o in observations])
     settings = [at_fidelity(observations[i].setting) for i in (row, *rivals)]
     columns = encoding.columns(encoding.positions(settings))
     others = np.unique(columns[1:], axis=0)

@@ -6,7 +6,7 @@
     CACHE/trainings/damaged/                            what was found not to be what was written
     CACHE/trainings/pins/                               states that runs want spared (cache_upkeep.py)
 
-A state is written into a folder beside its place and moved there, under the stage's lock; it is read without the
+A state is written into a temporary folder and moved into place, under the stage's lock; it is read without the
 lock, since a place is either whole or not there.
 """
 

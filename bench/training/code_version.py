@@ -1,7 +1,7 @@
 """A hash of the code that a family's training runs through, so that a change of it is a change of the key.
 
 The code is read by its imports: the family's own module, what that imports of the project (Gentune, and plug-in files
-with the modules beside them), and the training loop with what that imports. Libraries count with their versions.
+with the modules next to them), and the training loop with what that imports. Libraries count with their versions.
 Modules that are imported by a name put together at run time are not seen.
 """
 
@@ -94,7 +94,7 @@ def _imports(name: str, path: Path, source: bytes) -> Iterator[str]:
 
 
 def _of_name(base: str, name: str) -> Iterator[str]:
-    """Where `from base import name` leads beside `base` itself."""
+    """Where `from base import name` leads besides `base` itself."""
     if base.split(".")[0] != _PACKAGE and _is_library(base.split(".")[0]):
         return
     if _path_of(f"{base}.{name}") is not None:

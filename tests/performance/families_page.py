@@ -23,7 +23,7 @@ PAGE = ROOT / "docs" / "families.md"
 RUN = ROOT / "runs" / "families"
 SPEED_FILE = ROOT / "runs" / "families-speed.json"  # of family_speed.py
 RESULTS = "## Results on the digits\n"
-SPEED = "## Speed beside other implementations\n"
+SPEED = "## Speed next to other implementations\n"
 FINDINGS = "## What stands out\n"  # written by hand
 NONE_YET = "Not run yet."
 # Columns of the results: title, metric.
@@ -99,8 +99,8 @@ def results(board: Mapping[str, Any], families: Iterable[FamilyCard]) -> str:
     lines = [
         f"Each family was tuned on `{board['data']}` for {budget['amount']:g} {_budget(budget['kind'])} by"
         f" `{', '.join(board['objective'])}` on the validation split;",
-        f"its best setting was then trained {board['seeds']} times anew and scored on the test split. In brackets: 95%"
-        " intervals over",
+        f"its best setting was then retrained with {board['seeds']} new seeds and scored on the test split. In"
+        " brackets: 95% intervals over",
         "these trainings. The ranks are ranges where tests leave places open. Lower FID and bits/dim are better, higher"
         " recall",
         "and authenticity (copies score 0). Bits/dim of different kinds compare only as bounds.",
@@ -132,7 +132,7 @@ def speed(ratios: Iterable[Mapping[str, Any]]) -> str:
         "Ours over theirs, below 1 is faster; 95% intervals. Both on one thread and in turns, at equal architecture,",
         "on the digits (autoencoders: in two levels); `tests/performance/speed_pairs.py` says what is timed.",
         "",
-        "| family | beside | part | ours, ms | theirs, ms | ratio |",
+        "| family | next to | part | ours, ms | theirs, ms | ratio |",
         "|---|---|---|---|---|---|",
     ]
     for r in ratios:

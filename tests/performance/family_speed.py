@@ -1,4 +1,4 @@
-"""How fast the families train and sample, beside the nearest public implementation at equal architecture.
+"""How fast the families train and sample, next to the nearest public implementation at equal architecture.
 
     pip install -c constraints.txt -e '.[peers]'                 # the rivals of the autoencoders
     python tests/performance/family_speed.py                     # all pairs; some minutes

@@ -39,7 +39,7 @@ def page(
         f"evaluators: {fingerprints}. Memorisation metrics see all {train:,} train examples.",
         f"The floor is real data against real data: {repeats} random splits of the held-out examples into two such",
         "sets. A failure is *caught* where the score is worse than the floor's 95% interval through every evaluator;",
-        "by chance alone that happens to fewer than one cell in forty. Memorisation is to be read beside quality:",
+        "by chance alone that happens to fewer than one cell in forty. Memorisation is read together with quality:",
         "samples that are far from all data are no copies.",
         "",
         f"![Heat map of planted failures]({picture})",

@@ -94,7 +94,7 @@ class Bench:
 
 
 def catalogue() -> dict[str, MetricCard]:
-    """The catalogue, and cards that lie beside it."""
+    """The catalogue, and cards that are not in it."""
     found = dict(METRICS)
     for module in iter_modules(metrics_package.__path__):
         if module.name.startswith("cards_"):

@@ -1,4 +1,4 @@
-"""What `family_speed.py` times: our families beside other implementations of the same, on the digits' train split.
+"""What `family_speed.py` times: our families next to other implementations of the same, on the digits' train split.
 
 A pair is a function that builds both sides once, on equal terms (the same numbers of parameters, examples, iterations,
 and inputs as each side takes them), and returns what to call for each part. It returns None where its rival is not

@@ -1,4 +1,4 @@
-"""Autoencoders beside pythae's: an epoch of training, and samples, at equal architecture; a command, not a test.
+"""Autoencoders next to pythae's: an epoch of training, and samples, at equal architecture; a command, not a test.
 
     pip install -c constraints.txt -e '.[peers]'
     OMP_NUM_THREADS=1 python tests/performance/speed_pythae.py --rounds 15
@@ -208,7 +208,7 @@ def _turn(work: Callable[[], object]) -> float:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description="Autoencoders beside pythae's, in interleaved turns.")
+    parser = argparse.ArgumentParser(description="Autoencoders next to pythae's, in interleaved turns.")
     parser.add_argument("--rounds", type=int, default=_ROUNDS)
     rounds = parser.parse_args().rounds
     torch.set_num_threads(1)

@@ -40,7 +40,7 @@ def normalised_regret(task, value):
 
 @pytest.fixture
 def bench(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[dict[str, ModuleType]]:
-    """The benchmark's modules and a toy catalogue beside them, which leave no trace in other tests."""
+    """The benchmark's modules and a toy catalogue next to them, which leave no trace in other tests."""
     (tmp_path / "toy_catalogue.py").write_text(TOY, encoding="utf-8")
     monkeypatch.syspath_prepend(str(tmp_path))
     monkeypatch.syspath_prepend(str(FOLDER))

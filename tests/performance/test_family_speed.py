@@ -21,7 +21,7 @@ def test_a_call_of_half_the_time_has_half_the_ratio(family_speed: ModuleType) ->
     assert found["ours_ms"] < found["theirs_ms"]
 
 
-PEERS = ("autoencoder", "vae", "vq_vae")  # beside what is no part of the developers' set-up, and slower
+PEERS = ("autoencoder", "vae", "vq_vae")  # next to packages that developers need not install, and slower
 
 
 def test_every_pair_runs_on_both_sides(family_speed: ModuleType) -> None:

@@ -3,10 +3,10 @@
     python tests/performance/two_speeds.py --families ddpm,beta_vae --seeds 10 --workers 2
     python tests/performance/two_speeds.py --report
 
-Methods: `two_speeds`, the engine as it comes; `one_speed`, the same engine with every setting trained anew in full, the
+Methods: `two_speeds`, the engine as it comes; `one_speed`, the same engine with every setting trained in full, the
 control; `curves` and `halving`, two speeds with either rule that stops trainings; `gp_halving` and `tpe_halving`,
 Optuna's samplers with its successive halving (rungs at a quarter, a half and all of a training; a run that is promoted
-is trained further, not anew), which name their best observed; `tpe_5_halving`, the same from 5 random starts in place
+is trained further, not again), which name their best observed; `tpe_5_halving`, the same from 5 random starts in place
 of 10. (GPSampler counts full trainings alone as starts, of which no run has five.) Each trial is a record in the
 results' folder: Ctrl-C ends a run, the same command goes on with it. Costs are counted, so that what one run finds in
 the cache of another makes it faster and changes nothing else. Runs that stand in docs/results/two_speeds.json are not
@@ -99,7 +99,7 @@ class Run:
         return self.study.incumbents()
 
     def finals(self, named: Sequence[Record]) -> list[Record]:
-        """The named settings trained anew, on the test split."""
+        """The named settings retrained, scored on the test split."""
         jobs = [job for job in self.jobs.retrainings(self.study, named, ()) if isinstance(job, TrialJob)]
         return [self._record(job) for job in jobs if job.role == "final"]
 

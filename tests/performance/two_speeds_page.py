@@ -34,7 +34,7 @@ def section(found: Mapping[str, Mapping[str, Any]], budget: int, seeds: int) -> 
     yield from (f"{page.cpu()}, one thread a run. Made by", "", "    make bench-two-speeds", "")
     yield "*Settings* are those tried for one full training's cost, and their ratio to the control's. *Reached at*: the"
     yield "share of its budget at which a fully trained model's validation FID was as low as the control's lowest, the"
-    yield "median over seeds, and with how many of them it was. *Test FID* is that of incumbents trained anew with"
+    yield "median over seeds, and with how many of them it was. *Test FID* is that of incumbents retrained with"
     yield "three seeds, its ratio to the control's with a paired bootstrap 95% interval."
     for family, methods in found.items():
         if not methods:

@@ -1,4 +1,4 @@
-"""The engine without one of its pieces: `gentune:without=additive` beside `gentune` tells what the piece is worth."""
+"""The engine without one of its pieces: `gentune:without=additive` next to `gentune` shows what the piece is worth."""
 
 from __future__ import annotations
 

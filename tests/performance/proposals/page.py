@@ -55,7 +55,7 @@ def _intro(report: Report) -> Iterable[str]:
     packages = {report.versions[m] for m in _rivals(report)}
     versions = ", ".join(sorted({v.replace("-", " ").replace("ax platform", "ax-platform") for v in packages}))
     count = sum(len(names) for names in report.groups.values())
-    yield f"`{report.ours}` (engine {report.versions[report.ours]}) beside {versions} on {count} single-objective"
+    yield f"`{report.ours}` (engine {report.versions[report.ours]}) next to {versions} on {count} single-objective"
     yield f"tasks, {report.trials} trials a run; Python {platform.python_version()}, {cpu()}, one thread a run. Made by"
     yield ""
     yield "    make bench-proposals"

@@ -2,7 +2,7 @@
 
     python tests/performance/proposals/references.py [TASK...] [--again]
 
-Writes references.json beside itself, task by task, and passes over tasks that are in it unless told `--again`.
+Writes references.json next to itself, task by task, and passes over tasks that are in it unless told `--again`.
 best: known by construction, the least of a whole table, or else the least true value of a long search: random
 settings, then differential evolution over the unit cube, then small steps around the best.
 median: over random settings that do not fail. Tasks that train models get fewer settings for both.

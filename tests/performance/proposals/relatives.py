@@ -2,7 +2,7 @@
 
     python tests/performance/proposals/relatives.py
 
-measures what regrets are normalised by, and writes relatives.json beside itself.
+measures what regrets are normalised by, and writes relatives.json next to itself.
 
 A case is a task with two sets of three earlier ones: relatives, and strangers on the same space. Strangers are
 relatives with every parameter reflected and the parameters' roles exchanged, and a smooth random function.

@@ -63,9 +63,9 @@ def engine_files() -> list[Path]:
 def write(path: Path, content: dict[str, Any]) -> None:
     """Writes a file whole or not at all."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    beside = path.with_name(f"{path.name}.{os.getpid()}.part")
-    beside.write_text(json.dumps(content, separators=(",", ":")), encoding="utf-8")
-    beside.replace(path)
+    partial = path.with_name(f"{path.name}.{os.getpid()}.part")
+    partial.write_text(json.dumps(content, separators=(",", ":")), encoding="utf-8")
+    partial.replace(path)
 
 
 def read(path: Path) -> Any:
