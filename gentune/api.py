@@ -2,21 +2,28 @@
 
 from __future__ import annotations
 
+import inspect
 import json
-from collections.abc import Sequence
+from collections.abc import Callable, Collection, Sequence
+from functools import wraps
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ParamSpec
 
+from .bench.data import DataRef
 from .bench.driver.run_setup import describe, drive
 from .bench.driver.warm_start import make_folder
 from .bench.errors import UsageError
 from .bench.runs.export import export
 from .bench.runs.run_folder import RunFolder
+from .bench.runs.study_file import StudyFile, changeable, help_text, plain_type, required, signature_with, specs
+from .search_spaces.space import suggest
 
 if TYPE_CHECKING:
     import pandas as pd
 
     from .models.base import GenerativeModel
+
+P = ParamSpec("P")
 
 
 class Run:
@@ -67,50 +74,55 @@ class _Silent:
         """Nobody looks."""
 
 
-def compare(
-    *,
-    data: str,
-    families: str | Sequence[str],
-    out: str | Path,
-    trainings: float | None = None,
-    flops: float | None = None,
-    seconds: float | None = None,
-    objective: str | Sequence[str] | None = None,
-    seeds: int | None = None,
-    repeats: int | None = None,
-    workers: int | None = None,
-    devices: str | Sequence[str] | None = None,
-    sampler: str | None = None,
-    seed: int | None = None,
-    plugins: Sequence[str | Path] | None = None,
-    warm_start: Sequence[str | Path] | None = None,
-    two_speeds: bool | None = None,
-    stopping: str | None = None,
-    store: str | None = None,
-) -> Run:
-    """`gentune compare`: runs or resumes a comparison and returns it. Raises UsageError for wrong input."""
-    options = {
-        "data": data,
-        "families": _list(families),
-        "trainings": trainings,
-        "flops": flops,
-        "seconds": seconds,
-        "objective": _list(objective),
-        "seeds": seeds,
-        "repeats": repeats,
-        "workers": workers,
-        "devices": _list(devices),
-        "sampler": sampler,
-        "seed": seed,
-        "plugins": None if plugins is None else [str(Path(p).resolve()) for p in plugins],
-        "warm_start": None if warm_start is None else [str(Path(p).resolve()) for p in warm_start],
-        "two_speeds": two_speeds,
-        "stopping": stopping,
-        "store": store,
-    }
-    config = describe(None, options)
+def _with_study_options(without: Collection[str] = ()) -> Callable[[Callable[P, Run]], Callable[P, Run]]:
+    """A decorator: shows the study file's options in the function's signature and docstring, and checks its keywords.
+
+    without: names of options that the function does not take.
+    """
+    names = [name for name in specs() if name not in without]
+
+    def decorate(function: Callable[P, Run]) -> Callable[P, Run]:
+        signature = signature_with(function, _keyword, names)
+
+        @wraps(function)
+        def checked(*arguments: P.args, **keywords: P.kwargs) -> Run:
+            for name in keywords:
+                if name not in signature.parameters:
+                    near = suggest(name, signature.parameters)
+                    raise UsageError(f"gentune.{function.__name__} has no option {name!r}{near}")
+            return function(*arguments, **keywords)
+
+        lines = [f"    {name}: {help_text(name)}" for name in names]
+        checked.__doc__ = f"{inspect.getdoc(function)}\n\nOptions:\n" + "\n".join(lines)
+        vars(checked)["__signature__"] = signature
+        return checked
+
+    return decorate
+
+
+def _keyword(name: str) -> inspect.Parameter:
+    """An option of `StudyFile` as a keyword."""
+    field, taken = StudyFile.model_fields[name], plain_type(name)
+    if taken == tuple[str, ...]:
+        taken = str | Path | Sequence[str | Path] if specs()[name].path else str | Sequence[str]
+    elif taken is DataRef:
+        taken = str | DataRef
+    default = inspect.Parameter.empty if required(name) else None if field.is_required() else field.default
+    annotation = taken | None if default is None else taken
+    return inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, default=default, annotation=annotation)
+
+
+@_with_study_options()
+def compare(*, out: str | Path, **options: Any) -> Run:
+    """`gentune compare`: runs or resumes a comparison and returns it.
+
+    out: the run folder.
+    Lists of names may be text with commas; None stands for an option's default.
+    Raises UsageError for an unknown option or a wrong value.
+    """
+    config = describe(None, options, keywords=True)
     folder = make_folder(out, config)
-    drive(folder, {"workers": config.workers, "devices": config.devices}, _Silent())
+    drive(folder, changeable(config), _Silent())
     from .reports import current_report, write_report
 
     if current_report(folder) is None:
@@ -118,18 +130,20 @@ def compare(
     return Run(folder)
 
 
-def tune(family: str, **options: Any) -> Run:
-    """`gentune tune`: `compare` with one family."""
-    return compare(families=[family], **options)
+@_with_study_options(without=("families",))
+def tune(family: str, *, out: str | Path, **options: Any) -> Run:
+    """`gentune tune`: `compare` with one family.
+
+    family: its name.
+    out: the run folder.
+    Raises UsageError for an unknown option or a wrong value.
+    """
+    return compare(families=[family], out=out, **options)
 
 
 def load(path: str | Path) -> Run:
     """An existing run, whether or not it has ended."""
     return Run(RunFolder.open(path))
-
-
-def _list(value: str | Sequence[str] | None) -> list[str] | None:
-    return [value] if isinstance(value, str) else None if value is None else list(value)
 
 
 def _table(rows: list[dict[str, Any]]) -> pd.DataFrame:

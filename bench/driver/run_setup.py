@@ -1,4 +1,4 @@
-"""From what people ask for to a checked description and a driven run; shared by command line and Python."""
+"""From what people ask for to a checked description and a driven run; shared by the command line and Python."""
 
 from __future__ import annotations
 
@@ -7,11 +7,11 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from .. import registry
-from ..data import DataRef, describe_data
+from ..data import describe_data
 from ..errors import UsageError
 from ..runs.records import SCHEMA
 from ..runs.run_folder import RunFolder
-from ..runs.study_file import StudyFile, parse_study, read_study
+from ..runs.study_file import BUDGETS, StudyFile, flag, metavar, parse_study, read_options, read_study, required
 from ..training.cache import cache_limit
 
 
@@ -25,36 +25,33 @@ class Listener(Protocol):
         """Called often: time to look at the folder again."""
 
 
-def describe(study: Path | None, options: Mapping[str, Any]) -> StudyFile:
-    """A checked description from a study file and options (None: not given), the options winning.
+def describe(study: Path | None, options: Mapping[str, Any], *, keywords: bool = False) -> StudyFile:
+    """A checked description from a study file and options; the options win.
 
+    study: the study file; None: there is none.
+    options: values by the names of `StudyFile`'s fields; None: not given.
+    keywords: whether messages name options as keywords of Python; else as flags of the command line.
     Raises UsageError with one line about what is wrong. Imports nothing heavy, unless plug-ins do.
     """
-    content = read_study(study) if study is not None else {}
-    given = {key: value for key, value in options.items() if value is not None}
-    budgets = ("trainings", "flops", "seconds")
-    if any(key in given for key in budgets):
-        content = {key: value for key, value in content.items() if key not in budgets}
+    content = {} if study is None else read_options(read_study(study), str(study), study.parent)
+    given = read_options({key: value for key, value in options.items() if value is not None}, "", Path())
+    if any(key in given for key in BUDGETS):
+        content = {key: value for key, value in content.items() if key not in BUDGETS}
     content |= given
-    if study is not None and "plugins" in content and "plugins" not in given:
-        content["plugins"] = [str((study.parent / p).resolve()) for p in content["plugins"]]
-    if study is not None and "warm_start" in content and "warm_start" not in given:
-        content["warm_start"] = [str((study.parent / p).resolve()) for p in content["warm_start"]]
-    where = str(study) if study is not None else "the command"
-    for key, hint in (("data", "--data NAME"), ("families", "--families a,b or --families all")):
-        if key not in content:
-            raise UsageError(f"{where}: no {key} given; wanted {hint}")
-    if not any(key in content for key in budgets):
-        raise UsageError(f"{where}: no budget given; wanted --trainings N, --flops X or --seconds S")
+    where = "" if study is None else f"{study}: "
+    for key in StudyFile.model_fields:
+        if required(key) and key not in content:
+            raise UsageError(f"{where}no {key} given; wanted {_usage(key, keywords)}")
+    if not any(key in content for key in BUDGETS):
+        first, second, last = (_usage(key, keywords) for key in BUDGETS)
+        raise UsageError(f"{where}no budget given; wanted {first}, {second} or {last}")
 
     for plugin in content.get("plugins", ()):
         registry.load_plugin(plugin)
-    spec = describe_data(DataRef.from_value(content["data"]))
-    content.setdefault("objective", [registry.default_objective(spec)])
-    config = parse_study(content, where)
-    if config.store is not None and "://" not in config.store:
-        raise UsageError(f"{where}: store {config.store!r} is no URL; wanted for example sqlite:///path/to/store.db")
-    everything = list(config.families) == ["all"]
+    spec = describe_data(content["data"])
+    content.setdefault("objective", (registry.default_objective(spec),))
+    config = parse_study(content, "" if study is None else str(study))
+    everything = config.families == ("all",)
     names, _ = registry.families_for(config.families, spec)
     lacking = registry.check_objective(config.objective, names, spec)
     if lacking and not everything:
@@ -62,17 +59,22 @@ def describe(study: Path | None, options: Mapping[str, Any]) -> StudyFile:
         raise UsageError(f"family {name!r} {reason}")
     names = [name for name in names if name not in lacking]
     if not names:
-        raise UsageError(f"{where}: no family is left to compare on {spec.name}")
+        raise UsageError(f"{where}no family is left to compare on {spec.name}")
     return config.model_copy(update={"families": tuple(names)})
 
 
 def drive(folder: RunFolder, changes: Mapping[str, Any], listener: Listener) -> None:
-    """Runs a folder's comparison to its end; `changes` to workers and devices hold for this run alone."""
+    """Runs a folder's comparison to its end.
+
+    changes: values of options that may change when a run is resumed (None: as in its study.toml), for this run alone.
+    Raises UsageError for a wrong value, and for a run of an earlier version.
+    """
     refuse_earlier_schema(folder)
+    given = {name: value for name, value in changes.items() if value is not None}
+    config = folder.study.model_copy(update=read_options(given, "", Path()))
+    cache_limit()  # a wrong one is refused before anything is trained
     from .comparison import ComparisonDriver, terminable
 
-    cache_limit()  # a wrong one is refused before anything is trained
-    config = folder.study.model_copy(update={k: v for k, v in changes.items() if v is not None})
     with terminable():
         ComparisonDriver(folder, config, say=listener.say, on_update=listener.update).run()
 
@@ -85,3 +87,7 @@ def refuse_earlier_schema(folder: RunFolder) -> None:
             f"{folder.path} was written by an earlier version (records of schema {min(schemas)}, wanted {SCHEMA}); "
             "it can be read but not resumed; begin a new run with another --out"
         )
+
+
+def _usage(name: str, keywords: bool) -> str:
+    return f"{name}={metavar(name)}" if keywords else f"{flag(name)} {metavar(name)}"

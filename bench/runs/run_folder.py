@@ -12,7 +12,7 @@ from typing import Any
 from ..errors import UsageError
 from ..files import write_atomically
 from .records import Record, Role
-from .study_file import (NOT_IDENTITY, StudyFile, parse_study, read_study)
+from .study_file import StudyFile, parse_study, read_study
 
 
 class RunFolder:
@@ -39,12 +39,8 @@ class RunFolder:
         folder = cls(path)
         if folder.study_path.is_file():
             there = folder.study
-            if not study.is_same_study(there):
-                key = next(
-                    k
-                    for k in StudyFile.model_fields
-                    if k not in NOT_IDENTITY and getattr(study, k) != getattr(there, k)
-                )
+            key = study.first_difference(there)
+            if key is not None:
                 raise UsageError(
                     f"{path} holds another study: its {key} is {getattr(there, key)!r}, "
                     f"here it is {getattr(study, key)!r}; choose another --out"

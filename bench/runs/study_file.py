@@ -1,21 +1,36 @@
-"""A comparison's description: the STUDY.toml that people write and the study.toml that a run folder freezes."""
+"""The options of a comparison: one schema for the command line, the Python API, STUDY.toml and the frozen study.toml.
+
+An option is one field of `StudyFile`. Its annotation holds its type, its checks and an `OptionSpec` (help text, flags);
+its default stands next to it. The command line (`commands/options.py`), the keywords of `gentune.compare` and the keys of
+study files are all generated from there.
+"""
 
 from __future__ import annotations
 
+import inspect
 import tomllib
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from types import NoneType
+from typing import Annotated, Any, Literal, get_args, get_origin
 
 import tomli_w
 from pydantic import (
+    AfterValidator,
     BaseModel,
+    BeforeValidator,
     ConfigDict,
     Field,
     PlainSerializer,
     PlainValidator,
+    TypeAdapter,
     ValidationError,
     model_validator,
 )
+from pydantic.fields import FieldInfo
+from pydantic_core import ErrorDetails
 
 from ...search_spaces.space import suggest
 from ..data.reference import DataRef
@@ -25,8 +40,43 @@ BudgetKind = Literal["trainings", "flops", "seconds"]
 StoppingChoice = Literal["none", "curves", "halving"]
 BUDGETS: tuple[BudgetKind, ...] = ("trainings", "flops", "seconds")
 
-# What may differ between the command that began a run and the one that takes it up again.
-NOT_IDENTITY = frozenset({"workers", "devices"})
+
+@dataclass(frozen=True)
+class OptionSpec:
+    """What the command line and the rules of run folders need to know of a field besides its type and its default.
+
+    help: one or two sentences. A default that is a plain value is appended by `help_text`.
+    metavar: stands for the value in help texts and error messages; "": the choices of a Literal, or the type.
+    flag: the flag of the command line; "": `--` and the name with hyphens. A switch has two, separated by a slash.
+    identity: whether two runs that differ in it are of different studies; else it may change when a run is resumed.
+    derived: whether `run_setup.describe` derives it from the data where it is not given; the frozen file has it.
+    path: whether it lists files or folders; relative ones in a study file are resolved from that file's folder.
+    """
+
+    help: str
+    metavar: str = ""
+    flag: str = ""
+    identity: bool = True
+    derived: bool = False
+    path: bool = False
+
+
+def _names(value: object) -> tuple[object, ...]:
+    """A list of names, also from text with commas."""
+    if isinstance(value, str):
+        return tuple(part.strip() for part in value.split(",") if part.strip())
+    if isinstance(value, Sequence):
+        return tuple(value)
+    raise ValueError("wanted names, in a list or separated by commas")
+
+
+def _paths(value: object) -> tuple[object, ...]:
+    """A list of paths as text, also from a single one."""
+    if isinstance(value, str | Path):
+        return (str(value),)
+    if isinstance(value, Sequence):
+        return tuple(str(entry) if isinstance(entry, Path) else entry for entry in value)
+    raise ValueError("wanted a path or a list of paths")
 
 
 def _reference(value: object) -> DataRef:
@@ -36,31 +86,105 @@ def _reference(value: object) -> DataRef:
         raise ValueError(str(error)) from None
 
 
+def _url(value: str | None) -> str | None:
+    if value is not None and "://" not in value:
+        raise ValueError("wanted a URL, for example sqlite:///path/to/store.db")
+    return value
+
+
+Names = Annotated[tuple[str, ...], BeforeValidator(_names)]
+Paths = Annotated[tuple[str, ...], BeforeValidator(_paths)]
+
+
 class StudyFile(BaseModel):
     """What to compare, under which budget. Exactly one of `trainings`, `flops` and `seconds` is set."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
-    data: Annotated[DataRef, PlainValidator(_reference), PlainSerializer(DataRef.to_value)]
-    families: tuple[str, ...] = Field(min_length=1)
-    trainings: float | None = Field(default=None, gt=0, allow_inf_nan=False)
-    flops: float | None = Field(default=None, gt=0, allow_inf_nan=False)
-    seconds: float | None = Field(default=None, gt=0, allow_inf_nan=False)
-    objective: tuple[str, ...] = Field(min_length=1)
-    seeds: int = Field(default=3, ge=1)
-    repeats: int = Field(default=1, ge=1)
-    sampler: Literal["bayesian", "random"] = "bayesian"
-    seed: int = Field(default=0, ge=0)
-    plugins: tuple[str, ...] = ()
-    warm_start: tuple[str, ...] = ()
-    two_speeds: bool = False
-    stopping: StoppingChoice = "none"
-    store: str | None = None
-    workers: int | None = Field(default=None, ge=1)
-    devices: tuple[str, ...] = ("auto",)
+    data: Annotated[
+        DataRef,
+        PlainValidator(_reference),
+        PlainSerializer(DataRef.to_value),
+        OptionSpec("Data set to learn; see `gentune list data`.", "NAME"),
+    ]
+    families: Annotated[
+        Names,
+        Field(min_length=1),
+        OptionSpec("Families separated by commas, or all; see `gentune list families`.", "a,b|all"),
+    ]
+    trainings: Annotated[
+        float | None,
+        Field(gt=0, allow_inf_nan=False),
+        OptionSpec("Budget of each study, in full trainings of the family's default setting.", "N"),
+    ] = None
+    flops: Annotated[
+        float | None,
+        Field(gt=0, allow_inf_nan=False),
+        OptionSpec("Budget of each study, in floating-point operations.", "X"),
+    ] = None
+    seconds: Annotated[
+        float | None,
+        Field(gt=0, allow_inf_nan=False),
+        OptionSpec("Budget of each study, in measured seconds of computing.", "S"),
+    ] = None
+    objective: Annotated[
+        Names,
+        Field(min_length=1),
+        OptionSpec("Metrics to tune, separated by commas. Default: fid (images), mmd (vectors).", "m1,m2", derived=True),
+    ]
+    seeds: Annotated[
+        int, Field(ge=1), OptionSpec("Number of new seeds with which each incumbent is retrained.", "R")
+    ] = 3
+    repeats: Annotated[
+        int, Field(ge=1), OptionSpec("Repetitions of the whole tuning, which measure its own variance.", "R")
+    ] = 1
+    sampler: Annotated[
+        Literal["bayesian", "random"],
+        OptionSpec("What proposes settings: bayesian, or random (a scrambled Sobol sequence) as a control."),
+    ] = "bayesian"
+    seed: Annotated[int, Field(ge=0), OptionSpec("Seed of all random numbers.", "S")] = 0
+    plugins: Annotated[
+        Paths, OptionSpec("Python file that registers families; may be repeated.", "FILE", flag="--plugin", path=True)
+    ] = ()
+    warm_start: Annotated[
+        Paths,
+        OptionSpec(
+            "Earlier run whose trials of the same families the proposals learn from; may be repeated.",
+            "DIR",
+            path=True,
+        ),
+    ] = ()
+    two_speeds: Annotated[
+        bool,
+        OptionSpec(
+            "Start trials from kept trainings, sampled with other parameters or trained further; or train from scratch "
+            "for every setting.",
+            flag="--two-speeds/--one-speed",
+        ),
+    ] = False
+    stopping: Annotated[
+        StoppingChoice,
+        OptionSpec(
+            "Stop trainings early, with --two-speeds: curves (by a surrogate of learning curves), halving (successive "
+            "halving), or none."
+        ),
+    ] = "none"
+    store: Annotated[
+        str | None,
+        AfterValidator(_url),
+        OptionSpec("URL of the Optuna store. Default: store.db in the run folder.", "URL"),
+    ] = None
+    workers: Annotated[
+        int | None,
+        Field(ge=1),
+        OptionSpec("Worker processes. Default: one per CUDA device, or else one per CPU core.", "K", identity=False),
+    ] = None
+    devices: Annotated[Names, OptionSpec("auto, cpu, or devices such as cuda:0,cuda:1.", "a,b", identity=False)] = (
+        "auto",
+    )
 
     @model_validator(mode="after")
-    def _one_budget(self) -> StudyFile:
+    def _agrees(self) -> StudyFile:
         given = [name for name in BUDGETS if getattr(self, name) is not None]
         if len(given) != 1:
             raise ValueError(f"one of trainings, flops and seconds is wanted, got {' and '.join(given) or 'none'}")
@@ -86,26 +210,142 @@ class StudyFile(BaseModel):
         content = self.model_dump(mode="json", exclude_none=True)
         return tomli_w.dumps(content)
 
-    def is_same_study(self, other: StudyFile) -> bool:
-        """Whether two descriptions lead to the same records (workers and devices do not count)."""
-        return self.model_dump(exclude=set(NOT_IDENTITY)) == other.model_dump(exclude=set(NOT_IDENTITY))
+    def first_difference(self, other: StudyFile) -> str | None:
+        """The first option by which the two are different studies; None where both lead to the same records."""
+        for name, spec in specs().items():
+            if spec.identity and getattr(self, name) != getattr(other, name):
+                return name
+        return None
 
 
-def parse_study(content: dict[str, Any], where: str) -> StudyFile:
-    """A checked description. Raises UsageError with file, key and reason."""
+def specs() -> dict[str, OptionSpec]:
+    """Every option's `OptionSpec`, by the name of its field, in the order of the fields."""
+    return {name: _spec(name, field) for name, field in StudyFile.model_fields.items()}
+
+
+def _spec(name: str, field: FieldInfo) -> OptionSpec:
+    for entry in field.metadata:
+        if isinstance(entry, OptionSpec):
+            return entry
+    raise TypeError(f"StudyFile.{name} has no OptionSpec in its annotation")
+
+
+def changeable(config: StudyFile) -> dict[str, Any]:
+    """The options that may change when a run is resumed, with their values."""
+    return {name: getattr(config, name) for name, spec in specs().items() if not spec.identity}
+
+
+def required(name: str) -> bool:
+    """Whether an option has to be given."""
+    return StudyFile.model_fields[name].is_required() and not specs()[name].derived
+
+
+def plain_type(name: str) -> Any:
+    """The type of an option's value, None left out: `float` for `float | None`."""
+    annotation = StudyFile.model_fields[name].annotation
+    types = [part for part in get_args(annotation) if part is not NoneType]
+    return types[0] if NoneType in get_args(annotation) and len(types) == 1 else annotation
+
+
+def choices(name: str) -> tuple[str, ...]:
+    """The values that an option may have; empty where they are not listed in its type."""
+    kind = plain_type(name)
+    return get_args(kind) if get_origin(kind) is Literal else ()
+
+
+def flag(name: str) -> str:
+    """The flag of the command line, or both flags of a switch, separated by a slash."""
+    return specs()[name].flag or "--" + name.replace("_", "-")
+
+
+def metavar(name: str) -> str:
+    """What stands for the option's value in help texts and messages; "" for a switch and where its type says enough."""
+    return specs()[name].metavar or "|".join(choices(name))
+
+
+def help_text(name: str) -> str:
+    """The help text, with the default where that is a plain value."""
+    field, text = StudyFile.model_fields[name], specs()[name].help
+    default = None if field.is_required() else field.default
+    if default is None or default == ():
+        return text
+    if isinstance(default, bool):
+        default = flag(name).split("/")[not default].strip("-").replace("-", " ")
+    return f"{text} Default: {','.join(default) if isinstance(default, tuple) else default}."
+
+
+def signature_with(
+    function: Callable[..., Any], parameter: Callable[[str], inspect.Parameter], names: Iterable[str]
+) -> inspect.Signature:
+    """A function's signature with its `**options` replaced by one keyword for each named option.
+
+    parameter: makes the keyword of an option.
+    They stand between the function's positional parameters and its own keywords.
+    """
+    signature = inspect.signature(function, eval_str=True)
+    own = [p for p in signature.parameters.values() if p.kind is not inspect.Parameter.VAR_KEYWORD]
+    keywords = [p for p in own if p.kind is inspect.Parameter.KEYWORD_ONLY]
+    positional = [p for p in own if p.kind is not inspect.Parameter.KEYWORD_ONLY]
+    return signature.replace(parameters=[*positional, *map(parameter, names), *keywords])
+
+
+@cache
+def _adapter(study: type[BaseModel], name: str) -> Any:
+    field = study.model_fields[name]
+    annotation: Any = Annotated[(field.annotation, *field.metadata)]
+    return TypeAdapter(annotation)
+
+
+def read_options(content: Mapping[str, Any], where: str, base: Path) -> dict[str, Any]:
+    """Each given value, checked by its own field and in the field's form; what is missing is not looked at.
+
+    where: begins the message about a wrong one; "": nothing does.
+    base: the folder from which relative paths are resolved.
+    Raises UsageError with key, value and what was wanted.
+    """
+    values = {}
+    for name, value in content.items():
+        if name not in StudyFile.model_fields:
+            raise UsageError(f"{_prefix(where)}unknown key {name!r}{suggest(name, StudyFile.model_fields)}")
+        try:
+            values[name] = _adapter(StudyFile, name).validate_python(value)
+        except ValidationError as error:
+            first = error.errors()[0]
+            raise UsageError(_prefix(where) + _fault([name, *first["loc"]], first)) from None
+        if specs()[name].path:
+            values[name] = tuple(str((base / entry).resolve()) for entry in values[name])
+    return values
+
+
+def parse_study(content: Mapping[str, Any], where: str) -> StudyFile:
+    """A checked description. Raises UsageError with file, key and reason.
+
+    where: as for `read_options`.
+    """
     try:
         return StudyFile.model_validate(content)
     except ValidationError as error:
         first = error.errors()[0]
-        key = ".".join(str(part) for part in first["loc"])
-        if first["type"] == "extra_forbidden":
-            hint = suggest(key, StudyFile.model_fields)
-            raise UsageError(f"{where}: unknown key {key!r}{hint}") from None
-        if first["type"] == "missing":
-            raise UsageError(f"{where}: {key} is missing") from None
-        message = first["msg"].removeprefix("Value error, ")
-        got = "" if not key else f"; got {first['input']!r}"
-        raise UsageError(f"{where}: {key + ': ' if key else ''}{message}{got}") from None
+        raise UsageError(_prefix(where) + _fault(first["loc"], first)) from None
+
+
+def _prefix(where: str) -> str:
+    return f"{where}: " if where else ""
+
+
+def _fault(location: Sequence[str | int], error: ErrorDetails) -> str:
+    """One line about a value that pydantic refused."""
+    key = ".".join(map(str, location))
+    if error["type"] == "extra_forbidden":
+        return f"unknown key {key!r}{suggest(key, StudyFile.model_fields)}"
+    if error["type"] == "missing":
+        return f"{key} is missing"
+    if error["type"] == "literal_error":
+        return f"unknown {key} {error['input']!r}{suggest(str(error['input']), choices(str(location[0])))}"
+    message = error["msg"].removeprefix("Value error, ")
+    if error["type"] == "too_short":
+        message = f"wanted at least {error['ctx']['min_length']}"
+    return f"{key}: {message}; got {error['input']!r}" if key else message
 
 
 def read_study(path: Path) -> dict[str, Any]:

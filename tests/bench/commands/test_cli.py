@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+from importlib.metadata import version
 from pathlib import Path
 
 import pytest
@@ -37,7 +38,7 @@ COMPARE = ("compare", "--data", "digits", "--families", "ddpm")
         ((*COMPARE, "--trainings", "two"), "Invalid value for '--trainings'"),
         ((*COMPARE, "--trainings", "2", "--objective", "fidd"), "unknown metric 'fidd'; did you mean 'fid'?"),
         ((*COMPARE, "--trainings", "2", "--seeds", "0"), "seeds: Input should be greater than or equal to 1"),
-        ((*COMPARE, "--trainings", "2", "--store", "here.db"), "is no URL"),
+        ((*COMPARE, "--trainings", "2", "--store", "here.db"), "store: wanted a URL"),
         ((*COMPARE, "--trainings", "2", "--plugin", "nowhere.py"), "is not there"),
         (
             ("compare", "--data", "digits", "--families", "wgan_gp", "--trainings", "2", "--objective", "nll"),
@@ -50,6 +51,21 @@ COMPARE = ("compare", "--data", "digits", "--families", "ddpm")
         (("export", "nowhere"), "nowhere is not there"),
         (("report", "nowhere"), "nowhere is not there"),
         (("list", "famlies"), "did you mean 'families'?"),
+        (
+            (*COMPARE, "--trainings", "2", "--sampler", "bayesain"),
+            "unknown sampler 'bayesain'; did you mean 'bayesian'?",
+        ),
+        (
+            (*COMPARE, "--trainings", "2", "--stopping", "never"),
+            "unknown stopping 'never'; known: none, curves, halving",
+        ),
+        (
+            (*COMPARE, "--trainings", "2", "--workers", "0"),
+            "workers: Input should be greater than or equal to 1; got 0",
+        ),
+        (("tune", "--data", "digits"), "Missing argument 'FAMILY'"),
+        (("tune", "ddpm", "--families", "ddpm"), "No such option: --families"),
+        (("resume", "nowhere", "--seeds", "3"), "No such option: --seeds"),
         (("comare",), "compare"),
         ((*COMPARE, "--triannings", "2"), "--trainings"),
     ],
@@ -77,16 +93,20 @@ def test_a_folder_with_another_study_is_refused(capsys: pytest.CaptureFixture[st
     assert "holds another study: its trainings is 3.0, here it is 2.0" in err
 
 
-@pytest.mark.parametrize("command", ["", "compare", "tune", "resume", "status", "report", "export", "evaluate", "list"])
-def test_every_command_and_option_has_help(capsys: pytest.CaptureFixture[str], command: str) -> None:
-    code, out, _ = run(capsys, *([command] if command else []), "--help")
+COMMANDS = ("compare", "tune", "resume", "status", "report", "export", "evaluate", "cache", "latent", "list")
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_every_command_has_help(capsys: pytest.CaptureFixture[str], command: str) -> None:
+    code, out, _ = run(capsys, command, "--help")
     assert code == 0
     assert "Usage" in out
-    from gentune.bench.commands.cli import app
+    _, root, _ = run(capsys, "--help")
+    assert f" {command} " in root
 
-    for info in app.registered_commands:
-        assert info.callback is not None
-        assert info.callback.__doc__
+
+def test_the_version_is_the_packages(capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(capsys, "--version") == (0, f"gentune {version('gentune')}\n", "")
 
 
 @pytest.mark.parametrize(

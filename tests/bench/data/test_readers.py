@@ -181,6 +181,6 @@ def test_a_study_file_holds_a_name_or_a_table() -> None:
         assert config.data == ref
         written = tomllib.loads(config.to_toml())
         assert written["data"] == json.loads(json.dumps(ref.to_value()))
-        assert parse_study(written, "study.toml").is_same_study(config)
+        assert parse_study(written, "study.toml") == config
     with pytest.raises(UsageError, match=r"study\.toml: data: data 3 is neither"):
         parse_study(study(3), "study.toml")

@@ -1,4 +1,4 @@
-"""Run folders, records, locks and study files."""
+"""Run folders, records and locks."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from gentune.bench.files import write_atomically
 from gentune.bench.runs.lock import RunLock
 from gentune.bench.runs.records import Record
 from gentune.bench.runs.run_folder import RunFolder
-from gentune.bench.runs.study_file import StudyFile, parse_study
+from gentune.bench.runs.study_file import StudyFile
 
 STUDY = StudyFile(data=DataRef("digits"), families=("beta_vae", "ddpm"), trainings=3, objective=("fid",))
 RECORD = Record(
@@ -104,27 +104,6 @@ def test_unfinished_writes_are_not_records(tmp_path: Path) -> None:
     (folder.records_path / f".{RECORD.name}.json.abc.part").write_text("{")
     assert folder.records() == [RECORD]
     assert folder.records("final") == []
-
-
-@pytest.mark.parametrize(
-    ("content", "said"),
-    [
-        ({"familys": ["a"]}, "study.toml: unknown key 'familys'; did you mean 'families'?"),
-        ({"trainings": 0}, "study.toml: trainings: Input should be greater than 0; got 0"),
-        ({"trainings": None}, "study.toml: one of trainings, flops and seconds is wanted, got none"),
-        ({"flops": 1e9}, "study.toml: one of trainings, flops and seconds is wanted, got trainings and flops"),
-        ({"seeds": 0}, "study.toml: seeds: Input should be greater than or equal to 1; got 0"),
-        ({"families": ["a", "a"]}, "study.toml: a family is named twice: a, a"),
-        ({"sampler": "grid"}, "study.toml: sampler: Input should be 'bayesian' or 'random'; got 'grid'"),
-        ({"data": None}, "study.toml: data"),
-    ],
-)
-def test_a_wrong_study_is_told_in_one_line(content: dict[str, object], said: str) -> None:
-    good = {"data": "digits", "families": ["a"], "trainings": 2, "objective": ["fid"]}
-    with pytest.raises(UsageError) as error:
-        parse_study({**good, **content}, "study.toml")
-    assert str(error.value).startswith(said)
-    assert "\n" not in str(error.value)
 
 
 def test_a_lock_is_held_by_one_living_driver(tmp_path: Path) -> None:
