@@ -1,7 +1,15 @@
-"""Constants of the measuring protocol that several rooms share."""
+"""Constants of the measuring protocol that several rooms share.
+
+Scores depend on all of them, so that a change makes the scores of earlier runs another protocol's. They are read as
+`protocol.NAME`, so that tests can make them small.
+"""
 
 from __future__ import annotations
 
+SAMPLES = 2_000  # the most examples of each side that sample metrics see
+LIKELIHOOD_EXAMPLES = 20_000  # the most examples whose likelihood is computed
+TRAIN_EXAMPLES = 20_000  # the most train examples among which copies are looked for
+CHUNK = 500  # examples that a model draws or evaluates at a time; chunks have their own seeds
 RUNGS = (0.125, 0.25, 0.5)  # shares of a full training at which scores are taken, besides its end
 FEW = 64  # samples; a score on few is compared with other scores on as few alone
 SIGNS = {"lower": 1.0, "higher": -1.0}  # of objectives, in the engine's eyes

@@ -1,4 +1,4 @@
-"""What first finalists leave beside their scores: nearest train examples, foreign ones, scores over guidance."""
+"""What first finalists leave beside their scores: nearest train examples, outliers, scores over guidance."""
 
 from __future__ import annotations
 
@@ -47,13 +47,15 @@ def pictures(
 def outliers(
     folder: RunFolder, finals: Sequence[tuple[Mapping[str, Any], Record]], styles: Mapping[str, tuple[str, str]]
 ) -> dict[str, Any] | None:
-    """The foreign sets, and for each family what its scores are and how well they tell each set; None without any."""
+    """The sets of outliers, and for each family what its scores are and how well they detect each set; None
+    without any.
+    """
     found = [(row, folder.read_json(f"outliers/{record.name}.json")) for row, record in finals]
     there = [(row, content) for row, content in found if content is not None]
-    names = list(dict.fromkeys(entry["foreign"] for _, content in there for entry in content["sets"]))
+    names = list(dict.fromkeys(_outliers(entry) for _, content in there for entry in content["sets"]))
     rows = []
     for row, content in there:
-        scored = {entry["foreign"]: entry for entry in content["sets"]}
+        scored = {_outliers(entry): entry for entry in content["sets"]}
         rows.append(
             {
                 "title": row_name(row),
@@ -63,6 +65,11 @@ def outliers(
             }
         )
     return {"sets": names, "rows": rows} if rows else None
+
+
+def _outliers(entry: Mapping[str, Any]) -> str:
+    """The name of a set; earlier runs say "foreign"."""
+    return str(entry.get("outliers", entry.get("foreign")))
 
 
 def guidance(

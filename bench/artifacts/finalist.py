@@ -1,11 +1,11 @@
-"""What a first finalist leaves beside its scores: nearest train examples, scores by class and over guidance, how well
-it tells foreign examples, and what it completes broken ones to.
+"""What a first finalist leaves next to its scores: nearest train examples, scores by class and over guidance, how well
+it detects outliers, and how it completes examples with hidden entries.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from typing import Any
 
 import torch
@@ -17,14 +17,12 @@ from ..data import DataSet
 from ..metrics import METRICS, MetricValue, measure
 from ..metrics.per_class import per_class
 from ..runs.run_folder import RunFolder
-from ..scoring.measurement import Reference, evaluator_pair, reference_batch, reference_for, sample_like, whole_train
-from ..scoring.outliers_and_imputation import (
-    complete_held_out,
-    foreign_sets,
-    measure_of_typicality,
-    typicality,
-    without_last_class,
-)
+from ..scoring.context import ScoringContext
+from ..scoring.imputation import complete_held_out
+from ..scoring.outlier_detection import measure_of_typicality, outlier_sets, typicality, without_last_class
+from ..scoring.references import reference_batch
+from ..scoring.sampling import sample_like
+from ..scoring.scorer import score
 from ..seeds import derive
 from .neighbours import nearest_neighbours, write_neighbours
 from .pictures import write_samples
@@ -35,41 +33,41 @@ _BY_CLASS = ("precision", "recall", "coverage")
 _OVER_GUIDANCE = ("condition_accuracy", "recall", "fid")
 
 
-def write_extras(
+def write_sample_details(
     folder: RunFolder,
     name: str,
     card: FamilyCard,
-    data: DataSet,
-    model: GenerativeModel,
-    generated: Batch,
+    context: ScoringContext,
     sampling: Mapping[str, Any],
     *,
-    cache: str,
     seed: int,
 ) -> None:
-    """Writes artifacts for the record `name`, through the primary evaluator, against the test split.
+    """Writes artifacts for the record `name`; none for data without a feature evaluator.
 
     neighbours/NAME.json, .png: the samples nearest to the train set above their nearest train examples.
     classes/NAME.json: precision, recall and coverage of each class, for samples drawn with labels.
     guidance/NAME.json: condition accuracy, recall and FID over the guidance scale, for families that have one.
+
+    card: the family's. context: the samples against the test split, through the primary evaluator.
+    sampling: the sampling hyperparameters that the samples were drawn with. seed: of samples at other scales.
     """
-    evaluator = evaluator_pair(data, cache)[0]
-    features = evaluator.describe(generated.x).features
-    train = reference_for(data, cache, "train", False, whole_train(data))
-    found = nearest_neighbours(features, train.features.features)
-    write_neighbours(folder.artifact("neighbours"), name, generated, train.batch, found, data.spec, maker=card.name)
+    seen, train, real = context.generated_features, context.train_features, context.reference_features
+    if seen is None or train is None or real is None:
+        return
+    generated, spec = context.generated, context.data.spec
+    found = nearest_neighbours(seen.features, train.features)
+    write_neighbours(folder.artifact("neighbours"), name, generated, context.train, found, spec, maker=card.name)
     if generated.labels is None:
         return
-    real = reference_for(data, cache, "test", False, len(generated))
-    assert real.batch.labels is not None
+    assert context.reference.labels is not None
     by_class = {}
     for metric in _BY_CLASS:
         scored = per_class(
             METRICS[metric].load(),
-            features,
-            real.features.features,
+            seen.features,
+            real.features,
             generated.labels,
-            real.batch.labels,
+            context.reference.labels,
             derive(0, "classes"),
         )
         by_class[metric] = {
@@ -78,7 +76,7 @@ def write_extras(
         }
     folder.write_json(f"classes/{name}.json", by_class)
     if "guidance_scale" in card.space:
-        folder.write_json(f"guidance/{name}.json", _over_guidance(data, real, model, sampling, cache=cache, seed=seed))
+        folder.write_json(f"guidance/{name}.json", _over_guidance(context, sampling, seed=seed))
 
 
 def write_outliers(
@@ -86,20 +84,20 @@ def write_outliers(
     name: str,
     data: DataSet,
     model: GenerativeModel,
-    train_anew: Callable[[DataSet], GenerativeModel],
+    retrain: Callable[[DataSet], GenerativeModel],
 ) -> None:
-    """outliers/NAME.json: `outlier_auroc` of the test split against each foreign set by itself.
+    """outliers/NAME.json: `outlier_auroc` of the test split against each set of outliers by itself.
 
-    With labels a class is left out, too: `train_anew` trains the same setting on the data without it, and its test
-    examples are the foreign ones. Nothing is written for families that say nothing of how typical an example is.
+    With labels a class is left out, too: `retrain` trains the same setting on the data without it, and its test
+    examples are the outliers. Nothing is written for families that say nothing of how typical an example is.
     """
     test, seed = reference_batch(data, "test"), derive(0, "uses")
     inliers = typicality(model, test.x, seed=seed)
     if inliers is None:
         return
     rows = [
-        {"foreign": foreign, **_auroc(inliers, typicality(model, x, seed=seed))}
-        for foreign, x in foreign_sets(data.spec, test, seed=seed).items()
+        {"outliers": outliers, **_auroc(inliers, typicality(model, x, seed=seed))}
+        for outliers, x in outlier_sets(data.spec, test, seed=seed).items()
     ]
     fewer = without_last_class(data)
     if fewer is not None:
@@ -107,11 +105,11 @@ def write_outliers(
         assert test.labels is not None
         left_out = test.labels == last
         try:
-            other = train_anew(others)
+            other = retrain(others)
             outcome = _auroc(*(typicality(other, test.x[rows], seed=seed) for rows in (~left_out, left_out)))
         except Exception as error:  # noqa: BLE001 - the final has its own scores, whatever becomes of this training
             outcome = {"undefined": f"{type(error).__name__}: {error}"}
-        rows.append({"foreign": f"class {last} left out", **outcome})
+        rows.append({"outliers": f"class {last} left out", **outcome})
     folder.write_json(f"outliers/{name}.json", {"by": measure_of_typicality(model), "sets": rows})
 
 
@@ -138,26 +136,17 @@ def _auroc(inliers: Tensor | None, outliers: Tensor | None) -> dict[str, Any]:
     return {"undefined": measured.undefined["outlier_auroc"]}
 
 
-def _over_guidance(
-    data: DataSet, real: Reference, model: GenerativeModel, sampling: Mapping[str, Any], *, cache: str, seed: int
-) -> list[dict[str, Any]]:
+def _over_guidance(context: ScoringContext, sampling: Mapping[str, Any], *, seed: int) -> list[dict[str, Any]]:
     """Scores at each scale, the other sampling hyperparameters and the seed as they are.
 
     Accuracy rises with guidance and diversity falls: one scale alone shows only one side (arXiv:2207.12598).
     """
-    evaluator = evaluator_pair(data, cache)[0]
+    assert context.model is not None
     rows = []
     for scale in GUIDANCE_SCALES:
         settings = {**sampling, "guidance_scale": scale}
-        drawn = sample_like(model, real.batch, conditional=True, settings=settings, seed=seed)
-        seen = evaluator.describe(drawn.x)
-        inputs = {
-            "generated_features": seen.features,
-            "real_features": real.features.features,
-            "generated_probabilities": seen.probabilities,
-            "conditions": drawn.labels,
-        }
-        values = measure(_OVER_GUIDANCE, inputs).values
+        drawn = sample_like(context.model, context.reference, conditional=True, settings=settings, seed=seed)
+        values = score(replace(context, generated=drawn, features=None), _OVER_GUIDANCE).values
         rows.append({"guidance_scale": scale, **{metric: _figure(value) for metric, value in values.items()}})
     return rows
 

@@ -78,7 +78,7 @@ def picture_codes(
     *,
     maker: str,
     seed: int,
-    judge: Callable[[], Evaluator],
+    judge: Callable[[], Evaluator | None],
 ) -> dict[str, Any]:
     """Writes the pictures as folder/NAME-WHAT.png and returns what is on them, as plain values.
 
@@ -146,7 +146,7 @@ def _traversals(subject: _Subject) -> dict[str, Any]:
     }
 
 
-def _arithmetic(subject: _Subject, judge: Callable[[], Evaluator]) -> dict[str, Any]:
+def _arithmetic(subject: _Subject, judge: Callable[[], Evaluator | None]) -> dict[str, Any]:
     """Examples of one class with the difference of two class means added: z - mean_a + mean_b.
 
     accuracy: how often the evaluator takes a test example moved to another class, drawn by seed, for that class.
@@ -167,7 +167,9 @@ def _arithmetic(subject: _Subject, judge: Callable[[], Evaluator]) -> dict[str, 
     steps = torch.randint(1, max(2, data.spec.classes), labels.shape, generator=generator)
     asked = (labels + steps) % data.spec.classes
     result: dict[str, Any] = {"classes": list(range(min(_CLASSES, data.spec.classes)))}
-    probabilities = judge().describe(decoded(subject.model, without + means[asked])).probabilities
+    evaluator = judge()
+    moved = decoded(subject.model, without + means[asked])
+    probabilities = None if evaluator is None else evaluator.probabilities(moved)
     if probabilities is not None:
         hits = probabilities.argmax(1) == asked
         result |= {"accuracy": float(hits.double().mean()), "examples": len(hits)}

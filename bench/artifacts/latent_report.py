@@ -26,7 +26,7 @@ def latent(folder: RunFolder, family: str, *, model: str | None = None, seed: in
 
     from ..data import open_data
     from ..evaluators import default_cache
-    from ..scoring.measurement import evaluator_pair
+    from ..scoring.references import evaluators_by_role
     from ..training.checkpoints import load_model
     from .latent_pictures import picture_codes
 
@@ -46,7 +46,7 @@ def latent(folder: RunFolder, family: str, *, model: str | None = None, seed: in
             name,
             maker=family,
             seed=seed,
-            judge=lambda: evaluator_pair(data, str(default_cache()))[0],
+            judge=lambda: evaluators_by_role(data, default_cache()).get("primary"),
         ),
     }
     folder.write_json(f"latent/{name}.json", content)

@@ -26,7 +26,7 @@ from ..runs.records import Record, Role
 from ..runs.run_folder import RunFolder
 from ..runs.study_file import StudyFile
 from ..scheduling import InProcessPool, LocalPool, Pool, place
-from ..scoring.measurement import evaluator_pair, reference_batch
+from ..scoring.references import evaluators_by_role, reference_batch
 from ..training.cache import TrainingCache
 from ..training.cache_upkeep import pin
 from ..trial.jobs import EvaluatorJob, Job
@@ -155,7 +155,7 @@ class ComparisonDriver:
         self._queue += self._jobs.references(self._written("reference"))
 
     def _describe_evaluators(self) -> None:
-        by_role = dict(zip(("primary", "second"), evaluator_pair(self.data, self.cache), strict=True))
+        by_role = evaluators_by_role(self.data, self.cache)
         for role, evaluator in by_role.items():
             accuracy = "" if evaluator.accuracy is None else f", accuracy {evaluator.accuracy:.1%} on validation"
             self._say(f"{role} evaluator {evaluator.name} ({evaluator.fingerprint}){accuracy}")

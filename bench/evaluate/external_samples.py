@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
 from ...models.base import Batch
 from ...search_spaces.space import suggest
-from .. import registry
+from .. import protocol, registry
 from ..data import DataRef, DataSet, Split, describe_data, open_data
 from ..errors import UsageError
 from ..evaluators import (
@@ -17,40 +17,16 @@ from ..evaluators import (
     PRETRAINED,
     Evaluator,
     default_cache,
-    describe_cached,
     evaluators_for,
     load_or_train,
     load_pretrained,
     registered,
 )
-from ..metrics import METRICS, Measurement, measure
-from ..scoring.deferred import Lazy, Once
-from ..scoring.measurement import SAMPLES, reference_batch, whole_train
-from ..seeds import derive
+from ..metrics import METRICS, Measurement
+from ..scoring.context import ScoringContext
+from ..scoring.references import reference_batch
+from ..scoring.scorer import metrics_of_samples, score
 from .sample_files import Samples, read_samples
-
-# What samples alone give a metric to work with.
-_GIVEN = frozenset(
-    (
-        "generated_features",
-        "real_features",
-        "train_features",
-        "generated_probabilities",
-        "generated_x",
-        "real_x",
-        "train_x",
-        "conditions",
-        "real_labels",
-        "synthetic",
-        "real_train",
-        "real_test",
-        "modes",
-        "spec",
-        "seed",
-    )
-)
-_SLOW_GROUPS = ("utility",)  # each trains a network or two: only by name
-_OF_CLASSES = frozenset(("conditions", "real_labels"))
 
 
 @dataclass(frozen=True)
@@ -123,14 +99,16 @@ def evaluate(
         raise UsageError(f"data {spec.name!r} is {spec.kind}; samples of images and vectors can be scored")
     _check_evaluator(evaluator, weights)
     loaded = open_data(ref)
-    most = min(count or SAMPLES, len(loaded.splits[held_out]))
+    most = min(count or protocol.SAMPLES, len(loaded.splits[held_out]))
     samples = [read_samples(path, loaded.spec, count=most, seed=seed) for path in paths]
     network = _evaluator(loaded, evaluator, weights, cache or default_cache())
-    bench = _Bench(ref, loaded, held_out, network, tuple(metrics or _defaults()), seed, cache or default_cache())
-    return [bench.scores(each) for each in samples]
+    scorer = _Scorer(
+        ref, loaded, held_out, network, tuple(metrics or metrics_of_samples()), seed, cache or default_cache()
+    )
+    return [scorer.scores(each) for each in samples]
 
 
-class _Bench:
+class _Scorer:
     """What all paths share: data, evaluator, metrics, and floors by count."""
 
     def __init__(
@@ -174,44 +152,17 @@ class _Bench:
 
     def _measure(self, generated: Batch, *, real: bool = False) -> Measurement:
         """real: examples of the data set stand for the samples; their features are kept."""
-        names, foreign = list(self._metrics), {}
-        if self._data.spec.classes and not self._evaluator.knows_classes:
-            for name in self._metrics:
-                needs = set(METRICS[name].needs)
-                if "generated_probabilities" in needs and needs & _OF_CLASSES:
-                    names.remove(name)
-                    foreign[name] = f"evaluator {self._evaluator.name} does not know the data's classes"
-        measured = measure(names, self._inputs(generated, real))
-        return replace(measured, undefined={**measured.undefined, **foreign})
-
-    def _inputs(self, generated: Batch, real: bool) -> Mapping[str, object]:
-        n = len(generated)
-        reference = self._real(self._split, n)
-        # The whole train split: among a part of it most copies would not be found.
-        train = self._real("train", whole_train(self._data))
-        seen = Once(lambda: self._describe_real(generated) if real else self._evaluator.describe(generated.x))
-        return Lazy(
-            {
-                "generated_features": lambda: seen().features,
-                "generated_probabilities": lambda: seen().probabilities,
-                "real_features": lambda: self._describe_real(reference).features,
-                "train_features": lambda: self._describe_real(train).features,
-                "generated_x": lambda: generated.x,
-                "real_x": lambda: reference.x,
-                "train_x": lambda: train.x,
-                "conditions": lambda: generated.labels,
-                "real_labels": lambda: reference.labels,
-                "synthetic": lambda: None if generated.labels is None else generated,
-                "real_train": lambda: self._data.splits["train"],
-                "real_test": lambda: self._data.splits[self._split],
-                "modes": lambda: self._data.modes,
-                "spec": lambda: self._data.spec,
-                "seed": lambda: derive(self._seed, "metrics"),
-            }
+        context = ScoringContext(
+            self._data,
+            self._split,
+            generated,
+            self._evaluator,
+            self._cache,
+            seed=self._seed,
+            real=real,
+            tested_on=self._data.splits[self._split],
         )
-
-    def _describe_real(self, batch: Batch) -> Any:
-        return describe_cached(self._evaluator, batch.x, cache=self._cache)
+        return score(context, self._metrics)
 
     def _real(self, split: Split, count: int) -> Batch:
         """Examples of a split; at seed 0 the same as runs are scored against."""
@@ -224,10 +175,6 @@ def _figures(measured: Measurement) -> dict[str, dict[str, Any]]:
         for name, v in measured.values.items()
     }
     return figures | {name: {"undefined": reason} for name, reason in measured.undefined.items()}
-
-
-def _defaults() -> list[str]:
-    return [name for name, card in METRICS.items() if set(card.needs) <= _GIVEN and card.group not in _SLOW_GROUPS]
 
 
 def _held_out(split: str) -> Literal["validation", "test"]:

@@ -1,16 +1,7 @@
 """What a metric is, and how named metrics are computed from named inputs. Free of torch and numpy.
 
 A metric is a pure function whose parameters are named by its card's `needs` and which returns a `MetricValue`.
-The inputs that metrics may name:
-
-    generated_features, real_features   float tensors (n, d): an evaluator's features
-    generated_probabilities             (n, classes): the evaluator's class probabilities of the generated examples
-    conditions                          int64 (n,): the labels that the generated examples were asked for
-    likelihood                          gentune.models.base.Likelihood of n held-out examples
-    spec                                gentune.models.data_spec.DataSpec
-    true_log_density                    (n,) nats in original units, of the same examples as `likelihood`
-    cost                                CostReport
-    seed                                int, for metrics that subsample
+`inputs.py` lists the inputs that metrics may name.
 """
 
 from __future__ import annotations
@@ -21,7 +12,10 @@ from dataclasses import dataclass, replace
 from importlib import import_module
 from typing import Literal
 
+from .inputs import INPUTS
+
 Direction = Literal["lower", "higher", "none"]
+MetricExpense = Literal["quick", "slow", "training"]
 
 NORMAL_95 = 1.959963984540054  # the standard normal's 97.5% quantile
 
@@ -43,9 +37,14 @@ class MetricValue:
 class MetricCard:
     """A metric's entry in the catalogue.
 
+    name: as in tables and options.
+    group: what the metric is about, such as "quality".
     direction: which values are better.
-    needs: the inputs that it takes, which are the names of its function's parameters.
-    implementation: "module:function", the module being one of this package.
+    unit: of its values.
+    needs: the inputs that it takes (`INPUTS`), which are the names of its function's parameters.
+    summary: one sentence.
+    implementation: the function, or "module:function"; a module that begins with a dot is one of this package.
+    expense: quick; slow: seconds, for finals alone; training: it trains a classifier, for finals and where it is named.
     """
 
     name: str
@@ -54,13 +53,36 @@ class MetricCard:
     unit: str
     needs: tuple[str, ...]
     summary: str
-    implementation: str
+    implementation: str | Callable[..., MetricValue]
+    expense: MetricExpense = "quick"
 
     def load(self) -> Callable[..., MetricValue]:
         """The metric's function; its module is imported on the first call."""
+        if callable(self.implementation):
+            return self.implementation
         module, function = self.implementation.split(":")
-        loaded: Callable[..., MetricValue] = getattr(import_module(f".{module}", __package__), function)
+        loaded: Callable[..., MetricValue] = getattr(import_module(module, __package__), function)
         return loaded
+
+    @property
+    def through_evaluator(self) -> bool:
+        """Whether it looks at samples or examples through a feature evaluator."""
+        return any(INPUTS[need].through_evaluator for need in self.needs)
+
+    @property
+    def of_samples_alone(self) -> bool:
+        """Whether it can be computed of samples from elsewhere, without their model."""
+        return all(INPUTS[need].source == "samples" for need in self.needs)
+
+    @property
+    def of_a_study(self) -> bool:
+        """Whether it is computed over all trials of a study, and of no single one."""
+        return any(INPUTS[need].source == "study" for need in self.needs)
+
+    @property
+    def quick(self) -> bool:
+        """Whether trials are scored by it even where it is not their objective."""
+        return self.expense == "quick" and all(INPUTS[need].expense == "quick" for need in self.needs)
 
 
 def card_of(
@@ -72,8 +94,11 @@ def card_of(
     module: str,
     summary: str,
 ) -> MetricCard:
-    """The card of a metric whose function has its name."""
-    return MetricCard(name, group, direction, unit, needs, summary, f"{module}:{name}")
+    """The card of a built-in metric whose function has its name.
+
+    module: of this package.
+    """
+    return MetricCard(name, group, direction, unit, needs, summary, f".{module}:{name}")
 
 
 @dataclass(frozen=True)
@@ -82,33 +107,6 @@ class Measurement:
 
     values: Mapping[str, MetricValue]
     undefined: Mapping[str, str]
-
-
-# What a missing input is called where its own name says too little.
-_WORDS = {
-    "class_log_likelihoods": "a likelihood for each class",
-    "completed_x": "hidden entries that a model completes",
-    "codes": "codes",
-    "factors": "data with known factors",
-    "path_features_a": "a decoder",
-    "path_features_b": "a decoder",
-    "conditions": "class conditions",
-    "incomplete_x": "hidden entries that a model completes",
-    "inlier_scores": "a likelihood or reconstructions",
-    "likelihood": "a likelihood",
-    "mean_completed_x": "hidden entries that a model completes",
-    "missing": "hidden entries that a model completes",
-    "spec": "the data's description",
-    "modes": "data with known modes",
-    "original_features": "reconstructions",
-    "originals": "reconstructions",
-    "outlier_scores": "a likelihood or reconstructions",
-    "reconstruction_features": "reconstructions",
-    "synthetic": "samples drawn for given classes",
-    "test_codes": "codes",
-    "train_codes": "codes",
-    "true_log_density": "data with a known density",
-}
 
 
 def measure(names: Iterable[str], inputs: Mapping[str, object]) -> Measurement:
@@ -127,9 +125,7 @@ def measure(names: Iterable[str], inputs: Mapping[str, object]) -> Measurement:
         card = METRICS[name]
         missing = [need for need in card.needs if inputs.get(need) is None]
         if missing:
-            undefined[name] = "needs " + " and ".join(
-                dict.fromkeys(_WORDS.get(n, n.replace("_", " ")) for n in missing)
-            )
+            undefined[name] = "needs " + " and ".join(dict.fromkeys(INPUTS[need].words for need in missing))
             continue
         try:
             values[name] = _finite(card.load()(**{need: inputs[need] for need in card.needs}))

@@ -15,7 +15,8 @@ CARDS: tuple[MetricCard, ...] = (
         "squared feature distance",
         (*_FEATURES, "seed"),
         "FID extrapolated to infinitely many samples; may be slightly negative.",
-        "extrapolation:fd_infinity",
+        ".extrapolation:fd_infinity",
+        "slow",
     ),
     MetricCard(
         "sliced_wasserstein",
@@ -24,7 +25,7 @@ CARDS: tuple[MetricCard, ...] = (
         "feature distance",
         (*_FEATURES, "seed"),
         "1-Wasserstein distance between projections, averaged over directions.",
-        "sliced:sliced_wasserstein",
+        ".sliced:sliced_wasserstein",
     ),
     MetricCard(
         "c2st",
@@ -33,7 +34,8 @@ CARDS: tuple[MetricCard, ...] = (
         "share",
         (*_FEATURES, "seed"),
         "Accuracy of a classifier that tells samples from real examples; 0.5 where it cannot.",
-        "two_sample:c2st",
+        ".two_sample:c2st",
+        "slow",
     ),
     MetricCard(
         "reconstruction_error",
@@ -42,7 +44,7 @@ CARDS: tuple[MetricCard, ...] = (
         "squared difference",
         _PAIRS,
         "Mean squared error of reconstructions, for each number of the data.",
-        "pairs:reconstruction_error",
+        ".pairs:reconstruction_error",
     ),
     MetricCard(
         "psnr",
@@ -51,7 +53,7 @@ CARDS: tuple[MetricCard, ...] = (
         "dB",
         _PAIRS,
         "Peak signal-to-noise ratio of reconstructed images, with a range of 2.",
-        "pairs:psnr",
+        ".pairs:psnr",
     ),
     MetricCard(
         "ssim",
@@ -60,7 +62,7 @@ CARDS: tuple[MetricCard, ...] = (
         "similarity",
         _PAIRS,
         "Structural similarity of reconstructed images and their originals; at most 1.",
-        "pairs:ssim",
+        ".pairs:ssim",
     ),
     MetricCard(
         "lpips",
@@ -69,7 +71,7 @@ CARDS: tuple[MetricCard, ...] = (
         "perceptual distance",
         _PAIRS,
         "Perceptual distance of reconstructed images through AlexNet; needs its weights at hand.",
-        "perceptual:lpips",
+        ".perceptual:lpips",
     ),
     MetricCard(
         "lpips_in_domain",
@@ -78,7 +80,7 @@ CARDS: tuple[MetricCard, ...] = (
         "squared distance of unit features",
         ("original_features", "reconstruction_features"),
         "The distance that LPIPS takes, through the data set's own evaluator; not comparable with LPIPS.",
-        "perceptual:lpips_in_domain",
+        ".perceptual:lpips_in_domain",
     ),
     MetricCard(
         "f_score",
@@ -87,7 +89,7 @@ CARDS: tuple[MetricCard, ...] = (
         "share",
         _FEATURES,
         "Harmonic mean of precision and recall.",
-        "diversity:f_score",
+        ".diversity:f_score",
     ),
     MetricCard(
         "vendi",
@@ -96,7 +98,7 @@ CARDS: tuple[MetricCard, ...] = (
         "effective samples",
         ("generated_features",),
         "How many samples differ, by the cosine similarity of their features; blind to the real data.",
-        "diversity:vendi",
+        ".diversity:vendi",
     ),
     MetricCard(
         "modes_covered",
@@ -105,6 +107,6 @@ CARDS: tuple[MetricCard, ...] = (
         "modes",
         ("generated_x", "modes"),
         "Modes of a toy law that get at least a fifth of their equal share of the samples.",
-        "diversity:modes_covered",
+        ".diversity:modes_covered",
     ),
 )

@@ -14,7 +14,8 @@ CARDS: tuple[MetricCard, ...] = (
         "share",
         ("synthetic", "real_test"),
         "Accuracy on real examples of a linear classifier trained on synthetic ones.",
-        "utility:task_accuracy",
+        ".utility:task_accuracy",
+        "training",
     ),
     MetricCard(
         "task_accuracy_ratio",
@@ -23,7 +24,8 @@ CARDS: tuple[MetricCard, ...] = (
         "ratio",
         _REAL_AND_SYNTHETIC,
         "Task accuracy over that of the same classifier trained on as many real examples.",
-        "utility:task_accuracy_ratio",
+        ".utility:task_accuracy_ratio",
+        "training",
     ),
     MetricCard(
         "augmentation_gain",
@@ -32,7 +34,8 @@ CARDS: tuple[MetricCard, ...] = (
         "percentage points",
         _REAL_AND_SYNTHETIC,
         "Accuracy that synthetic examples add to ten real ones a class; may be negative.",
-        "utility:augmentation_gain",
+        ".utility:augmentation_gain",
+        "training",
     ),
     MetricCard(
         "transfer_accuracy",
@@ -41,7 +44,8 @@ CARDS: tuple[MetricCard, ...] = (
         "share",
         _REAL_AND_SYNTHETIC,
         "Accuracy of a network trained on synthetic examples and then on ten real ones a class.",
-        "utility:transfer_accuracy",
+        ".utility:transfer_accuracy",
+        "training",
     ),
     MetricCard(
         "bayes_accuracy",
@@ -50,7 +54,7 @@ CARDS: tuple[MetricCard, ...] = (
         "share",
         ("class_log_likelihoods", "real_labels"),
         "Accuracy of taking the class under which an example is most likely, classes being equally frequent.",
-        "utility:bayes_accuracy",
+        ".utility:bayes_accuracy",
     ),
     MetricCard(
         "linear_probe",
@@ -59,7 +63,7 @@ CARDS: tuple[MetricCard, ...] = (
         "share",
         ("train_codes", "train_labels", "test_codes", "test_labels", "seed"),
         "Accuracy of a linear classifier on the model's codes, trained on ten labelled examples a class.",
-        "utility:linear_probe",
+        ".utility:linear_probe",
     ),
     MetricCard(
         "outlier_auroc",
@@ -68,7 +72,7 @@ CARDS: tuple[MetricCard, ...] = (
         "share",
         ("inlier_scores", "outlier_scores"),
         "How often an inlier looks more typical to the model than an outlier.",
-        "outliers:outlier_auroc",
+        ".outliers:outlier_auroc",
     ),
     MetricCard(
         "imputation_error",
@@ -77,16 +81,7 @@ CARDS: tuple[MetricCard, ...] = (
         "ratio",
         ("incomplete_x", "missing", "completed_x", "mean_completed_x"),
         "Error of completing hidden entries over that of filling in the train mean.",
-        "completion:imputation_error",
-    ),
-    MetricCard(
-        "condition_robustness",
-        "alignment",
-        "higher",
-        "ratio",
-        ("generated_probabilities", "corrupted_probabilities", "conditions"),
-        "The share of its condition accuracy that a model keeps when conditions are corrupted.",
-        "corruption:condition_robustness",
+        ".completion:imputation_error",
     ),
     MetricCard(
         "clip_score",
@@ -95,7 +90,7 @@ CARDS: tuple[MetricCard, ...] = (
         "2.5 × cosine",
         ("image_embeddings", "text_embeddings"),
         "How close samples are to the texts that they were asked for, to a CLIP model.",
-        "alignment:clip_score",
+        ".alignment:clip_score",
     ),
     MetricCard(
         "bits_per_token",
@@ -104,7 +99,7 @@ CARDS: tuple[MetricCard, ...] = (
         "bits/token",
         ("likelihood", "spec", "tokens"),
         "Negative log-likelihood of held-out sequences, in bits for each token that counts.",
-        "coding:bits_per_token",
+        ".coding:bits_per_token",
     ),
     MetricCard(
         "compression_ratio",
@@ -113,7 +108,7 @@ CARDS: tuple[MetricCard, ...] = (
         "ratio",
         ("likelihood", "spec"),
         "Raw size of held-out images over the length of the model's ideal code.",
-        "coding:compression_ratio",
+        ".coding:compression_ratio",
     ),
     MetricCard(
         "mig",
@@ -122,7 +117,7 @@ CARDS: tuple[MetricCard, ...] = (
         "share of entropy",
         ("codes", "factors"),
         "How much more the best code tells of each factor than the second best.",
-        "latent:mig",
+        ".latent:mig",
     ),
     MetricCard(
         "dci",
@@ -131,7 +126,7 @@ CARDS: tuple[MetricCard, ...] = (
         "share",
         ("codes", "factors", "seed"),
         "Disentanglement: whether each code speaks of one factor only.",
-        "latent:dci",
+        ".latent:dci",
     ),
     MetricCard(
         "path_length",
@@ -140,6 +135,6 @@ CARDS: tuple[MetricCard, ...] = (
         "squared feature distance",
         ("path_features_a", "path_features_b", "epsilon"),
         "How fast features change along straight paths between codes.",
-        "latent:path_length",
+        ".latent:path_length",
     ),
 )

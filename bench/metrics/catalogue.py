@@ -1,4 +1,4 @@
-"""The built-in metrics. Their cards cost no torch; loading an implementation does."""
+"""The metrics: built-in ones, and those of plug-ins. Their cards cost no torch; loading an implementation does."""
 
 from __future__ import annotations
 
@@ -6,6 +6,8 @@ from .base import MetricCard, card_of
 from .cards_quality import CARDS as QUALITY
 from .cards_trust import CARDS as TRUST
 from .cards_utility import CARDS as UTILITY
+from .inputs import INPUTS
+from .registration import added, place_of
 
 _FEATURES = ("generated_features", "real_features")
 
@@ -135,8 +137,19 @@ _CARDS = (
     ),
 )
 
-METRICS: dict[str, MetricCard] = {}
-for _found in (*_CARDS, *QUALITY, *UTILITY, *TRUST):
-    if _found.name in METRICS:
-        raise ValueError(f"metric {_found.name!r} stands twice in the catalogue")
-    METRICS[_found.name] = _found
+METRICS: dict[str, MetricCard] = {card.name: card for card in (*_CARDS, *QUALITY, *UTILITY, *TRUST)}
+_ADDED_BY: dict[str, str] = {}  # plug-ins' metrics -> the file that added them
+
+
+def add_metric(card: MetricCard) -> None:
+    """Makes a plug-in's metric known. The same file may add it again, as a reloaded one does.
+
+    card: with inputs that are known; those of the plug-in itself are added first (`add_input`).
+
+    Raises ValueError for a name that is taken or is no Python name, and for inputs that nothing provides.
+    """
+    where = place_of(card.implementation) if callable(card.implementation) else card.implementation.split(":")[0]
+    for need in card.needs:
+        if need not in INPUTS:
+            raise ValueError(f"{where}: metric {card.name!r} needs {need!r}, which is none of {', '.join(INPUTS)}")
+    added(card.name, card, METRICS, _ADDED_BY, what="metric", where=where)

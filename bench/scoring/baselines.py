@@ -1,4 +1,4 @@
-"""What methods that are no generative models reach: yardsticks for single columns of the table."""
+"""What methods that are no generative models reach: baselines for single columns of the table."""
 
 from __future__ import annotations
 
@@ -9,11 +9,11 @@ from ..data import DataSet, Split
 from ..metrics import Measurement, MetricValue, UndefinedError
 from ..metrics.coding import baseline_ratios
 from ..metrics.utility import task_accuracy
-from .measurement import reference_batch
+from .references import reference_batch
 
 
-def yardsticks(data: DataSet, split: Split) -> dict[str, Measurement]:
-    """Each yardstick's name and what it reaches on the test split; empty for other splits.
+def baselines(data: DataSet, split: Split) -> dict[str, Measurement]:
+    """Each baseline's name and what it reaches on the test split; empty for other splits.
 
     logistic_regression: accuracy of the linear classifier of `metrics/utility.py` trained on the train split, to be
         read beside the generative families' `bayes_accuracy`.

@@ -10,11 +10,11 @@ import torch
 from torch import Generator, Tensor
 
 from ...models.base import Batch, GenerativeModel
+from .. import protocol
 from ..metrics.latent import interpolate
 from ..seeds import derive
 
 EPSILON = 1e-4  # the step along a path between codes, as in arXiv:1812.04948
-_CHUNK = 500
 _Rows = TypeVar("_Rows", Batch, Tensor)
 
 
@@ -43,7 +43,7 @@ def decoded(model: GenerativeModel, codes: Tensor, labels: Tensor | None = None)
     if labels is None or "condition" not in inspect.signature(decode).parameters:
         return mapped(decode, model, codes)
     with torch.no_grad():
-        parts = zip(codes.split(_CHUNK), labels.split(_CHUNK), strict=True)
+        parts = zip(codes.split(protocol.CHUNK), labels.split(protocol.CHUNK), strict=True)
         return torch.cat([decode(z.to(model.device), y.to(model.device)).cpu() for z, y in parts])
 
 
@@ -57,7 +57,7 @@ def encoded(model: GenerativeModel | None, batch: Batch) -> Tensor | None:
 def mapped(function: Callable[[_Rows], Tensor], model: GenerativeModel, rows: _Rows) -> Tensor:
     """A model's function of examples or codes, some at a time on its device; the result lies on the CPU."""
     with torch.no_grad():
-        parts = [rows[start : start + _CHUNK] for start in range(0, len(rows), _CHUNK)]
+        parts = [rows[start : start + protocol.CHUNK] for start in range(0, len(rows), protocol.CHUNK)]
         return torch.cat([function(part.to(model.device)).cpu() for part in parts])
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import traceback
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from datetime import UTC, datetime
 from functools import partial
@@ -13,31 +13,23 @@ from typing import Any
 
 import torch
 
-from ...models.base import Batch, GenerativeModel
 from .. import registry
-from ..artifacts.finalist import write_completions, write_extras, write_outliers
+from ..artifacts.finalist import write_completions, write_outliers, write_sample_details
 from ..artifacts.pictures import write_samples
 from ..data import DataSet, Split, open_data
-from ..evaluators import Features, load_or_train
+from ..evaluators import load_or_train
 from ..files import write_atomically
-from ..metrics import METRICS, Measurement, MetricValue
+from ..metrics import METRICS, CostReport, Measurement, MetricValue
 from ..protocol import rungs_between
 from ..runs.provenance import provenance
 from ..runs.records import Figure, Record, State
 from ..runs.run_folder import RunFolder
-from ..scoring.baselines import yardsticks
+from ..scoring.baselines import baselines
 from ..scoring.collapse import diversity
-from ..scoring.measurement import (
-    TrialError,
-    check_samples,
-    cost_report,
-    evaluator_pair,
-    likelihood_of,
-    reference_batch,
-    reference_for,
-    sample_like,
-    score,
-)
+from ..scoring.context import ScoringContext
+from ..scoring.references import evaluators_by_role, reference_batch
+from ..scoring.sampling import TrialError, check_samples, cost_report, likelihood_of, sample_like
+from ..scoring.scorer import Scope, metric_names, score
 from ..seeds import derive
 from ..training.checkpoints import ModelCard, save_model
 from ..training.loop import DeadlineError, DivergedError, TrainingRun
@@ -98,10 +90,13 @@ def run_floor(job: FloorJob) -> Record:
     split, against = _split(job.split), _split(job.against)
     count = min(len(reference_batch(data, split)), len(reference_batch(data, against)))
     real = reference_batch(data, against, count)
-    thorough = split == "test"
-    first, second = (
-        score(data, split, real, cache=job.cache, second=number == 1, thorough=thorough) for number in range(2)
-    )
+    evaluators = evaluators_by_role(data, job.cache)
+    context = ScoringContext(data, split, real, evaluators.get("primary"), Path(job.cache))
+    scope: Scope = "all" if split == "test" else "quick"
+    first = score(context, metric_names(scope))
+    second = None
+    if "second" in evaluators:
+        second = score(replace(context, evaluator=evaluators["second"]), metric_names(scope, through_evaluator=True))
     record = Record(
         role="reference",
         family="floor",
@@ -118,7 +113,7 @@ def run_floor(job: FloorJob) -> Record:
         provenance=provenance() | {"device": "cpu"},
     )
     folder = RunFolder(job.folder)
-    for name, measured in yardsticks(data, split).items():  # before the floor, by whose record a resumed run goes
+    for name, measured in baselines(data, split).items():  # before the floor, by whose record a resumed run goes
         folder.write_record(replace(_with_scores(record, measured, None), family=name, params={}, evaluators={}))
     record = _with_scores(record, first, second)
     folder.write_record(record)
@@ -153,7 +148,21 @@ def _carry_out(
     with clock.timing("measure"):
         if run.fit_operations:
             operations["train"] = operations.get("train", 0.0) + run.fit_operations
-        record = _measure(job, base, data, split, model, generated, operations, clock, run, meter)
+        context = ScoringContext(
+            data, split, generated, evaluators_by_role(data, job.cache).get("primary"), Path(job.cache), model=model
+        )
+        if trained.fidelity == 1.0:  # a slow beginning looks like an untrained network, and its score is worth having
+            _check_diversity(context)
+        cost = partial(
+            cost_report,
+            model,
+            run,
+            sample_seconds=clock.seconds["sample"],
+            samples=len(generated),
+            operations=operations.get("train", 0.0) + operations.get("sample", 0.0),
+            energy=meter.joules,
+        )
+        record = _measure(job, replace(base, operations=operations), context, cost)
         if job.keep_samples:
             write_samples(folder.artifact("samples"), base.name, generated, data.spec, maker=base.family)
         if job.keep_model:
@@ -161,17 +170,7 @@ def _carry_out(
             card_of_model = ModelCard(job.family, job.data, data.fingerprint, dict(job.params), seed)
             save_model(folder.artifact("models", base.name), model, card_of_model)
         if job.role == "final" and job.number == 0 and not job.lean:
-            write_extras(
-                folder,
-                base.name,
-                card,
-                data,
-                model,
-                generated,
-                setting.sample,
-                cache=job.cache,
-                seed=derive(job.seed, "guidance"),
-            )
+            write_sample_details(folder, base.name, card, context, setting.sample, seed=derive(job.seed, "guidance"))
             write_outliers(folder, base.name, data, model, partial(trained_anew, job, setting))
             write_completions(folder, base.name, card, data, model, generated)
     if job.budget == "flops" and not job.cost:  # trained by `fit`: known only now
@@ -207,47 +206,27 @@ def _as_trained(job: TrialJob, base: Record, trained: Trained) -> tuple[Record, 
     return base, operations
 
 
-def _measure(
-    job: TrialJob,
-    base: Record,
-    data: DataSet,
-    split: Split,
-    model: GenerativeModel,
-    generated: Batch,
-    operations: dict[str, float],
-    clock: Clock,
-    run: TrainingRun,
-    meter: Meter,
-) -> Record:
-    seen = evaluator_pair(data, job.cache)[0].describe(generated.x)
-    if base.fidelity == 1.0:  # a slow beginning looks like an untrained network, and its score is worth having
-        _check_diversity(seen, generated, data, split, job.cache)
+def _measure(job: TrialJob, base: Record, context: ScoringContext, cost: Callable[[], CostReport]) -> Record:
+    """The record with the scores through the job's evaluators. Raises TrialError where the objective is not defined.
+
+    context: the samples through the primary evaluator, and their model.
+    cost: the costs so far; asked for after the likelihoods, which are part of the memory that a trial takes.
+    """
+    assert context.model is not None
     likelihood = examples = None
     if not job.lean or any("likelihood" in METRICS[name].needs for name in job.objective):
-        likelihood, examples = likelihood_of(model, data.splits[split], seed=derive(job.seed, "likelihood"))
-    cost = cost_report(
-        model,
-        run,
-        sample_seconds=clock.seconds["sample"],
-        samples=len(generated),
-        operations=operations.get("train", 0.0) + operations.get("sample", 0.0),
-        energy=meter.joules,
+        held_out = context.data.splits[context.split]
+        likelihood, examples = likelihood_of(context.model, held_out, seed=derive(job.seed, "likelihood"))
+    scope: Scope = "named" if job.lean else "all" if context.split == "test" else "quick"
+    known = replace(
+        context, features=context.generated_features, likelihood=likelihood, likelihood_examples=examples, cost=cost()
     )
-    record = replace(base, samples=len(generated), operations=operations)
-    scoring = partial(
-        score,
-        data,
-        split,
-        generated,
-        cache=job.cache,
-        wanted=job.objective,
-        others=not job.lean,
-        thorough=split == "test",
-        model=model,
-    )
-    first = scoring(second=False, seen=seen, likelihood=likelihood, examples=examples, cost=cost)
-    second = scoring(second=True) if job.second_evaluator else None
-    record = _with_scores(record, first, second)
+    first = score(known, metric_names(scope, named=job.objective))
+    second = None
+    if job.second_evaluator and (evaluator := evaluators_by_role(context.data, job.cache).get("second")) is not None:
+        names = metric_names(scope, named=job.objective, through_evaluator=True)
+        second = score(replace(context, evaluator=evaluator), names)
+    record = _with_scores(replace(base, samples=len(context.generated)), first, second)
     if likelihood is not None:
         record = replace(record, likelihood={"kind": str(likelihood.kind), "samples": likelihood.samples})
     missing = [name for name in job.objective if name not in first.values]
@@ -267,19 +246,21 @@ def _figures(values: Mapping[str, MetricValue]) -> dict[str, Figure]:
     return {name: {"value": v.value, "low": v.low, "high": v.high} for name, v in values.items()}
 
 
-def _check_diversity(seen: Features, generated: Batch, data: DataSet, split: Split, cache: str) -> None:
+def _check_diversity(context: ScoringContext) -> None:
     """Raises TrialError where the samples have collapsed, as the primary evaluator sees them."""
-    real = reference_for(data, cache, split, False, len(generated))
-    labels = (generated.labels, real.batch.labels)
-    found = diversity(seen.features, real.features.features, *labels, images=data.spec.kind == "image")
+    seen, real = context.generated_features, context.reference_features
+    if seen is None or real is None:
+        return
+    labels = (context.generated.labels, context.reference.labels)
+    found = diversity(seen.features, real.features, *labels, images=context.data.spec.kind == "image")
     if found is not None and found.collapsed is not None:
         raise TrialError(f"collapsed: {found.collapsed}")
 
 
 def _evaluators(data: DataSet, cache: str, second: bool) -> dict[str, dict[str, Any]]:
-    pair = evaluator_pair(data, cache)
     roles = ("primary", "second") if second else ("primary",)
-    return {role: {"name": e.name, "fingerprint": e.fingerprint} for role, e in zip(roles, pair, strict=False)}
+    found = evaluators_by_role(data, cache)
+    return {role: {"name": e.name, "fingerprint": e.fingerprint} for role, e in found.items() if role in roles}
 
 
 def _split(name: str) -> Split:

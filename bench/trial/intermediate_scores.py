@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 from ...models.base import Batch, GenerativeModel
@@ -11,7 +12,10 @@ from .. import registry
 from ..data import DataSet, Split
 from ..proposal import Point
 from ..protocol import FEW, SIGNS
-from ..scoring.measurement import check_samples, cost_report, likelihood_of, reference_batch, sample_like, score
+from ..scoring.context import ScoringContext
+from ..scoring.references import evaluators_by_role, reference_batch
+from ..scoring.sampling import check_samples, cost_report, likelihood_of, sample_like
+from ..scoring.scorer import metric_names, score
 from ..seeds import derive
 from ..training.loop import TrainingRun
 from .jobs import TrialJob
@@ -44,19 +48,18 @@ def intermediate_score(
     check_samples(generated, len(few), data)
     likelihood, examples = likelihood_of(model, few, seed=derive(job.seed, "likelihood"))
     operations = job.operations.get("train", 0.0) * fidelity / job.fidelity + job.operations.get("sample", 0.0)
-    found = score(
+    context = ScoringContext(
         data,
         split,
         generated,
-        cache=job.cache,
-        second=False,
-        wanted=job.objective,
-        others=False,
-        likelihood=likelihood,
-        examples=examples,
-        cost=cost_report(model, run, sample_seconds=seconds, samples=len(few), operations=operations, energy=None),
+        evaluators_by_role(data, job.cache).get("primary"),
+        Path(job.cache),
         model=model,
-    ).values
+        likelihood=likelihood,
+        likelihood_examples=examples,
+        cost=cost_report(model, run, sample_seconds=seconds, samples=len(few), operations=operations, energy=None),
+    )
+    found = score(context, metric_names("named", named=job.objective)).values
     if any(name not in found for name in job.objective):
         return Point(fidelity, None)
     return Point(fidelity, tuple(SIGNS[registry.metric(n).direction] * found[n].value for n in job.objective))

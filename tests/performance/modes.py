@@ -32,7 +32,7 @@ from gentune.bench.driver.study import FamilyStudy  # noqa: E402
 from gentune.bench.evaluators.library import default_cache  # noqa: E402
 from gentune.bench.runs.records import Record  # noqa: E402
 from gentune.bench.runs.run_folder import RunFolder  # noqa: E402
-from gentune.bench.scoring.measurement import reference_batch  # noqa: E402
+from gentune.bench.scoring.references import reference_batch  # noqa: E402
 from gentune.bench.trial.execution import run_trial  # noqa: E402
 from gentune.bench.trial.jobs import TrialJob  # noqa: E402
 

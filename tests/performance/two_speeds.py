@@ -46,7 +46,7 @@ from gentune.bench.files import write_atomically  # noqa: E402
 from gentune.bench.proposal import Proposal  # noqa: E402
 from gentune.bench.runs.records import Record  # noqa: E402
 from gentune.bench.runs.run_folder import RunFolder  # noqa: E402
-from gentune.bench.scoring.measurement import reference_batch  # noqa: E402
+from gentune.bench.scoring.references import reference_batch  # noqa: E402
 from gentune.bench.seeds import derive  # noqa: E402
 from gentune.bench.trial.execution import run_trial  # noqa: E402
 from gentune.bench.trial.jobs import TrialJob  # noqa: E402

@@ -13,7 +13,7 @@ import torch
 from torch import Generator, Tensor, nn
 
 import gentune
-from gentune.bench.scoring import measurement
+from gentune.bench import protocol
 from gentune.models import Batch, DataSpec, GenerativeModel, Likelihood, LikelihoodKind, Losses
 
 CARD = """
@@ -94,5 +94,5 @@ def _must_die() -> bool:
 
 
 if "TINY_SAMPLES" in os.environ:
-    measurement.SAMPLES = int(os.environ["TINY_SAMPLES"])
+    protocol.SAMPLES = int(os.environ["TINY_SAMPLES"])
 gentune.register(Tiny, CARD)

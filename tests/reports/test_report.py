@@ -430,15 +430,15 @@ def test_families_that_copy_are_named(tmp_path: Path) -> None:
     assert "copies" not in content["verdict"] + " ".join(content["notes"])
 
 
-def test_foreign_examples_and_yardsticks_are_shown(tmp_path: Path) -> None:
+def test_outlier_detection_and_baselines_are_shown(tmp_path: Path) -> None:
     folder = _run(tmp_path / "run")
     record = next(r for r in folder.records("final") if r.number == 0 and r.state == "complete")
     before = write_report(folder).read_text(encoding="utf-8")
-    assert "Telling foreign examples" not in before
+    assert "Outlier detection" not in before
     assert "logistic regression" not in _Page(before).text
     sets = [
-        {"foreign": "noise", "value": 0.98765, "low": 0.97, "high": 0.99},
-        {"foreign": "class 9 left out", "undefined": "it diverged"},
+        {"outliers": "noise", "value": 0.98765, "low": 0.97, "high": 0.99},
+        {"foreign": "class 9 left out", "undefined": "it diverged"},  # as earlier runs wrote it
     ]
     folder.write_json(f"outliers/{record.name}.json", {"by": "log-likelihood", "sets": sets})
     metrics = {"bayes_accuracy": {"value": 0.9667, "low": 0.943, "high": 0.981}}
@@ -446,7 +446,7 @@ def test_foreign_examples_and_yardsticks_are_shown(tmp_path: Path) -> None:
         _record("reference", "logistic_regression", 0, 1.0, undefined={}, metrics=metrics, second_metrics={})
     )
     text = _Page(write_report(folder).read_text(encoding="utf-8")).text
-    assert "Telling foreign examples" in text
+    assert "Outlier detection" in text
     assert "class 9 left out" in text and "0.988 [0.970, 0.990]" in text
     assert "logistic regression" in text
     board = write_leaderboard(folder)

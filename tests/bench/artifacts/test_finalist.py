@@ -9,10 +9,13 @@ import pytest
 import torch
 from torch import Generator, Tensor
 
-from gentune.bench.artifacts.finalist import GUIDANCE_SCALES, write_extras
+from gentune.bench.artifacts.finalist import GUIDANCE_SCALES, write_sample_details
 from gentune.bench.data import load
+from gentune.bench.metrics import Measurement
 from gentune.bench.runs.run_folder import RunFolder
-from gentune.bench.scoring.measurement import score
+from gentune.bench.scoring.context import ScoringContext
+from gentune.bench.scoring.references import evaluators_by_role
+from gentune.bench.scoring.scorer import Scope, metric_names, score
 from gentune.models import Batch, DataSpec, GenerativeModel
 from gentune.search_spaces.card import parse_card
 
@@ -71,18 +74,19 @@ def copies() -> tuple[Copier, Batch]:
 def folder(copies: tuple[Copier, Batch], own_cache: Path, tmp_path_factory: pytest.TempPathFactory) -> RunFolder:
     model, generated = copies
     folder = RunFolder(tmp_path_factory.mktemp("run"))
-    write_extras(
-        folder,
-        "final-copier",
-        CARD,
-        load("digits"),
-        model,
-        generated,
-        {"guidance_scale": 1.0},
-        cache=str(own_cache),
-        seed=3,
-    )
+    data = load("digits")
+    evaluator = evaluators_by_role(data, own_cache)["primary"]
+    context = ScoringContext(data, "test", generated, evaluator, own_cache, model=model)
+    write_sample_details(folder, "final-copier", CARD, context, {"guidance_scale": 1.0}, seed=3)
     return folder
+
+
+def test_nothing_is_written_for_data_without_an_evaluator(
+    copies: tuple[Copier, Batch], own_cache: Path, tmp_path: Path
+) -> None:
+    context = ScoringContext(load("digits"), "test", copies[1], None, own_cache, model=copies[0])
+    write_sample_details(RunFolder(tmp_path), "final-copier", CARD, context, {"guidance_scale": 1.0}, seed=3)
+    assert not list(tmp_path.rglob("*.json"))
 
 
 def test_copies_lie_on_their_originals(folder: RunFolder, copies: tuple[Copier, Batch]) -> None:
@@ -112,19 +116,25 @@ def test_accuracy_is_told_over_the_guidance_scale(folder: RunFolder) -> None:
     assert all(row["recall"]["value"] > 0.8 for row in rows)
 
 
-def test_thorough_scores_find_copies_that_quick_ones_miss(copies: tuple[Copier, Batch], own_cache: Path) -> None:
+def test_finals_find_copies_that_quick_scores_miss(copies: tuple[Copier, Batch], own_cache: Path) -> None:
     data, generated = load("digits"), copies[1]
-    quick = score(data, "test", generated, cache=str(own_cache), second=False)
+    evaluators = evaluators_by_role(data, own_cache)
+
+    def scored(scope: Scope, *named: str, role: str = "primary") -> Measurement:
+        context = ScoringContext(data, "test", generated, evaluators[role], own_cache)
+        return score(context, metric_names(scope, named=named, through_evaluator=role == "second"))
+
+    quick = scored("quick")
     assert "authenticity" not in quick.values
     assert "authenticity" not in quick.undefined
-    wanted = score(data, "test", generated, cache=str(own_cache), second=False, wanted=("authenticity",))
-    assert wanted.values["authenticity"].value < 0.05
-    thorough = score(data, "test", generated, cache=str(own_cache), second=False, thorough=True)
-    assert thorough.values["nearest_train_distance"].value < 0.01
-    assert thorough.values["data_copying"].value < -3
-    assert thorough.values["fid"] == quick.values["fid"]
-    assert thorough.values["task_accuracy"].value > 0.9
-    assert "failure_rate" not in {*thorough.values, *thorough.undefined}
-    second = score(data, "test", generated, cache=str(own_cache), second=True, thorough=True)
+    assert scored("quick", "authenticity").values["authenticity"].value < 0.05
+    assert scored("named", "authenticity").values.keys() == {"authenticity"}
+    everything = scored("all")
+    assert everything.values["nearest_train_distance"].value < 0.01
+    assert everything.values["data_copying"].value < -3
+    assert everything.values["fid"] == quick.values["fid"]
+    assert everything.values["task_accuracy"].value > 0.9
+    assert "failure_rate" not in {*everything.values, *everything.undefined}
+    second = scored("all", role="second")
     assert "task_accuracy" not in {*second.values, *second.undefined}
     assert second.values["authenticity"].value < 0.05

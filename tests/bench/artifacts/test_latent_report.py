@@ -19,8 +19,10 @@ from gentune.bench.data import DataRef, DataSet, load
 from gentune.bench.evaluators import Evaluator, Features, default_cache
 from gentune.bench.runs.run_folder import RunFolder
 from gentune.bench.runs.study_file import StudyFile
+from gentune.bench.scoring.context import ScoringContext
 from gentune.bench.scoring.latent_codes import EPSILON, decoded, drawn_codes, path_examples
-from gentune.bench.scoring.measurement import reference_batch, score
+from gentune.bench.scoring.references import evaluators_by_role, reference_batch
+from gentune.bench.scoring.scorer import score
 from gentune.bench.training.checkpoints import ModelCard, save_model
 from gentune.models import Batch, ConditionSpec, DataSpec, GenerativeModel
 from gentune.models.adversarial.wgan_gp import WGANGP
@@ -235,19 +237,20 @@ def test_runs_measure_control_where_there_are_factors_and_say_why_not() -> None:
     model = Autoencoder(digits.spec, width=8, depth=1, latent_dim=4).eval()
     generated = reference_batch(digits, "test", 120)
     wanted = ("mig", "dci", "path_length")
+    evaluator = evaluators_by_role(digits, default_cache())["primary"]
     measured: list[Any] = []
     for factors in (None, {n: (b.x[:, 0, 2:4, 3] > 0).long() for n, b in digits.splits.items()}):
         names = () if factors is None else ("upper", "lower")
         data = replace(digits, factors=factors, factor_names=names)
-        cache = str(default_cache())
-        measured.append(score(data, "test", generated, cache=cache, second=False, wanted=wanted, model=model))
+        context = ScoringContext(data, "test", generated, evaluator, default_cache(), model=model)
+        measured.append(score(context, wanted))
     without, with_factors = measured
     assert without.undefined["mig"] == "needs data with known factors"
     assert "path_length" in without.values
     assert without.values["path_length"].value > 0.0
     assert {"mig", "dci", "path_length"} <= with_factors.values.keys()
     assert with_factors.values["path_length"] == without.values["path_length"]
-    other = score(data, "test", generated, cache=cache, second=False, wanted=wanted, model=DDPM(digits.spec, width=16))
+    other = score(replace(context, model=DDPM(digits.spec, width=16)), wanted)
     assert other.undefined["path_length"] == "needs a decoder"
     assert other.undefined["mig"] == "needs codes"
 

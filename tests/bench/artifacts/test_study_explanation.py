@@ -11,6 +11,7 @@ from typing import cast
 import numpy as np
 import pytest
 
+from gentune.bench import protocol
 from gentune.bench.artifacts.study_explanation import write_explanation
 from gentune.bench.data import DataRef
 from gentune.bench.driver.comparison import ComparisonDriver
@@ -24,7 +25,6 @@ from gentune.bench.runs.records import Record, State
 from gentune.bench.runs.run_folder import RunFolder
 from gentune.bench.runs.study_file import StudyFile
 from gentune.bench.scheduling import InProcessPool
-from gentune.bench.scoring import measurement
 from gentune.reports import write_report
 from gentune.reports.explanations import explanations, importance_plot
 from gentune.search_spaces import Parameter, SearchSpace
@@ -369,7 +369,7 @@ def test_a_run_without_explanations_has_no_section(tmp_path: Path) -> None:
 
 @pytest.mark.slow
 def test_a_comparison_explains_its_studies(tmp_path: Path, tiny_plugin: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(measurement, "SAMPLES", 200)
+    monkeypatch.setattr(protocol, "SAMPLES", 200)
     monkeypatch.setattr(ComparisonDriver, "_pool", lambda self: InProcessPool())
     options = {"data": "two_moons", "families": ["tiny"], "plugins": [str(tiny_plugin)], "objective": ["nll"]}
     folder = RunFolder.create_or_match(tmp_path / "run", describe(None, {**options, "seeds": 1, "trainings": 7}))

@@ -10,8 +10,8 @@ from pathlib import Path
 
 import pytest
 
+from gentune.bench import protocol
 from gentune.bench.commands.cli import main
-from gentune.bench.scoring import measurement
 
 
 def run(capsys: pytest.CaptureFixture[str], *arguments: str) -> tuple[int, str, str]:
@@ -148,7 +148,7 @@ def test_a_run_from_beginning_to_end(
     capsys: pytest.CaptureFixture[str], tmp_path: Path, tiny_plugin: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """compare with a study file, then every command that reads a run."""
-    monkeypatch.setattr(measurement, "SAMPLES", 200)
+    monkeypatch.setattr(protocol, "SAMPLES", 200)
     monkeypatch.setenv("TINY_SAMPLES", "200")
     study = tmp_path / "study.toml"
     study.write_text(

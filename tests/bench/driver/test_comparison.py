@@ -15,7 +15,7 @@ from typing import Any
 import optuna
 import pytest
 
-from gentune.bench import registry
+from gentune.bench import protocol, registry
 from gentune.bench.data import DataRef
 from gentune.bench.driver.comparison import ComparisonDriver
 from gentune.bench.driver.run_setup import describe
@@ -25,7 +25,6 @@ from gentune.bench.runs.records import Record
 from gentune.bench.runs.run_folder import RunFolder
 from gentune.bench.runs.status import read_status
 from gentune.bench.scheduling import InProcessPool
-from gentune.bench.scoring import measurement
 from gentune.reports.leaderboard import build_leaderboard
 
 TIMES = ("seconds", "started", "finished", "provenance")
@@ -35,7 +34,7 @@ TIMES = ("seconds", "started", "finished", "provenance")
 def few_samples() -> Iterator[None]:
     """Sample metrics cost their square; none of these tests is about their precision."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(measurement, "SAMPLES", 200)
+        patch.setattr(protocol, "SAMPLES", 200)
         patch.setenv("TINY_SAMPLES", "200")  # in processes of their own
         yield
 

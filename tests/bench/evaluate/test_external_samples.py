@@ -18,7 +18,9 @@ from gentune.bench.evaluate import external_samples as module
 from gentune.bench.evaluate.external_samples import evaluate
 from gentune.bench.evaluators import Evaluator, default_cache, describe_cached, library, load_or_train
 from gentune.bench.evaluators.networks import Raw
-from gentune.bench.scoring.measurement import evaluator_pair, reference_batch, score
+from gentune.bench.scoring.context import ScoringContext
+from gentune.bench.scoring.references import evaluators_by_role, reference_batch
+from gentune.bench.scoring.scorer import metric_names, score
 from gentune.models.base import Batch
 from gentune.models.data_spec import DataSpec
 
@@ -33,9 +35,7 @@ def _quick_evaluators(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None
         patch.setenv("GENTUNE_CACHE", str(tmp_path_factory.mktemp("cache")))
         patch.setattr(library, "_FEWEST_STEPS", 60)
         patch.setattr(library, "_EPOCHS", 1)
-        evaluator_pair.cache_clear()
         yield
-        evaluator_pair.cache_clear()
 
 
 def run(capsys: pytest.CaptureFixture[str], *arguments: str) -> tuple[int, str, str]:
@@ -71,12 +71,13 @@ def save_digits(path: Path, batch: Batch, *, labels: bool = False) -> str:
 def test_scores_are_those_that_runs_report(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     real = DIGITS.splits["validation"]
     path = save_digits(tmp_path / "a.npz", real, labels=True)
-    for second in (False, True):
-        expected = score(DIGITS, "test", real, cache=str(default_cache()), second=second)
-        (row,) = rows(capsys, path, "--data", "digits", "--evaluator", "second" if second else "primary")
+    for role in ("primary", "second"):
+        evaluator = evaluators_by_role(DIGITS, default_cache())[role]
+        expected = score(ScoringContext(DIGITS, "test", real, evaluator, default_cache()), metric_names("quick"))
+        (row,) = rows(capsys, path, "--data", "digits", "--evaluator", role)
         assert row["path"] == path
         assert row["n"] == row["available"] == len(real) == 359
-        assert row["evaluator"]["name"] == ("mixer" if second else "convolutional")
+        assert row["evaluator"]["name"] == ("mixer" if role == "second" else "convolutional")
         assert row["evaluator"]["fingerprint"]
         assert set(row["metrics"]) >= {*IMAGE_METRICS, "condition_accuracy"}
         assert "nll" not in row["metrics"] and "train_seconds" not in row["metrics"]
@@ -145,7 +146,8 @@ def test_vectors_are_in_original_units(tmp_path: Path, capsys: pytest.CaptureFix
     original = real.x.double().numpy() * np.array(spec.deviation) + np.array(spec.mean)
     np.save(tmp_path / "a.npy", original)
     (row,) = rows(capsys, str(tmp_path / "a.npy"), "--data", "two_moons")
-    expected = score(data, "test", real, cache=str(default_cache()), second=False)
+    evaluator = evaluators_by_role(data, default_cache())["primary"]
+    expected = score(ScoringContext(data, "test", real, evaluator, default_cache()), metric_names("quick"))
     for name in ("mmd", "fid", "precision", "coverage"):
         assert row["metrics"][name]["value"] == pytest.approx(expected.values[name].value, rel=1e-4, abs=1e-9)
     assert row["n"] == 400

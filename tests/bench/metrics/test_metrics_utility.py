@@ -1,4 +1,4 @@
-"""Utility, outliers, texts and corrupted conditions: oracles, orientation, intervals, edges."""
+"""Utility, outliers and texts: oracles, orientation, intervals, edges."""
 
 from __future__ import annotations
 
@@ -17,7 +17,6 @@ from gentune.bench.data import load
 from gentune.bench.metrics import MetricCard, MetricValue, UndefinedError
 from gentune.bench.metrics.alignment import wilson_interval
 from gentune.bench.metrics.cards_utility import CARDS
-from gentune.bench.metrics.corruption import condition_robustness, corrupt_images, corrupt_labels
 from gentune.bench.metrics.means import crossed_interval, mean_interval, paired_ratio_interval
 from gentune.bench.metrics.outliers import outlier_auroc
 from gentune.bench.metrics.utility import (
@@ -303,55 +302,6 @@ def test_auroc_is_undefined_for_missing_scores_and_nan() -> None:
         outlier_auroc(torch.tensor([math.nan]), torch.zeros(3))
     with pytest.raises(ValueError, match="wanted"):
         outlier_auroc(torch.zeros(3, 1), torch.zeros(3))
-
-
-# Corrupted conditions
-
-
-def test_corrupted_labels_are_as_many_as_asked_for_and_all_wrong() -> None:
-    labels = torch.arange(1_000) % 10
-    corrupted = corrupt_labels(labels, 10, 0.3, 4)
-    changed = corrupted != labels
-    assert int(changed.sum()) == 300
-    assert torch.equal(corrupted, corrupt_labels(labels, 10, 0.3, 4))
-    assert not torch.equal(corrupted, corrupt_labels(labels, 10, 0.3, 5))
-    assert 0 <= int(corrupted.min()) <= int(corrupted.max()) < 10
-    shifts = ((corrupted - labels) % 10)[changed].bincount(minlength=10)
-    assert (shifts[1:] > 15).all()  # 33 expected of each
-    assert torch.equal(corrupt_labels(labels, 10, 0.0, 4), labels)
-    assert (corrupt_labels(labels, 10, 1.0, 4) != labels).all()
-
-
-def test_corruption_refuses_what_makes_no_sense() -> None:
-    for classes, share, reason in ((10, 1.5, "share"), (1, 0.5, "classes"), (5, 0.5, "wanted 0 to 4")):
-        with pytest.raises(ValueError, match=reason):
-            corrupt_labels(torch.arange(10), classes, share, 0)
-
-
-def test_corrupted_images_lose_whole_pixels() -> None:
-    images = torch.ones(20, 3, 16, 16)
-    corrupted = corrupt_images(images, 0.25, 1)
-    assert torch.equal(corrupted, corrupt_images(images, 0.25, 1))
-    assert set(corrupted.unique().tolist()) == {0.0, 1.0}
-    assert torch.equal(corrupted[:, 0], corrupted[:, 2])
-    assert 1.0 - float(corrupted.mean()) == pytest.approx(0.25, abs=4 * math.sqrt(0.25 * 0.75 / 5_120))
-
-
-def test_condition_robustness_is_the_share_kept() -> None:
-    conditions = torch.arange(100) % 5
-    clean, half = (
-        torch.eye(5)[conditions],
-        torch.eye(5)[torch.where(torch.arange(100) < 50, conditions, (conditions + 1) % 5)],
-    )
-    result = condition_robustness(clean, half, conditions)
-    assert result.value == 0.5
-    bounds(result)
-    assert condition_robustness(clean, clean, conditions) == MetricValue(1.0)
-    with pytest.raises(UndefinedError, match="asked for"):
-        condition_robustness(torch.eye(5)[(conditions + 1) % 5], clean, conditions)
-
-
-# Intervals
 
 
 def test_paired_ratio_interval_holds_the_truth_as_often_as_it_says() -> None:

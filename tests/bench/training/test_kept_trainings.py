@@ -36,7 +36,7 @@ FULL = Counter(codes=20, centre=1, prior=60)  # calls of a full training: 20 + 2
 @pytest.fixture(autouse=True)
 def _few_samples(monkeypatch: pytest.MonkeyPatch) -> None:
     """Scores are no matter here."""
-    monkeypatch.setattr("gentune.bench.scoring.measurement.SAMPLES", 100)
+    monkeypatch.setattr("gentune.bench.protocol.SAMPLES", 100)
 
 
 @pytest.fixture

@@ -1,0 +1,152 @@
+"""What one set of samples is scored from: trials, finals, floors and samples from elsewhere fill in the same fields."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from ...models.base import Batch, GenerativeModel, Likelihood
+from ..data import DataSet, Split
+from ..evaluators import Evaluator, Features, describe_cached
+from ..metrics import CostReport
+from ..seeds import derive
+from .imputation import Completion, complete_held_out
+from .latent_codes import mapped, path_examples
+from .outlier_detection import outlier_sets, typicality
+from .references import reference_batch, reference_for, whole_train
+
+
+@dataclass(frozen=True, eq=False)
+class ScoringContext:
+    """Samples, the real examples that they are compared with, and what stands behind the samples.
+
+    What costs a pass of a network is computed when it is first asked for, and once. It is None where it is not
+    defined: without a model, an evaluator or labels.
+
+    data, split: what the samples are compared with; as many of its examples as there are samples.
+    generated: the samples, with the conditions that they were asked for; on the CPU.
+    evaluator: the feature network that metrics look through; None for data that has none.
+    cache: the folder where features of real examples are kept.
+    seed: which real examples are taken where there are more, and of metrics that draw; runs use 0.
+    real: whether `generated` are real examples that stand for samples, so that their features are kept.
+    features: how the evaluator sees the samples, where that is known already.
+    model: what the samples were drawn from.
+    likelihood, likelihood_examples: log-likelihoods, and the examples that they belong to.
+    cost: what training and sampling took.
+    tested_on: real examples on which classifiers trained on samples are tested; None: those that are compared with.
+    """
+
+    data: DataSet
+    split: Split
+    generated: Batch
+    evaluator: Evaluator | None
+    cache: Path
+    seed: int = 0
+    real: bool = False
+    features: Features | None = None
+    model: GenerativeModel | None = None
+    likelihood: Likelihood | None = None
+    likelihood_examples: Batch | None = None
+    cost: CostReport | None = None
+    tested_on: Batch | None = None
+
+    @property
+    def labelled(self) -> bool:
+        """Whether the data set's conditions are labels."""
+        return self.data.spec.classes > 0
+
+    @cached_property
+    def generated_features(self) -> Features | None:
+        """How the evaluator sees the samples."""
+        if self.features is not None or self.evaluator is None:
+            return self.features
+        if self.real:
+            return describe_cached(self.evaluator, self.generated.x, cache=self.cache)
+        return self.evaluator.describe(self.generated.x)
+
+    @cached_property
+    def reference(self) -> Batch:
+        """As many held-out examples as there are samples."""
+        return reference_batch(self.data, self.split, len(self.generated), seed=self.seed)
+
+    @cached_property
+    def reference_features(self) -> Features | None:
+        """How the evaluator sees the held-out examples."""
+        return self._features_of_split(self.split, len(self.generated))
+
+    @cached_property
+    def train(self) -> Batch:
+        """The train examples among which copies are looked for: all, since among a part most would not be found."""
+        return reference_batch(self.data, "train", whole_train(self.data), seed=self.seed)
+
+    @cached_property
+    def train_features(self) -> Features | None:
+        """How the evaluator sees these train examples."""
+        return self._features_of_split("train", whole_train(self.data))
+
+    def features_of(self, x: Tensor | None) -> Tensor | None:
+        """The evaluator's features (n, d) of examples; None without an evaluator or examples."""
+        return None if x is None or self.evaluator is None else self.evaluator.features(x)
+
+    @cached_property
+    def reconstructions(self) -> Tensor | None:
+        """The model's reconstructions of the held-out examples, on the CPU."""
+        if self.model is None or not self.model.can("reconstruct"):
+            return None
+        return mapped(self.model.reconstruct, self.model, self.reference)  # type: ignore[arg-type]
+
+    @cached_property
+    def completion(self) -> Completion | None:
+        """Held-out examples with half of their entries hidden, and as the model completes them."""
+        if self.model is None:
+            return None
+        return complete_held_out(self.model, self.data, self.reference, self.generated.x, seed=derive(0, "uses"))
+
+    @cached_property
+    def paths(self) -> tuple[Tensor, Tensor] | None:
+        """Decoded codes, and decoded codes a small step further, as many as held-out examples."""
+        return path_examples(self.model, len(self.reference))
+
+    @cached_property
+    def inlier_scores(self) -> Tensor | None:
+        """How typical held-out examples look (n,): as their likelihood says, where it is known already."""
+        if self.likelihood is not None:
+            return self.likelihood.log_prob
+        return None if self.model is None else typicality(self.model, self.reference.x, seed=derive(0, "uses"))
+
+    @cached_property
+    def outlier_scores(self) -> Tensor | None:
+        """How typical the outliers of all sets look (m,)."""
+        if self.model is None:
+            return None
+        outliers = outlier_sets(self.data.spec, self.reference, seed=derive(0, "uses"))
+        if not outliers:
+            return None
+        return typicality(self.model, torch.cat(list(outliers.values())), seed=derive(0, "uses"))
+
+    @cached_property
+    def class_log_likelihoods(self) -> Tensor | None:
+        """log p(x|y) (n, classes) of the held-out examples for every class, where the model takes labels."""
+        model, n = self.model, len(self.reference)
+        if model is None or self.generated.labels is None or not model.can("log_likelihood"):
+            return None
+        columns = []
+        for label in range(self.data.spec.classes):
+            # The same noise for every class, so that classes differ by what they say of x alone.
+            model.evaluation_seed = derive(0, "classes")
+            of_class = Batch(self.reference.x, torch.full((n,), label)).to(model.device)
+            with torch.no_grad():
+                found = model.log_likelihood(of_class)  # type: ignore[operator]
+            columns.append(found.log_prob.cpu())
+        return torch.stack(columns, dim=1)
+
+    def _features_of_split(self, split: Split, count: int) -> Features | None:
+        if self.evaluator is None:
+            return None
+        return reference_for(
+            self.data, split, count, evaluator=self.evaluator, cache=self.cache, seed=self.seed
+        ).features

@@ -1,0 +1,109 @@
+"""Provides the inputs that metrics name, from a scoring context: one entry for each built-in card of the table."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+
+from torch import Tensor
+
+from .. import protocol
+from ..evaluators import Features
+from ..metrics import INPUTS
+from ..seeds import derive
+from .context import ScoringContext
+from .latent_codes import EPSILON, encoded
+
+Provider = Callable[[ScoringContext], object]
+
+
+def _features(seen: Features | None) -> Tensor | None:
+    return None if seen is None else seen.features
+
+
+def _tokens(context: ScoringContext) -> Tensor | None:
+    """(n,): how many tokens of each example with a likelihood count."""
+    if context.data.spec.kind != "sequence" or context.likelihood_examples is None or context.likelihood is None:
+        return None
+    return context.data.spec.mask_of(context.likelihood_examples.x).sum(1)
+
+
+def _true_log_density(context: ScoringContext) -> Tensor | None:
+    if context.data.log_density is None or context.likelihood_examples is None or context.likelihood is None:
+        return None
+    return context.data.log_density(context.likelihood_examples.x)
+
+
+def _train_codes(context: ScoringContext) -> Tensor | None:
+    """Of labelled train examples, of which a probe learns."""
+    train = context.data.splits["train"]
+    return None if train.labels is None else encoded(context.model, train)
+
+
+PROVIDERS: dict[str, Provider] = {
+    "generated_features": lambda c: _features(c.generated_features),
+    "generated_probabilities": lambda c: None if c.generated_features is None else c.generated_features.probabilities,
+    "real_features": lambda c: _features(c.reference_features),
+    "conditions": lambda c: c.generated.labels,
+    "real_labels": lambda c: c.reference.labels,
+    "generated_x": lambda c: c.generated.x,
+    "real_x": lambda c: c.reference.x,
+    "modes": lambda c: c.data.modes,
+    "spec": lambda c: c.data.spec,
+    "seed": lambda c: derive(c.seed, "metrics"),
+    "train_features": lambda c: _features(c.train_features),
+    "train_x": lambda c: c.train.x,
+    "synthetic": lambda c: None if c.generated.labels is None else c.generated,
+    "real_train": lambda c: c.data.splits["train"],
+    "real_test": lambda c: c.reference if c.tested_on is None else c.tested_on,
+    "likelihood": lambda c: c.likelihood,
+    "true_log_density": _true_log_density,
+    "tokens": _tokens,
+    "class_log_likelihoods": lambda c: c.class_log_likelihoods,
+    "originals": lambda c: None if c.reconstructions is None else c.reference.x,
+    "reconstructions": lambda c: c.reconstructions,
+    "original_features": lambda c: None if c.reconstructions is None else _features(c.reference_features),
+    "reconstruction_features": lambda c: c.features_of(c.reconstructions),
+    "train_codes": _train_codes,
+    "train_labels": lambda c: c.data.splits["train"].labels,
+    "test_codes": lambda c: None if c.reference.labels is None else encoded(c.model, c.reference),
+    "test_labels": lambda c: c.reference.labels,
+    "codes": lambda c: encoded(c.model, c.data.splits[c.split][: protocol.SAMPLES]),
+    "factors": lambda c: None if c.data.factors is None else c.data.factors[c.split][: protocol.SAMPLES],
+    "inlier_scores": lambda c: c.inlier_scores,
+    "outlier_scores": lambda c: c.outlier_scores,
+    "incomplete_x": lambda c: None if c.completion is None else c.completion.x,
+    "missing": lambda c: None if c.completion is None else c.completion.missing,
+    "completed_x": lambda c: None if c.completion is None else c.completion.completed,
+    "mean_completed_x": lambda c: None if c.completion is None else c.completion.by_mean,
+    "path_features_a": lambda c: None if c.paths is None else c.features_of(c.paths[0]),
+    "path_features_b": lambda c: None if c.paths is None else c.features_of(c.paths[1]),
+    "epsilon": lambda c: EPSILON,
+    "cost": lambda c: c.cost,
+}
+
+
+class ProvidedInputs(Mapping[str, object]):
+    """The inputs of one context by name, each computed when it is first looked up, and once.
+
+    Inputs that no context has (of a study, or the caller's) are not in it.
+    """
+
+    def __init__(self, context: ScoringContext) -> None:
+        self._context = context
+        self._providers = {
+            name: provider
+            for name, card in INPUTS.items()
+            if (provider := card.provider or PROVIDERS.get(name)) is not None
+        }
+        self._computed: dict[str, object] = {}
+
+    def __getitem__(self, name: str) -> object:
+        if name not in self._computed:
+            self._computed[name] = self._providers[name](self._context)
+        return self._computed[name]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._providers)
+
+    def __len__(self) -> int:
+        return len(self._providers)

@@ -1,0 +1,100 @@
+"""The real side of a comparison: examples of a split, and how the data set's evaluators see them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from functools import lru_cache
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from ...models.base import Batch
+from .. import protocol
+from ..data import DataSet, Split
+from ..evaluators import Evaluator, Features, describe_cached, evaluators_for, load_or_train
+from ..seeds import derive
+
+ROLES = ("primary", "second")  # of the evaluators of a data set, in their order
+
+
+@dataclass(frozen=True)
+class Reference:
+    """Examples of a split and how an evaluator sees them."""
+
+    batch: Batch
+    features: Features
+
+
+def evaluators_by_role(data: DataSet, cache: str | Path) -> Mapping[str, Evaluator]:
+    """The evaluators of a data set, from the cache or trained now: the primary one, through which choices are made,
+    and the second; none for data that has no evaluators.
+    """
+    return _evaluators(_OfData(data.fingerprint, str(cache), data))
+
+
+def reference_batch(data: DataSet, split: Split, count: int | None = None, *, seed: int = 0) -> Batch:
+    """Examples of a split to compare samples with.
+
+    count: how many; None: as many as metrics see (`protocol.SAMPLES`), or all of fewer.
+    seed: which ones, where there are more; runs use 0.
+    """
+    batch = data.splits[split]
+    count = min(protocol.SAMPLES, len(batch)) if count is None else count
+    if count == len(batch):
+        return batch
+    generator = torch.Generator().manual_seed(derive(seed, "subsample", split, count))
+    return batch[torch.randperm(len(batch), generator=generator)[:count].sort().values]
+
+
+def reference_for(
+    data: DataSet, split: Split, count: int, *, evaluator: Evaluator, cache: str | Path, seed: int = 0
+) -> Reference:
+    """`count` examples of a split as an evaluator sees them; kept in memory, and on the disk for other processes."""
+    return _reference(_Wanted(data.fingerprint, str(cache), data, split, count, seed, evaluator.fingerprint, evaluator))
+
+
+def whole_train(data: DataSet) -> int:
+    """How many train examples copies are looked for among: all, but for very large sets."""
+    return min(protocol.TRAIN_EXAMPLES, len(data.splits["train"]))
+
+
+def some_of(x: Tensor, count: int, *, seed: int) -> Tensor:
+    """At most `count` of examples (n, ...), chosen by seed: the first ones may all be of one class."""
+    if len(x) <= count:
+        return x
+    generator = torch.Generator().manual_seed(derive(seed, "some", count))
+    return x[torch.randperm(len(x), generator=generator)[:count].sort().values]
+
+
+# Keys of what is kept in memory: equal where the data, the evaluator and the folder are.
+
+
+@dataclass(frozen=True)
+class _OfData:
+    fingerprint: str
+    cache: str
+    data: DataSet = field(compare=False)
+
+
+@dataclass(frozen=True)
+class _Wanted(_OfData):
+    split: Split
+    count: int
+    seed: int
+    evaluator_fingerprint: str
+    evaluator: Evaluator = field(compare=False)
+
+
+@lru_cache(maxsize=2)
+def _evaluators(wanted: _OfData) -> Mapping[str, Evaluator]:
+    names = evaluators_for(wanted.data)
+    found = (load_or_train(wanted.data, name, cache=Path(wanted.cache)) for name in names)
+    return dict(zip(ROLES, found, strict=False))
+
+
+@lru_cache(maxsize=16)
+def _reference(wanted: _Wanted) -> Reference:
+    batch = reference_batch(wanted.data, wanted.split, wanted.count, seed=wanted.seed)
+    return Reference(batch, describe_cached(wanted.evaluator, batch.x, cache=Path(wanted.cache)))

@@ -1,0 +1,88 @@
+"""What is drawn from a trained model and asked of it before scoring: samples, likelihoods, costs."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import Any
+
+import torch
+
+from ...models.base import Batch, GenerativeModel, Likelihood
+from .. import protocol
+from ..data import DataSet
+from ..metrics import CostReport
+from ..seeds import derive
+from ..training.loop import DivergedError, TrainingRun
+
+
+class TrialError(RuntimeError):
+    """A setting that does not lead to a score; the message is the record's reason."""
+
+
+def sample_like(
+    model: GenerativeModel, batch: Batch, *, conditional: bool, settings: Mapping[str, Any], seed: int
+) -> Batch:
+    """As many samples as `batch` has examples, with its conditions where the model takes them; on the CPU."""
+    parts = []
+    with torch.no_grad():
+        for start in range(0, len(batch), protocol.CHUNK):
+            rows = batch[slice(start, start + protocol.CHUNK)].to(model.device)
+            generator = torch.Generator(model.device).manual_seed(derive(seed, "chunk", start))
+            condition = rows.condition if conditional else None
+            parts.append(model.sample(len(rows), condition=condition, generator=generator, **settings).cpu())
+    return Batch(torch.cat(parts), batch.condition if conditional else None)
+
+
+def check_samples(generated: Batch, count: int, data: DataSet) -> None:
+    """Raises TrialError for samples of another shape than asked for, DivergedError where they are not finite."""
+    if tuple(generated.x.shape) != (count, *data.spec.shape):
+        raise TrialError(f"samples have shape {tuple(generated.x.shape)}; wanted {(count, *data.spec.shape)}")
+    if generated.x.is_floating_point() and not torch.isfinite(generated.x).all():
+        raise DivergedError("samples are not finite")
+
+
+def cost_report(
+    model: GenerativeModel,
+    run: TrainingRun,
+    *,
+    sample_seconds: float,
+    samples: int,
+    operations: float,
+    energy: float | None,
+) -> CostReport:
+    """What the training of a model and `samples` samples took."""
+    trained = sum(p.numel() for p in model.parameters()) or sum(b.numel() for b in model.buffers())
+    device = model.device
+    peak = max(run.peak_memory or 0.0, torch.cuda.max_memory_allocated(device)) if device.type == "cuda" else None
+    return CostReport(
+        train_seconds=run.seconds,
+        sample_seconds=sample_seconds,
+        samples=samples,
+        parameters=trained,
+        peak_memory=peak,
+        operations=operations,
+        energy=None if run.seconds_kept else energy,  # what kept parts drew is not known
+    )
+
+
+def likelihood_of(model: GenerativeModel, batch: Batch, *, seed: int) -> tuple[Likelihood | None, Batch]:
+    """log p(x) of (at most 20,000) examples, unconditionally, and these examples; None where not defined."""
+    examples = Batch(batch.x[: protocol.LIKELIHOOD_EXAMPLES])
+    compute = getattr(model, "log_likelihood", None)
+    if compute is None:
+        return None, examples
+    parts: list[Likelihood] = []
+    with torch.no_grad():
+        for start in range(0, len(examples), protocol.CHUNK):
+            model.evaluation_seed = derive(seed, "likelihood", start)
+            parts.append(compute(examples[start : start + protocol.CHUNK].to(model.device)))
+    errors = [part.standard_error for part in parts]
+    joined = replace(
+        parts[0],
+        log_prob=torch.cat([part.log_prob.cpu().double() for part in parts]),
+        standard_error=None
+        if any(e is None for e in errors)
+        else torch.cat([e.cpu() for e in errors if e is not None]),
+    )
+    return joined, examples

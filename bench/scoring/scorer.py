@@ -1,0 +1,56 @@
+"""The one scorer: which metrics are measured of a set of samples, and what they are."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable
+from typing import Literal
+
+from ..metrics import INPUTS, METRICS, Measurement, MetricCard, measure
+from .context import ScoringContext
+from .inputs import ProvidedInputs
+
+Scope = Literal["named", "quick", "all"]
+
+
+def metric_names(scope: Scope, *, named: Collection[str] = (), through_evaluator: bool = False) -> list[str]:
+    """Metrics in the order of the catalogue.
+
+    scope: those in `named` alone; all that are quick, too, as for trials; all that one model has, as for finals.
+    named: metrics that are measured whatever they cost, such as a study's objective.
+    through_evaluator: whether of the others only those are measured that look through an evaluator, as by the second.
+    """
+
+    def is_measured(card: MetricCard) -> bool:
+        if card.name in named:
+            return True
+        if scope == "named" or card.of_a_study or (through_evaluator and not card.through_evaluator):
+            return False
+        return scope == "all" or card.quick
+
+    return [name for name, card in METRICS.items() if is_measured(card)]
+
+
+def metrics_of_samples() -> list[str]:
+    """Metrics that samples from elsewhere are scored by where none are named: all but those that train classifiers."""
+    return [name for name, card in METRICS.items() if card.of_samples_alone and card.expense != "training"]
+
+
+def score(context: ScoringContext, names: Iterable[str]) -> Measurement:
+    """The named metrics, in the order of the names; those that are not defined have a reason."""
+    names = list(names)
+    reasons = {name: reason for name in names if (reason := _reason_not_to_try(context, METRICS[name])) is not None}
+    measured = measure([name for name in names if name not in reasons], ProvidedInputs(context))
+    return Measurement(measured.values, {**measured.undefined, **reasons})
+
+
+def _reason_not_to_try(context: ScoringContext, card: MetricCard) -> str | None:
+    """Why a metric means nothing here although its inputs may be there; None where it may be tried."""
+    spec, evaluator = context.data.spec, context.evaluator
+    if not card.through_evaluator:
+        return None
+    if evaluator is None:
+        return f"needs a feature evaluator, and {spec.kind} data {spec.name!r} has none"
+    compared = any(INPUTS[need].of_classes for need in card.needs)
+    if compared and context.labelled and "generated_probabilities" in card.needs and not evaluator.knows_classes:
+        return f"evaluator {evaluator.name} does not know the data's classes"
+    return None
