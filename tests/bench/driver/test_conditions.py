@@ -1,0 +1,138 @@
+"""Whole comparisons on data conditioned on images and on texts, with families that require or merely take them."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import pytest
+import torch
+
+from gentune.bench import registry
+from gentune.bench.commands.listing import list_data
+from gentune.bench.data import catalogue, toys
+from gentune.bench.driver.comparison import ComparisonDriver
+from gentune.bench.driver.run_setup import describe
+from gentune.bench.errors import UsageError
+from gentune.bench.evaluators import library
+from gentune.bench.runs.run_folder import RunFolder
+from gentune.bench.scheduling import InProcessPool
+from gentune.bench.scoring.measurement import sample_like
+from gentune.bench.training.checkpoints import load_model
+from gentune.models import Batch
+from gentune.reports.page import write_report
+from gentune.testing import FamilyContract
+
+PLUGINS = Path(__file__).parents[2] / "plugins"
+TOYS = ("inverted", "worded")
+KINDS = {"inverted": "image", "worded": "text"}
+FAMILIES = {"inverted": ("inverter", "optional_inverter"), "worded": ("worded", "optional_worded")}
+
+
+def plugin(name: str) -> ModuleType:
+    """A plug-in's module, which has registered its families."""
+    registry.load_plugin(PLUGINS / f"{name}.py")
+    return sys.modules[registry.family(FAMILIES[name][0]).load().__module__]
+
+
+class _Run(ComparisonDriver):
+    """A comparison in this process."""
+
+    def _pool(self) -> Any:
+        return InProcessPool()
+
+
+@pytest.fixture(scope="module", autouse=True)
+def known_data() -> Iterator[None]:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(library, "_FEWEST_STEPS", 30)
+        for name in TOYS:
+            module = plugin(name)
+            patch.setitem(catalogue.DATA_SETS, name, module.SPEC)
+            patch.setitem(catalogue._LOADERS, name, f"toys:{name}")
+            patch.setattr(toys, name, module.draw, raising=False)
+        yield
+
+
+@pytest.fixture(scope="module", params=TOYS)
+def finished(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> RunFolder:
+    name = request.param
+    options = {
+        "data": name,
+        "families": list(FAMILIES[name]),
+        "plugins": [str(PLUGINS / f"{name}.py")],
+        "trainings": 1,
+        "seeds": 1,
+    }
+    folder = RunFolder.create_or_match(tmp_path_factory.mktemp(name) / "run", describe(None, options))
+    _Run(folder).run()
+    return folder
+
+
+def test_every_record_is_complete(finished: RunFolder) -> None:
+    reasons = {record.name: record.reason for record in finished.records() if record.state != "complete"}
+    assert not reasons
+    assert {record.family for record in finished.records("final")} == set(FAMILIES[finished.study.data])
+
+
+def test_samples_are_drawn_for_the_conditions(finished: RunFolder) -> None:
+    data = catalogue.load(finished.study.data)
+    test = data.splits["test"]
+    for family in FAMILIES[data.spec.name]:
+        model, _ = load_model(next(finished.artifact("models").glob(f"final-{family}-*")))
+        drawn = sample_like(model, test, conditional=True, settings={}, seed=0)
+        assert drawn.condition is test.condition and drawn.labels is None
+        error, at_random = ((x - test.x).square().mean() for x in (drawn.x, test.x.roll(1, 0)))
+        assert error < 0.3 * at_random
+
+
+def test_what_needs_labels_is_undefined_with_the_reason(finished: RunFolder) -> None:
+    (record, *_) = finished.records("final")
+    assert record.undefined["condition_accuracy"].endswith("class conditions")
+    assert not list(finished.artifact("classes").glob("*"))
+
+
+def test_the_report_is_written_and_names_who_was_left_out(finished: RunFolder) -> None:
+    page = write_report(finished)
+    kind = KINDS[finished.study.data]
+    assert {"image": "each with an image as its condition", "text": "each with a text"}[kind] in page.read_text()
+    board = json.loads((finished.report_path / "leaderboard.json").read_text())
+    assert {row["family"] for row in board["rows"]} == set(FAMILIES[finished.study.data])
+    assert board["skipped"]["gaussian"] == f"takes no conditions, and the data have {kind} conditions"
+    assert board["skipped"]["ddpm"] == f"takes label conditions, and the data have {kind} conditions"
+
+
+def test_a_family_that_does_not_fit_is_refused_by_name() -> None:
+    wanted = "family 'gaussian' does not fit data 'worded': it takes no conditions, and the data have text conditions"
+    with pytest.raises(UsageError, match=wanted):
+        registry.families_for(["gaussian"], catalogue.DATA_SETS["worded"])
+    with pytest.raises(UsageError, match="it requires text conditions, and the data have no conditions"):
+        registry.families_for(["worded"], catalogue.DATA_SETS["two_moons"])
+    assert registry.families_for(["optional_worded"], catalogue.DATA_SETS["two_moons"]) == (["optional_worded"], {})
+
+
+def test_conditions_do_not_count_as_classes_in_listings() -> None:
+    rows = {row["name"]: row["classes"] for row in list_data()}
+    assert (rows["digits"], rows["inverted"], rows["worded"]) == (10, 0, 0)
+
+
+for _name in TOYS:
+    for _family, _card in plugin(_name).CARDS.items():
+        _title = f"Test{_family.__name__}"
+        _parsed = registry.parse_card(_card, f"{_name}.py")
+        globals()[_title] = type(
+            _title, (FamilyContract,), {"card": _parsed, "family": _family, "__module__": __name__}
+        )
+
+
+def test_labels_are_told_by_their_shape() -> None:
+    x = torch.zeros(3, 2)
+    assert Batch(x).labels is None
+    assert Batch(x, torch.zeros(3, 2, dtype=torch.int64)).labels is None  # a text
+    assert Batch(x, torch.zeros(3, 1, 8, 8)).labels is None
+    labels = torch.tensor([0, 1, 2])
+    assert Batch(x, labels).labels is labels
