@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import sys
 from collections.abc import Iterator
+from importlib.util import module_from_spec, spec_from_file_location
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -12,9 +13,10 @@ from typing import Any
 import pytest
 import torch
 
+import gentune
 from gentune.bench import registry
 from gentune.bench.commands.listing import list_data
-from gentune.bench.data import catalogue, toys
+from gentune.bench.data import add_reader, data_specs, load, remove_reader
 from gentune.bench.driver.comparison import ComparisonDriver
 from gentune.bench.driver.run_setup import describe
 from gentune.bench.errors import UsageError
@@ -25,18 +27,25 @@ from gentune.bench.scoring.measurement import sample_like
 from gentune.bench.training.checkpoints import load_model
 from gentune.models import Batch
 from gentune.reports.page import write_report
+from gentune.search_spaces.card import parse_card
 from gentune.testing import FamilyContract
 
-PLUGINS = Path(__file__).parents[2] / "plugins"
-TOYS = ("inverted", "worded")
-KINDS = {"inverted": "image", "worded": "text"}
 FAMILIES = {"inverted": ("inverter", "optional_inverter"), "worded": ("worded", "optional_worded")}
+KINDS = {"inverted": "image", "worded": "text"}
 
 
-def plugin(name: str) -> ModuleType:
-    """A plug-in's module, which has registered its families."""
-    registry.load_plugin(PLUGINS / f"{name}.py")
-    return sys.modules[registry.family(FAMILIES[name][0]).load().__module__]
+def _toy(name: str) -> ModuleType:
+    """A module of tests/toys, loaded once."""
+    module = f"toy_{name}"
+    if module not in sys.modules:
+        spec = spec_from_file_location(module, Path(__file__).parents[2] / "toys" / f"{name}.py")
+        assert spec is not None and spec.loader is not None
+        sys.modules[module] = module_from_spec(spec)
+        spec.loader.exec_module(sys.modules[module])
+    return sys.modules[module]
+
+
+TOYS = {name: _toy(name) for name in FAMILIES}
 
 
 class _Run(ComparisonDriver):
@@ -47,15 +56,17 @@ class _Run(ComparisonDriver):
 
 
 @pytest.fixture(scope="module", autouse=True)
-def known_data() -> Iterator[None]:
+def known() -> Iterator[None]:
+    """The toys' data and families, by name; evaluators are trained briefly."""
+    for toy in TOYS.values():
+        add_reader(toy.Reader())
+        for family, card in toy.CARDS.items():
+            gentune.register(family, card)
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(library, "_FEWEST_STEPS", 30)
-        for name in TOYS:
-            module = plugin(name)
-            patch.setitem(catalogue.DATA_SETS, name, module.SPEC)
-            patch.setitem(catalogue._LOADERS, name, f"toys:{name}")
-            patch.setattr(toys, name, module.draw, raising=False)
         yield
+    for name in TOYS:
+        remove_reader(name)
 
 
 @pytest.fixture(scope="module", params=TOYS)
@@ -64,7 +75,6 @@ def finished(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFa
     options = {
         "data": name,
         "families": list(FAMILIES[name]),
-        "plugins": [str(PLUGINS / f"{name}.py")],
         "trainings": 1,
         "seeds": 1,
     }
@@ -76,11 +86,11 @@ def finished(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFa
 def test_every_record_is_complete(finished: RunFolder) -> None:
     reasons = {record.name: record.reason for record in finished.records() if record.state != "complete"}
     assert not reasons
-    assert {record.family for record in finished.records("final")} == set(FAMILIES[finished.study.data])
+    assert {record.family for record in finished.records("final")} == set(FAMILIES[finished.study.data.reader])
 
 
 def test_samples_are_drawn_for_the_conditions(finished: RunFolder) -> None:
-    data = catalogue.load(finished.study.data)
+    data = load(finished.study.data.reader)
     test = data.splits["test"]
     for family in FAMILIES[data.spec.name]:
         model, _ = load_model(next(finished.artifact("models").glob(f"final-{family}-*")))
@@ -98,10 +108,10 @@ def test_what_needs_labels_is_undefined_with_the_reason(finished: RunFolder) -> 
 
 def test_the_report_is_written_and_names_who_was_left_out(finished: RunFolder) -> None:
     page = write_report(finished)
-    kind = KINDS[finished.study.data]
+    kind = KINDS[finished.study.data.reader]
     assert {"image": "each with an image as its condition", "text": "each with a text"}[kind] in page.read_text()
     board = json.loads((finished.report_path / "leaderboard.json").read_text())
-    assert {row["family"] for row in board["rows"]} == set(FAMILIES[finished.study.data])
+    assert {row["family"] for row in board["rows"]} == set(FAMILIES[finished.study.data.reader])
     assert board["skipped"]["gaussian"] == f"takes no conditions, and the data have {kind} conditions"
     assert board["skipped"]["ddpm"] == f"takes label conditions, and the data have {kind} conditions"
 
@@ -109,10 +119,10 @@ def test_the_report_is_written_and_names_who_was_left_out(finished: RunFolder) -
 def test_a_family_that_does_not_fit_is_refused_by_name() -> None:
     wanted = "family 'gaussian' does not fit data 'worded': it takes no conditions, and the data have text conditions"
     with pytest.raises(UsageError, match=wanted):
-        registry.families_for(["gaussian"], catalogue.DATA_SETS["worded"])
+        registry.families_for(["gaussian"], data_specs()["worded"])
     with pytest.raises(UsageError, match="it requires text conditions, and the data have no conditions"):
-        registry.families_for(["worded"], catalogue.DATA_SETS["two_moons"])
-    assert registry.families_for(["optional_worded"], catalogue.DATA_SETS["two_moons"]) == (["optional_worded"], {})
+        registry.families_for(["worded"], data_specs()["two_moons"])
+    assert registry.families_for(["optional_worded"], data_specs()["two_moons"]) == (["optional_worded"], {})
 
 
 def test_conditions_do_not_count_as_classes_in_listings() -> None:
@@ -120,13 +130,11 @@ def test_conditions_do_not_count_as_classes_in_listings() -> None:
     assert (rows["digits"], rows["inverted"], rows["worded"]) == (10, 0, 0)
 
 
-for _name in TOYS:
-    for _family, _card in plugin(_name).CARDS.items():
+for _toy_name, _module in TOYS.items():
+    for _family, _text in _module.CARDS.items():
         _title = f"Test{_family.__name__}"
-        _parsed = registry.parse_card(_card, f"{_name}.py")
-        globals()[_title] = type(
-            _title, (FamilyContract,), {"card": _parsed, "family": _family, "__module__": __name__}
-        )
+        _contents = {"card": parse_card(_text, f"{_toy_name}.py"), "family": _family, "__module__": __name__}
+        globals()[_title] = type(_title, (FamilyContract,), _contents)
 
 
 def test_labels_are_told_by_their_shape() -> None:

@@ -1,12 +1,11 @@
-"""A plug-in for tests: points conditioned on texts, a family that requires the text, and one that can do without."""
+"""A toy: points conditioned on texts, a family that requires the text, and one that can do without."""
 
 from __future__ import annotations
 
 import torch
 from torch import Generator, Tensor, nn
 
-import gentune
-from gentune.bench.data import DataSet
+from gentune.bench.data import DataReader, DataSet
 from gentune.models import Batch, ConditionSpec, DataSpec, GenerativeModel, Losses
 
 LEFT, RIGHT, LOW, HIGH = range(4)  # the vocabulary
@@ -43,15 +42,22 @@ default = 1.0
 """
 
 
-def draw(spec: DataSpec = SPEC) -> DataSet:
+class Reader(DataReader):
     """One of four places, and the text that says which: "left low" and so on."""
-    splits = {}
-    for seed, (name, n) in enumerate({"train": 160, "validation": 60, "test": 60}.items()):
-        generator = torch.Generator().manual_seed(seed)
-        text = torch.stack([torch.randint(2, (n,), generator=generator) for _ in range(2)], dim=1)
-        x = 2.0 * text - 1.0 + 0.2 * torch.randn(n, 2, generator=generator)
-        splits[name] = Batch(x, text + torch.tensor([LEFT, LOW]))
-    return DataSet(spec, splits)  # type: ignore[arg-type]
+
+    name = SPEC.name
+
+    def describe(self) -> DataSpec:
+        return SPEC
+
+    def read(self, spec: DataSpec) -> DataSet:
+        splits = {}
+        for seed, (name, n) in enumerate({"train": 160, "validation": 60, "test": 60}.items()):
+            generator = torch.Generator().manual_seed(seed)
+            text = torch.stack([torch.randint(2, (n,), generator=generator) for _ in range(2)], dim=1)
+            x = 2.0 * text - 1.0 + 0.2 * torch.randn(n, 2, generator=generator)
+            splits[name] = Batch(x, text + torch.tensor([LEFT, LOW]))
+        return DataSet(spec, splits)  # type: ignore[arg-type]
 
 
 class OptionalWorded(GenerativeModel):
@@ -103,5 +109,3 @@ CARDS = {
         name="optional_worded", implementation="OptionalWorded", conditional='["text", "image"]', requires="false"
     ),
 }
-for _family, _card in CARDS.items():
-    gentune.register(_family, _card)

@@ -1,4 +1,4 @@
-"""A plug-in for tests: images conditioned on images, a family that requires them, and one that can do without."""
+"""A toy: images conditioned on images, a family that requires them, and one that can do without."""
 
 from __future__ import annotations
 
@@ -7,8 +7,7 @@ import math
 import torch
 from torch import Generator, Tensor, nn
 
-import gentune
-from gentune.bench.data import DataSet
+from gentune.bench.data import DataReader, DataSet
 from gentune.models import Batch, ConditionSpec, DataSpec, GenerativeModel, Losses
 
 SPEC = DataSpec(
@@ -45,14 +44,21 @@ default = 1.0
 """
 
 
-def draw(spec: DataSpec = SPEC) -> DataSet:
+class Reader(DataReader):
     """Squares of four by four pixels, each of one brightness; the condition is the image with dark for light."""
-    splits = {}
-    for seed, (name, n) in enumerate({"train": 160, "validation": 60, "test": 60}.items()):
-        levels = torch.randint(5, (n, 1, 2, 2), generator=torch.Generator().manual_seed(seed))
-        x = spec.from_levels(levels.repeat_interleave(4, 2).repeat_interleave(4, 3))
-        splits[name] = Batch(x, -x)
-    return DataSet(spec, splits)  # type: ignore[arg-type]
+
+    name = SPEC.name
+
+    def describe(self) -> DataSpec:
+        return SPEC
+
+    def read(self, spec: DataSpec) -> DataSet:
+        splits = {}
+        for seed, (name, n) in enumerate({"train": 160, "validation": 60, "test": 60}.items()):
+            levels = torch.randint(5, (n, 1, 2, 2), generator=torch.Generator().manual_seed(seed))
+            x = spec.from_levels(levels.repeat_interleave(4, 2).repeat_interleave(4, 3))
+            splits[name] = Batch(x, -x)
+        return DataSet(spec, splits)  # type: ignore[arg-type]
 
 
 class OptionalInverter(GenerativeModel):
@@ -101,5 +107,3 @@ CARDS = {
     Inverter: _CARD.format(name="inverter", implementation="Inverter", requires="true"),
     OptionalInverter: _CARD.format(name="optional_inverter", implementation="OptionalInverter", requires="false"),
 }
-for _family, _card in CARDS.items():
-    gentune.register(_family, _card)
