@@ -23,7 +23,7 @@ from gentune.bench.errors import UsageError
 from gentune.bench.evaluators import library
 from gentune.bench.runs.run_folder import RunFolder
 from gentune.bench.scheduling import InProcessPool
-from gentune.bench.scoring.measurement import sample_like
+from gentune.bench.scoring.sampling import sample_like
 from gentune.bench.training.checkpoints import load_model
 from gentune.models import Batch
 from gentune.reports.page import write_report
