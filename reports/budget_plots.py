@@ -10,11 +10,11 @@ from typing import Any
 import plotly.graph_objects as go
 
 from ..bench.runs.records import Record
-from .moves import cost_anew, was_stopped
+from .moves import cost_without_reuse, was_stopped
 from .plots import NEUTRAL, as_json, axis_kind, log_ticks
 from .standings import lower_is_better, repetitions
 
-_SAVED = 0.01  # share of what was spent from which on it is shown what kept trainings have saved
+_SAVED = 0.01  # smallest share of the cost, saved by the reuse of trainings, that is shown
 
 
 def budget_plots(
@@ -22,7 +22,7 @@ def budget_plots(
 ) -> list[tuple[str, dict[str, Any]]]:
     """For each study, (family, figure): validation scores of its trials and the best so far, by budget spent.
 
-    Level lines are the references' own scores on the validation split.
+    Horizontal lines are the references' own scores on the validation split.
     """
     trials = [r for r in records if r.role == "trial"]
     lower = lower_is_better(content["objective"][0])
@@ -55,7 +55,7 @@ def budget_plots(
                 level = sum(values) / len(values)
                 drawn.add_hline(y=level, line={"color": NEUTRAL, "dash": dash, "width": 1.2}, layer="below")
         drawn.update_layout(
-            # What the same trials would have cost anew may lie many times farther out.
+            # What the same trials would have cost without reuse may lie many times farther out.
             xaxis={"title": {"text": _spent(content)}, "range": [0.0, 1.04 * _most_spent(mine)]},
             yaxis={
                 "title": {"text": f"validation {metric}"},
@@ -104,16 +104,18 @@ def _add_study(
             hovertemplate="best so far %{y:.4g}<extra></extra>",
         )
         by_number = {(r.repeat, r.number): r for r in trials}
-        each_anew = list(itertools.accumulate(cost_anew(r, by_number, content["budget"]["kind"]) for r in trials))
-        if each_anew[-1] > (1.0 + _SAVED) * spent[-1]:
-            anew = [x for x, r in zip(each_anew, trials, strict=True) if r.state != "failed" and r.objectives]
+        without_reuse = list(
+            itertools.accumulate(cost_without_reuse(r, by_number, content["budget"]["kind"]) for r in trials)
+        )
+        if without_reuse[-1] > (1.0 + _SAVED) * spent[-1]:
+            costs = [x for x, r in zip(without_reuse, trials, strict=True) if r.state != "failed" and r.objectives]
             drawn.add_scatter(
-                x=[*anew, each_anew[-1]],
+                x=[*costs, without_reuse[-1]],
                 y=[*best, best[-1]],
                 mode="lines",
                 line={"shape": "hv", "color": colour, "width": 1.2, "dash": "dot"},
-                name="each trained anew",
-                hovertemplate="each trained anew: best so far %{y:.4g}<extra></extra>",
+                name="without reuse",
+                hovertemplate="without reuse of trainings: best so far %{y:.4g}<extra></extra>",
             )
     drawn.add_scatter(
         x=[x for x, _ in scored],
@@ -144,7 +146,7 @@ def _how(record: Record) -> str:
         trained = f", stopped at {record.fidelity:.3g} of a training"
     moved = {
         "continue": f", trial {record.parent} trained further",
-        "resample": f", trial {record.parent} sampled anew",
+        "resample": f", trial {record.parent} resampled",
     }
     return moved.get(record.move, "") + trained
 

@@ -13,7 +13,7 @@ from .text import figure, number, rank
 if TYPE_CHECKING:
     from rich.table import Table
 
-# One of each, in this order, where a family has it: what a narrow table shows beside the objective.
+# One of each, in this order, where a family has it: what a narrow table shows next to the objective.
 _HANDFUL = (
     ("fid", "mmd"),
     ("precision",),

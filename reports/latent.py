@@ -48,7 +48,11 @@ def _described(content: Mapping[str, Any]) -> list[tuple[str, Mapping[str, Any],
         ("Spherical paths", paths["spherical"], f"{ends}, on a great circle around the mean of codes."),
         ("One code at a time", steps, f"From −2 to +2 deviations, others as they are: {shown}, the strongest first."),
         ("Arithmetic on codes", moved, arithmetic),
-        ("Codes on a plane", content["tsne"], "Codes of test examples by t-SNE: near means alike, far means little."),
+        (
+            "Codes on a plane",
+            content["tsne"],
+            "Codes of test examples by t-SNE; only small distances have a meaning.",
+        ),
     ]
 
 

@@ -1,4 +1,4 @@
-"""What keeping trainings has saved: trainings, continuations and new samples of each family's studies."""
+"""What the reuse of trainings has saved: trainings, continuations and resampled trials of each family's studies."""
 
 from __future__ import annotations
 
@@ -12,9 +12,9 @@ from ..bench.runs.records import Record
 def moves(records: Sequence[Record], content: Mapping[str, Any]) -> list[dict[str, Any]]:
     """One row a family whose trials started from kept trainings, or trained in part; costs in the budget's unit.
 
-    trials, train, partial (those of `train` that were to have less than a full training), stopped (on the way, by a
-    rule), continue, resample: numbers of trials. spent: what they cost. anew: what they would have cost, had each
-    trained its model from the beginning.
+    trials, train, partial (those of `train` planned with less than a full training), stopped (early, by a
+    rule), continue, resample: numbers of trials. spent: what they cost. without_reuse: what they
+    would have cost, had each trained its model from scratch.
     """
     rows = []
     for family in dict.fromkeys(row["family"] for row in content["rows"]):
@@ -32,7 +32,7 @@ def moves(records: Sequence[Record], content: Mapping[str, Any]) -> list[dict[st
                 "partial": partial,
                 "stopped": stopped,
                 "spent": sum(r.cost for r in trials.values()),
-                "anew": sum(cost_anew(r, trials, kind) for r in trials.values()),
+                "without_reuse": sum(cost_without_reuse(r, trials, kind) for r in trials.values()),
                 **{move: made[move] for move in ("train", "continue", "resample")},
             }
         )
@@ -40,12 +40,12 @@ def moves(records: Sequence[Record], content: Mapping[str, Any]) -> list[dict[st
 
 
 def was_stopped(record: Record) -> bool:
-    """Whether a rule ended a trial's training on its way; a deadline leaves no score."""
+    """Whether a rule stopped a trial's training early; a deadline leaves no score."""
     return record.state == "stopped" and record.objectives is not None
 
 
-def cost_anew(record: Record, trials: Mapping[tuple[int, int], Record], kind: str) -> float:
-    """What a trial would have cost, had it trained its model from the beginning; trials by (repeat, number)."""
+def cost_without_reuse(record: Record, trials: Mapping[tuple[int, int], Record], kind: str) -> float:
+    """What a trial would have cost, had it trained its model from scratch; trials by (repeat, number)."""
     root = record
     while root.parent is not None:
         root = trials[record.repeat, root.parent]

@@ -17,9 +17,8 @@ from ..bench.runs.records import Record
 from ..bench.runs.run_folder import RunFolder
 from . import text
 from .budget_plots import budget_plots
-from .explanations import explanations
-from .extras import first_finals, guidance, outliers
-from .extras import pictures as pictures_of
+from .finalist_artifacts import first_finals, guidance, outliers
+from .finalist_artifacts import pictures as pictures_of
 from .formats import row_name, to_csv
 from .latent import latent
 from .leaderboard import FILES, Leaderboard, build_leaderboard
@@ -27,6 +26,7 @@ from .moves import moves
 from .pictures import common_limits, load_png, load_points, scatter
 from .plots import default_plot, family_styles, objective_plot
 from .standings import card
+from .surrogate_plots import surrogate_plots
 from .times import times
 from .verdict import budget_text
 
@@ -72,6 +72,67 @@ def render_page(folder: RunFolder, board: Leaderboard, records: list[Record]) ->
     comparison = folder.read_json("comparison.json") or {}
     families = list(dict.fromkeys([*study.families, *(row["family"] for row in content["rows"])]))
     styles = family_styles([f for f in families if f != "all"])
+    figures, studies = _board_figures(content, records, styles)
+    explained, surrogate_figures = surrogate_plots(folder, list(styles), styles)
+    figures |= surrogate_figures
+    finals = first_finals(records, content)
+    over_guidance, guidance_plot = guidance(folder, finals, styles)
+    if guidance_plot:
+        figures["guidance"] = guidance_plot
+    csv = base64.b64encode(to_csv(content).encode()).decode("ascii")
+    return (
+        _environment()
+        .get_template("index.html")
+        .render(
+            board=content,
+            data=_data_facts(comparison.get("data") or {}),
+            budget=budget_text(content["budget"]),
+            summaries={f: about.get("summary") for f, about in (comparison.get("families") or {}).items()},
+            clock={key: comparison.get(key) for key in ("started", "finished")},
+            times=times(records, comparison),
+            columns=_columns(content),
+            absent=_absent(content),
+            rows=[_table_row(row, content, styles) for row in content["rows"]],
+            references=[_table_row(row, content, styles) for row in content["references"]],
+            colours={f: c for f, (c, _) in styles.items()},
+            samples=_samples(folder, records, content, styles),
+            guidance=over_guidance,
+            neighbours=pictures_of(folder, "neighbours", finals, styles),
+            completions=pictures_of(folder, "completions", finals, styles),
+            outliers=outliers(folder, finals, styles),
+            latent=latent(folder, styles),
+            studies=studies,
+            moves=moves(records, content),
+            explanations=explained,
+            settings=_settings(content),
+            failures=_failures(records),
+            provenance=_provenance(records),
+            study=study.model_dump(mode="json", exclude_none=True, exclude={"store"}),
+            folder=str(folder.path),
+            csv_uri=f"data:text/csv;charset=utf-8;base64,{csv}",
+            figures=figures,
+            plotly=Markup(get_plotlyjs()) if figures else "",
+        )
+    )
+
+
+def _environment() -> Environment:
+    """The templates with the filters that they use."""
+    environment = Environment(
+        loader=FileSystemLoader(TEMPLATES),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    environment.filters |= {"setting": text.setting, "figure": text.figure, "rank": text.rank, "number": text.number}
+    return environment
+
+
+def _board_figures(
+    content: Mapping[str, Any], records: list[Record], styles: Mapping[str, tuple[str, str]]
+) -> tuple[dict[str, Any], list[dict[str, str]]]:
+    """Figures of the test scores and of each study's course, by key; and which study has which."""
     figures: dict[str, Any] = {}
     if any(row["rank"] is not None for row in content["rows"]):
         figures["objective"] = objective_plot(content, styles)
@@ -82,51 +143,7 @@ def render_page(folder: RunFolder, board: Leaderboard, records: list[Record]) ->
     for place, (family, drawn) in enumerate(budget_plots(content, records, styles)):
         figures[f"study-{place}"] = drawn
         studies.append({"family": family, "figure": f"study-{place}"})
-    explained, drawn_slices = explanations(folder, list(styles), styles)
-    figures |= drawn_slices
-    finals = first_finals(records, content)
-    over_guidance, guidance_plot = guidance(folder, finals, styles)
-    if guidance_plot:
-        figures["guidance"] = guidance_plot
-    environment = Environment(
-        loader=FileSystemLoader(TEMPLATES),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    environment.filters |= {"setting": text.setting, "figure": text.figure, "rank": text.rank, "number": text.number}
-    csv = base64.b64encode(to_csv(content).encode()).decode("ascii")
-    return environment.get_template("index.html").render(
-        board=content,
-        data=_data_facts(comparison.get("data") or {}),
-        budget=budget_text(content["budget"]),
-        summaries={f: about.get("summary") for f, about in (comparison.get("families") or {}).items()},
-        clock={key: comparison.get(key) for key in ("started", "finished")},
-        times=times(records, comparison),
-        columns=_columns(content),
-        absent=_absent(content),
-        rows=[_table_row(row, content, styles) for row in content["rows"]],
-        references=[_table_row(row, content, styles) for row in content["references"]],
-        colours={f: c for f, (c, _) in styles.items()},
-        samples=_samples(folder, records, content, styles),
-        guidance=over_guidance,
-        neighbours=pictures_of(folder, "neighbours", finals, styles),
-        completions=pictures_of(folder, "completions", finals, styles),
-        outliers=outliers(folder, finals, styles),
-        latent=latent(folder, styles),
-        studies=studies,
-        moves=moves(records, content),
-        explanations=explained,
-        settings=_settings(content),
-        failures=_failures(records),
-        provenance=_provenance(records),
-        study=study.model_dump(mode="json", exclude_none=True, exclude={"store"}),
-        folder=str(folder.path),
-        csv_uri=f"data:text/csv;charset=utf-8;base64,{csv}",
-        figures=figures,
-        plotly=Markup(get_plotlyjs()) if figures else "",
-    )
+    return figures, studies
 
 
 def _data_facts(described: Mapping[str, Any]) -> dict[str, Any]:

@@ -28,7 +28,7 @@ def family_styles(families: Sequence[str]) -> dict[str, tuple[str, str]]:
 
 
 def objective_plot(content: Mapping[str, Any], styles: Mapping[str, tuple[str, str]]) -> dict[str, Any]:
-    """Test score of every ranked family with its interval, through both evaluators, beside the references."""
+    """Test score of every ranked family with its interval, through both evaluators, with the references."""
     metric = content["objective"][0]
     rows = [r for r in content["rows"] if r["incumbent"] == 0 and "value" in r["metrics"].get(metric, {})]
     names = [r["family"] for r in rows]

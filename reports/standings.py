@@ -124,69 +124,15 @@ def compute_standings(
     records: Sequence[Record], families: Sequence[str], objective: Sequence[str], repeats: int
 ) -> Standings:
     """Standings on the first objective; families with several objectives are ranked by their incumbent 0."""
-    finals = [r for r in records if r.role == "final"]
-    defaults = [r for r in records if r.role == "default"]
-    by_repeat = repeats > 1
-    rows = list(dict.fromkeys([(f, 0) for f in families] + [(r.family, r.incumbent) for r in finals]))
-    names = {f"{f}/{i}": (f, i) for f, i in rows}
-    of = {key: [r for r in finals if (r.family, r.incumbent) == where] for key, where in names.items()}
-    ranked = [key for key, (_, incumbent) in names.items() if incumbent == 0]
-
-    def over(keys: Sequence[str], second: bool) -> dict[str, Comparison]:
-        found = {m for key in keys for r in of[key] for m in (r.second_metrics if second else r.metrics)}
-        return {
-            m: compare(
-                {key: repetitions(of[key], m, second=second, by_repeat=by_repeat) for key in keys},
-                lower_is_better=lower_is_better(m),
-                log_scale=on_log_scale(m),
-                within=natural_range(m),
-            )
-            for m in sorted(found)
-        }
-
-    primary, secondary = over(ranked, False), over(ranked, True)
-    others = [key for key in names if key not in ranked]
-    extra, extra_second = over(others, False), over(others, True)
-    first = primary.get(objective[0])
-    places = ranks(first.better) if first else {}
-    defaults_of = {f: [r for r in defaults if r.family == f] for f, _ in rows}
-    verdicts = _against_default({names[k][0]: of[k] for k in ranked}, defaults_of, objective[0], by_repeat)
-    # Where the default won the tuning, its finals are the default's too; where it always did, so are the figures.
-    stood = {f for f in defaults_of if not defaults_of[f] and all(r.trial == 0 for r in of[f"{f}/0"]) and of[f"{f}/0"]}
-    verdicts |= dict.fromkeys(stood, "the default")
-    for family, found in defaults_of.items():
-        found += [r for r in of[f"{family}/0"] if not found and r.trial == 0 and r.repeat == 0]
-
-    built = []
-    for key, (family, incumbent) in names.items():
-        mine, mine_second = (primary, secondary) if incumbent == 0 else (extra, extra_second)
-        trials = [r for r in records if r.role == "trial" and r.family == family]
-        scores, second = _estimates(mine, key), _estimates(mine_second, key)
-        default = Scores(dict(scores), {}) if family in stood else _alone(defaults_of[family], second=False)
-        scores.update(_stability(trials, of[key], objective[0]))
-        level = (
-            tuple(names[k][0] for k in first.estimates if k != key and not first.separable(k, key))
-            if first and key in places
-            else ()
-        )
-        built.append(
-            Standing(
-                family=family,
-                incumbent=incumbent,
-                rank=places.get(key),
-                not_separable_from=level,
-                primary=Scores(scores, _reasons(of[key], scores, second=False)),
-                second=Scores(second, _reasons(of[key], second, second=True)),
-                default=default,
-                leading=frozenset(m for m, c in mine.items() if incumbent == 0 and _leads(c, key)),
-                against_default=verdicts.get(family) if incumbent == 0 else None,
-                finals=sum(r.state == "complete" for r in of[key]),
-                failed_finals=sum(r.state == "failed" for r in of[key]),
-                trials=len(trials),
-                failed_trials=sum(r.state == "failed" for r in trials),
-                cost=float(sum(r.cost for r in trials)),
-            )
-        )
+    finals = _finals_of(records, families, by_repeat=repeats > 1)
+    ranked = [key for key, (_, incumbent) in finals.names.items() if incumbent == 0]
+    further = [key for key in finals.names if key not in ranked]  # of Pareto fronts
+    tests, tests_of_further = (_Tests(finals.tests(k, False), finals.tests(k, True)) for k in (ranked, further))
+    defaults = _defaults_of(records, finals, ranked, objective[0])
+    built = [
+        _standing(key, records, finals, tests if incumbent == 0 else tests_of_further, defaults, objective[0])
+        for key, (_, incumbent) in finals.names.items()
+    ]
     references: dict[str, list[Record]] = {}
     for record in records:
         if record.role == "reference" and record.split == "test":
@@ -196,8 +142,106 @@ def compute_standings(
         references={
             name: (_alone(found, second=False), _alone(found, second=True)) for name, found in references.items()
         },
-        comparisons={m: _renamed(c, names) for m, c in primary.items()},
-        second_comparisons={m: _renamed(c, names) for m, c in secondary.items()},
+        comparisons={m: _renamed(c, finals.names) for m, c in tests.primary.items()},
+        second_comparisons={m: _renamed(c, finals.names) for m, c in tests.second.items()},
+    )
+
+
+@dataclass(frozen=True)
+class _Finals:
+    """The re-trainings behind each row of the table. Rows have keys "family/incumbent".
+
+    names: family and incumbent of each row. records: its re-trainings.
+    by_repeat: whether the repeats of the tuning, not the re-trainings, are the independent repetitions.
+    """
+
+    names: Mapping[str, tuple[str, int]]
+    records: Mapping[str, list[Record]]
+    by_repeat: bool
+
+    def tests(self, keys: Sequence[str], second: bool) -> dict[str, Comparison]:
+        """The tests of some rows against one another, for each metric that any of them has."""
+        found = {m for key in keys for r in self.records[key] for m in (r.second_metrics if second else r.metrics)}
+        return {
+            m: compare(
+                {k: repetitions(self.records[k], m, second=second, by_repeat=self.by_repeat) for k in keys},
+                lower_is_better=lower_is_better(m),
+                log_scale=on_log_scale(m),
+                within=natural_range(m),
+            )
+            for m in sorted(found)
+        }
+
+
+@dataclass(frozen=True)
+class _Tests:
+    """The tests of some rows through the primary and through the second evaluator, for each metric."""
+
+    primary: Mapping[str, Comparison]
+    second: Mapping[str, Comparison]
+
+
+@dataclass(frozen=True)
+class _Defaults:
+    """How the default settings did.
+
+    records: re-trainings of each family's default setting. verdicts: tuned against default, for each family.
+    won: families whose default setting won the tuning in every repeat, so that its figures are the family's.
+    """
+
+    records: Mapping[str, list[Record]]
+    verdicts: Mapping[str, str]
+    won: frozenset[str]
+
+
+def _finals_of(records: Sequence[Record], families: Sequence[str], *, by_repeat: bool) -> _Finals:
+    finals = [r for r in records if r.role == "final"]
+    rows = list(dict.fromkeys([(f, 0) for f in families] + [(r.family, r.incumbent) for r in finals]))
+    names = {f"{f}/{i}": (f, i) for f, i in rows}
+    of = {key: [r for r in finals if (r.family, r.incumbent) == where] for key, where in names.items()}
+    return _Finals(names, of, by_repeat)
+
+
+def _defaults_of(records: Sequence[Record], finals: _Finals, ranked: Sequence[str], objective: str) -> _Defaults:
+    of = {f: [r for r in records if r.role == "default" and r.family == f] for f, _ in finals.names.values()}
+    tuned = {finals.names[key][0]: finals.records[key] for key in ranked}
+    verdicts = _against_default(tuned, of, objective, finals.by_repeat)
+    won = frozenset(f for f in of if not of[f] and tuned[f] and all(r.trial == 0 for r in tuned[f]))
+    verdicts |= dict.fromkeys(won, "the default")
+    # Where the default won some repeat of the tuning, its re-trainings are the default's too.
+    for family, found in of.items():
+        found += [r for r in tuned[family] if not found and r.trial == 0 and r.repeat == 0]
+    return _Defaults(of, verdicts, won)
+
+
+def _standing(
+    key: str, records: Sequence[Record], finals: _Finals, tests: _Tests, defaults: _Defaults, objective: str
+) -> Standing:
+    """The row `key`; tests: of the rows that it is compared with."""
+    family, incumbent = finals.names[key]
+    mine = finals.records[key]
+    trials = [r for r in records if r.role == "trial" and r.family == family]
+    scores, second = _estimates(tests.primary, key), _estimates(tests.second, key)
+    default = Scores(dict(scores), {}) if family in defaults.won else _alone(defaults.records[family], second=False)
+    scores.update(_stability(trials, mine, objective))
+    first = tests.primary.get(objective) if incumbent == 0 else None
+    places = ranks(first.better) if first else {}
+    level = [k for k in first.estimates if k != key and not first.separable(k, key)] if first and key in places else []
+    return Standing(
+        family=family,
+        incumbent=incumbent,
+        rank=places.get(key),
+        not_separable_from=tuple(finals.names[k][0] for k in level),
+        primary=Scores(scores, _reasons(mine, scores, second=False)),
+        second=Scores(second, _reasons(mine, second, second=True)),
+        default=default,
+        leading=frozenset(m for m, c in tests.primary.items() if incumbent == 0 and _leads(c, key)),
+        against_default=defaults.verdicts.get(family) if incumbent == 0 else None,
+        finals=sum(r.state == "complete" for r in mine),
+        failed_finals=sum(r.state == "failed" for r in mine),
+        trials=len(trials),
+        failed_trials=sum(r.state == "failed" for r in trials),
+        cost=float(sum(r.cost for r in trials)),
     )
 
 

@@ -1,4 +1,4 @@
-"""Where a run's time went: what its budgets count, and what comes beside them."""
+"""Where a run's time went: what its budgets count, and what they do not."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ _OF_DRIVER = {"propose": "proposals", "store": "the Optuna store", "explain": "e
 
 
 def times(records: Sequence[Record], comparison: Mapping[str, Any]) -> dict[str, Any]:
-    """Seconds of computing, summed over workers: `trials`, `finals` (with the yardsticks) and `driver`, each a list of
+    """Seconds of computing, summed over workers: `trials`, `finals` (with the baselines) and `driver`, each a list of
     (what, seconds, whether a budget counts it); `outside`, the share of all that no budget counts.
 
     Finals are the same for every family and in no budget.

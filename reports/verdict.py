@@ -25,7 +25,7 @@ def budget_text(budget: Mapping[str, Any]) -> str:
 
 
 def verdict(content: Mapping[str, Any], standings: Standings) -> str:
-    """Which families lead on the first objective, and which cannot be told apart."""
+    """Which families lead on the first objective, and which are not separable."""
     metric = content["objective"][0]
     rows = {row["family"]: row for row in content["rows"] if row["incumbent"] == 0}
     ranked = {f: row for f, row in rows.items() if row["rank"] is not None}
@@ -38,14 +38,14 @@ def verdict(content: Mapping[str, Any], standings: Standings) -> str:
     else:
         so_far = ""
     copied = [family for family in copiers(content) if family in ranked and ranked[family]["rank"] == 1]
-    warning = f" Most of what {listing(copied)} drew are near copies of train examples." if copied else ""
+    warning = f" Most samples of {listing(copied)} are near copies of train examples." if copied else ""
     return so_far + _standing_of(ranked, metric, standings) + warning
 
 
 def copiers(content: Mapping[str, Any]) -> list[str]:
     """Families whose authenticity, with its interval, lies below half of that of held-out real examples.
 
-    A model that shows its train examples wins by quality metrics (Alaa et al., arXiv:2102.08921, section 4).
+    A model that reproduces train examples scores well on quality metrics (Alaa et al., arXiv:2102.08921, section 4).
     """
     floor = _authenticity_of_real(content)
     if floor is None:
@@ -76,11 +76,11 @@ def _standing_of(ranked: Mapping[str, Mapping[str, Any]], metric: str, standings
         word = "lowest" if lower_is_better(metric) else "highest"
         return (
             f"{best} has the {word} test {metric} of one re-training each ({_value(ranked[best], metric)}), "
-            "but from single re-trainings no family can be told from another."
+            "but single re-trainings cannot separate families."
         )
     leaders = [f for f, row in ranked.items() if row["rank"] == 1]
     if len(leaders) == len(ranked):
-        return f"By test {metric}, no family can be told from any other: {listing(leaders)} are not separable."
+        return f"By test {metric}, no two families are separable: {listing(leaders)}."
     if len(leaders) == 1:
         level = ranked[best]["not_separable_from"]
         said = f"{best} leads by test {metric} with {_value(ranked[best], metric)}"
@@ -97,19 +97,39 @@ def _standing_of(ranked: Mapping[str, Mapping[str, Any]], metric: str, standings
 
 def notes(content: Mapping[str, Any], standings: Standings, records: Sequence[Record]) -> list[str]:
     """How the figures came about, what they leave out, and what went wrong."""
-    metric, seeds, repeats = content["objective"][0], content["seeds"], content["repeats"]
+    drawn = sorted({r.samples for r in records if r.role == "final" and r.samples})
+    samples = f"Each score compares {' or '.join(f'{n:,}' for n in drawn)} samples with as many real examples."
+    return [
+        *_notes_on_tuning(content),
+        *_notes_on_intervals(content, standings),
+        *_notes_on_families(content),
+        *_notes_on_what_is_missing(content),
+        *([samples] if drawn else []),
+    ]
+
+
+def _notes_on_tuning(content: Mapping[str, Any]) -> list[str]:
+    """The budget, the splits, and earlier runs that proposals learned from."""
+    seeds, repeats = content["seeds"], content["repeats"]
     found = [
         f"Every family had the same budget of {budget_text(content['budget'])}"
         f"{f' in each of {repeats} repeats of its tuning' if repeats > 1 else ''}, failed trials included.",
         f"Settings were chosen on the validation split; the figures are means over {count(seeds, 're-training')} "
-        "with fresh seeds, scored on the test split. No score of a tuning trial stands in this table.",
+        "with fresh seeds, scored on the test split. This table contains no scores of tuning trials.",
     ]
     for run in content["warm_start"]:
         trials = listing([f"{number} of {family}" for family, number in run["trials"].items()])
         found.append(
             f"Proposals also learned from trials of the earlier run {run['name']} ({trials}; {run['data']}, "
-            f"{listing(run['objective'])}), which this budget does not count: families without them began from nothing."
+            f"{listing(run['objective'])}), which this budget does not count: the other families had no prior trials."
         )
+    return found
+
+
+def _notes_on_intervals(content: Mapping[str, Any], standings: Standings) -> list[str]:
+    """What intervals and ranks rest on."""
+    metric, seeds, repeats = content["objective"][0], content["seeds"], content["repeats"]
+    found = []
     if repeats > 1:
         found.append(f"Intervals (95%) are over {repeats} repeats of the whole tuning, so they include its variance.")
     elif seeds > 1:
@@ -118,7 +138,7 @@ def notes(content: Mapping[str, Any], standings: Standings, records: Sequence[Re
             "the variance of the tuning itself, which --repeats measures."
         )
     else:
-        found.append("With one re-training there are no intervals, and no family can be told from another.")
+        found.append("With one re-training there are no intervals, and families cannot be separated.")
     comparison = standings.comparisons.get(metric)
     if comparison and comparison.p_values:
         pairs = len(comparison.p_values)
@@ -131,9 +151,15 @@ def notes(content: Mapping[str, Any], standings: Standings, records: Sequence[Re
         )
     if len(content["objective"]) > 1:
         found.append(
-            f"There are several objectives; families are ranked by the first, {metric}, at their first incumbent. "
+            f"With several objectives, families are ranked by the first, {metric}, at their first incumbent. "
             "Further points of a family's Pareto front follow unranked."
         )
+    return found
+
+
+def _notes_on_families(content: Mapping[str, Any]) -> list[str]:
+    """Families whose re-trainings failed, that could not be tuned, or that copy."""
+    found = []
     for row in content["rows"]:
         if row["failed_finals"]:
             total = row["finals"] + row["failed_finals"]
@@ -143,7 +169,9 @@ def notes(content: Mapping[str, Any], standings: Standings, records: Sequence[Re
             )
     if content["uncountable"] and content["budget"]["kind"] != "seconds":
         reasons = "; ".join(f"{family}: {reason}" for family, reason in content["uncountable"].items())
-        found.append(f"Not tuned: a default setting that cannot be counted takes the whole budget ({reasons}).")
+        found.append(
+            f"Not tuned: a default setting whose operations cannot be counted takes the whole budget ({reasons})."
+        )
     copied = copiers(content)
     if copied:
         shown = {r["family"]: _value(r, "authenticity") for r in content["rows"] if r["family"] in copied}
@@ -152,17 +180,20 @@ def notes(content: Mapping[str, Any], standings: Standings, records: Sequence[Re
             f"held-out real examples {number(_authenticity_of_real(content) or 0.0)}. Quality metrics reward copying: "
             "read the two together."
         )
+    return found
+
+
+def _notes_on_what_is_missing(content: Mapping[str, Any]) -> list[str]:
+    """Families without final scores, and those that were not compared."""
+    found = []
     waiting = [r["family"] for r in content["rows"] if r["finals"] + r["failed_finals"] == 0]
     if waiting:
         found.append(f"Without final scores so far: {listing(waiting)}.")
     elif content["state"] != "finished":
-        found.append(f"The run is {content['state']}; this table holds what there is so far.")
+        found.append(f"The run is {content['state']}; this table shows what is there so far.")
     if content["skipped"]:
         reasons = "; ".join(f"{family}: {reason}" for family, reason in content["skipped"].items())
         found.append(f"Not compared, since they do not fit the data: {reasons}.")
-    drawn = sorted({r.samples for r in records if r.role == "final" and r.samples})
-    if drawn:
-        found.append(f"Each score compares {' or '.join(f'{n:,}' for n in drawn)} samples with as many real examples.")
     return found
 
 
@@ -180,5 +211,5 @@ def _second_opinion(metric: str, leaders: Sequence[str], standings: Standings) -
         return " The second evaluator agrees."
     ordered = sorted(theirs, key=lambda f: second.estimates[f].value * (1 if lower_is_better(metric) else -1))
     if len(ordered) == len(second.estimates):
-        return " Through the second evaluator no family can be told from any other."
+        return " By the second evaluator no two families are separable."
     return f" The second evaluator's tests leave {listing(ordered)} in the lead."

@@ -197,7 +197,7 @@ def test_one_seed_gives_no_intervals_and_separates_nobody(tmp_path: Path) -> Non
         assert (row["rank"], row["rank_low"], row["rank_high"]) == (1, 1, 3)
         assert len(row["not_separable_from"]) == 2
         assert row["metrics"]["fid"]["low"] is None and row["metrics"]["fid"]["high"] is None
-    assert "no family can be told from another" in content["verdict"]
+    assert "single re-trainings cannot separate families" in content["verdict"]
     assert not any("leads" in text for text in [content["verdict"], *content["notes"]])
 
 
@@ -302,7 +302,7 @@ def test_page_tells_not_defined_from_missing_and_keeps_references_apart(tmp_path
     assert csv and len(pd.read_csv(io.BytesIO(base64.b64decode(csv[1])))) == 5
 
 
-def test_samples_are_shown_beside_real_data_and_marked(tmp_path: Path) -> None:
+def test_samples_are_shown_next_to_real_data_and_marked(tmp_path: Path) -> None:
     folder = _run(tmp_path / "run")
     png = io.BytesIO()
     Image.new("L", (8, 8)).save(png, "PNG")
@@ -422,7 +422,7 @@ def test_families_that_copy_are_named(tmp_path: Path) -> None:
     give("ddpm", 0.01, "final")
     give("wgan_gp", 0.4, "final")
     content = write_leaderboard(folder).content
-    assert content["verdict"].endswith("Most of what ddpm drew are near copies of train examples.")
+    assert content["verdict"].endswith("Most samples of ddpm are near copies of train examples.")
     (note,) = [note for note in content["notes"] if "Near copies" in note]
     assert "ddpm has an authenticity of 0.011" in note and "wgan_gp" not in note
     give("ddpm", 0.5, "final")

@@ -83,7 +83,7 @@ def test_stopped_trials_are_told_apart() -> None:
         "continue": 0,
     }
     assert row["spent"] == pytest.approx(1.325)
-    assert row["anew"] == pytest.approx(1.325 + 0.9)
+    assert row["without_reuse"] == pytest.approx(1.325 + 0.9)
 
 
 def test_score_against_cost_is_drawn_with_and_without_what_was_kept() -> None:
@@ -91,8 +91,8 @@ def test_score_against_cost_is_drawn_with_and_without_what_was_kept() -> None:
     assert family == "toy"
     lines = {trace["name"]: trace for trace in figure["data"] if trace.get("mode") == "lines"}
     assert lines["best so far"]["x"] == pytest.approx([1.0, 1.1, 1.325, 1.325])
-    assert lines["each trained anew"]["x"] == pytest.approx([1.0, 2.0, 2.225, 2.225])
-    assert lines["each trained anew"]["y"] == lines["best so far"]["y"] == [5.0, 4.0, 4.0, 4.0]
+    assert lines["without reuse"]["x"] == pytest.approx([1.0, 2.0, 2.225, 2.225])
+    assert lines["without reuse"]["y"] == lines["best so far"]["y"] == [5.0, 4.0, 4.0, 4.0]
     anew = [replace(r, move="train", parent=None, cost=1.0, operations={"train": 90.0}) for r in RECORDS[:2]]
     ((_, plain),) = budget_plots(CONTENT, anew, {"toy": ("#000000", "circle")})
-    assert "each trained anew" not in {trace.get("name") for trace in plain["data"]}
+    assert "without reuse" not in {trace.get("name") for trace in plain["data"]}

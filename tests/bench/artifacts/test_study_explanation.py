@@ -26,7 +26,7 @@ from gentune.bench.runs.run_folder import RunFolder
 from gentune.bench.runs.study_file import StudyFile
 from gentune.bench.scheduling import InProcessPool
 from gentune.reports import write_report
-from gentune.reports.explanations import explanations, importance_plot
+from gentune.reports.surrogate_plots import importance_plot, surrogate_plots
 from gentune.search_spaces import Parameter, SearchSpace
 from gentune.search_spaces.space import Setting, Value
 
@@ -341,7 +341,7 @@ def test_the_page_shows_what_mattered(tmp_path: Path) -> None:
     assert 'id="explanations"' in page and "What mattered" in page
     assert "3 of 3 trials succeeded; 4 are needed" in page
     assert page.count('data-figure="explanation-0-') == 1 + 3 + 1
-    entries, figures = explanations(
+    entries, figures = surrogate_plots(
         folder,
         ["ddpm", "wgan_gp", "gaussian_mixture"],
         dict.fromkeys(("ddpm", "wgan_gp", "gaussian_mixture"), ("#0072B2", "circle")),

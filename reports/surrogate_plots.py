@@ -1,4 +1,4 @@
-"""What the surrogates learned of each family: which hyperparameters matter, and slices with their uncertainty."""
+"""What the surrogates learned about each family: which hyperparameters matter, and slices with their uncertainty."""
 
 from __future__ import annotations
 
@@ -19,13 +19,13 @@ _MOST_TICKS = 5  # of values that are all named on an axis
 _LONGEST = 16  # characters of a name on one line; plotly cuts off what takes more than half of a figure's width
 
 
-def explanations(
+def surrogate_plots(
     folder: RunFolder, families: Sequence[str], styles: Mapping[str, tuple[str, str]]
 ) -> tuple[list[dict[str, Any]], dict[str, dict[str, Any]]]:
-    """One entry for each family and objective that has an explanation, and their figures by key.
+    """One entry for each family and objective whose surrogate was explained, and their figures by key.
 
     An entry: family, title, colour; and either `undefined`, the reason why nothing is explained, or `known`, the
-    share of the variation over the space that the surrogate can tell, and `figures`: (key, description) pairs.
+    share of the variation over the space that the surrogate can predict, and `figures`: (key, description) pairs.
     """
     entries: list[dict[str, Any]] = []
     figures: dict[str, dict[str, Any]] = {}
@@ -104,44 +104,11 @@ def slice_plot(
     (name,), (scale,), (values,) = cut["parameters"], cut["scales"], cut["values"]
     choices = scale == "choice"
     x = [setting(v) for v in values] if choices else values
-    bounds = list(zip(cut["mean"], cut["low"], cut["high"], strict=True))
     drawn = go.Figure()
     if choices:
-        drawn.add_scatter(
-            x=x,
-            y=cut["mean"],
-            mode="markers",
-            marker={"color": colour, "size": 8},
-            error_y={
-                "type": "data",
-                "symmetric": False,
-                "array": [_gap(high, mean) for mean, _, high in bounds],
-                "arrayminus": [_gap(mean, low) for mean, low, _ in bounds],
-                "color": colour,
-                "thickness": 1.5,
-            },
-            text=[_cell(bound) for bound in bounds],
-            hovertemplate="%{x}: %{text}<extra></extra>",
-        )
+        _add_points(drawn, cut, x, colour)
     else:
-        for part in ("low", "high"):
-            drawn.add_scatter(
-                x=x,
-                y=cut[part],
-                mode="lines",
-                line={"width": 0},
-                fill="tonexty" if part == "high" else None,
-                fillcolor=_faint(colour),
-                hoverinfo="skip",
-            )
-        drawn.add_scatter(
-            x=x,
-            y=cut["mean"],
-            mode="lines",
-            line={"color": colour, "width": 2},
-            text=[_cell(bound) for bound in bounds],
-            hovertemplate=f"{name} %{{x:.4g}}: %{{text}}<extra></extra>",
-        )
+        _add_band(drawn, cut, x, name, colour)
     place = _nearest(values, params.get(name), scale)
     if place is not None:
         drawn.add_scatter(
@@ -169,6 +136,50 @@ def slice_plot(
         height=_HEIGHT,
     )
     return as_json(drawn)
+
+
+def _add_points(drawn: go.Figure, cut: Mapping[str, Any], x: Sequence[Any], colour: str) -> None:
+    """The predicted score of each choice with its interval."""
+    bounds = list(zip(cut["mean"], cut["low"], cut["high"], strict=True))
+    drawn.add_scatter(
+        x=x,
+        y=cut["mean"],
+        mode="markers",
+        marker={"color": colour, "size": 8},
+        error_y={
+            "type": "data",
+            "symmetric": False,
+            "array": [_gap(high, mean) for mean, _, high in bounds],
+            "arrayminus": [_gap(mean, low) for mean, low, _ in bounds],
+            "color": colour,
+            "thickness": 1.5,
+        },
+        text=[_cell(bound) for bound in bounds],
+        hovertemplate="%{x}: %{text}<extra></extra>",
+    )
+
+
+def _add_band(drawn: go.Figure, cut: Mapping[str, Any], x: Sequence[Any], name: str, colour: str) -> None:
+    """The predicted score as a line in a band."""
+    bounds = list(zip(cut["mean"], cut["low"], cut["high"], strict=True))
+    for part in ("low", "high"):
+        drawn.add_scatter(
+            x=x,
+            y=cut[part],
+            mode="lines",
+            line={"width": 0},
+            fill="tonexty" if part == "high" else None,
+            fillcolor=_faint(colour),
+            hoverinfo="skip",
+        )
+    drawn.add_scatter(
+        x=x,
+        y=cut["mean"],
+        mode="lines",
+        line={"color": colour, "width": 2},
+        text=[_cell(bound) for bound in bounds],
+        hovertemplate=f"{name} %{{x:.4g}}: %{{text}}<extra></extra>",
+    )
 
 
 def pair_plot(pair: Mapping[str, Any]) -> dict[str, Any]:

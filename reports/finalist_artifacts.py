@@ -1,4 +1,4 @@
-"""What first finalists leave beside their scores: nearest train examples, outliers, scores over guidance."""
+"""Artifacts of the first finalists: nearest train examples, outlier detection, completions, scores over guidance."""
 
 from __future__ import annotations
 
@@ -47,9 +47,7 @@ def pictures(
 def outliers(
     folder: RunFolder, finals: Sequence[tuple[Mapping[str, Any], Record]], styles: Mapping[str, tuple[str, str]]
 ) -> dict[str, Any] | None:
-    """The sets of outliers, and for each family what its scores are and how well they detect each set; None
-    without any.
-    """
+    """The sets of outliers; for each family which score detects them, and how well. None without any."""
     found = [(row, folder.read_json(f"outliers/{record.name}.json")) for row, record in finals]
     there = [(row, content) for row, content in found if content is not None]
     names = list(dict.fromkeys(_outliers(entry) for _, content in there for entry in content["sets"]))
