@@ -12,18 +12,19 @@ if TYPE_CHECKING:
     from . import models, testing
     from .api import Run, compare, load, tune
     from .bench.proposal import BayesianSampler
-    from .bench.registry import register
+    from .bench.registry import register_family
+    from .bench.registry import register_family as register
 
 __version__ = "0.1.0"
 
-__all__ = ["BayesianSampler", "Run", "compare", "load", "models", "register", "testing", "tune"]
+__all__ = ["BayesianSampler", "Run", "compare", "load", "models", "register", "register_family", "testing", "tune"]
 
 _HOMES = {
     "BayesianSampler": "bench.proposal",
     "Run": "api",
     "compare": "api",
     "load": "api",
-    "register": "bench.registry",
+    "register_family": "bench.registry",
     "tune": "api",
 }
 
@@ -31,6 +32,8 @@ _HOMES = {
 def __getattr__(name: str) -> Any:
     if name in ("models", "testing"):
         return import_module(f".{name}", __name__)
+    if name == "register":  # the name that it had first
+        name = "register_family"
     if name not in _HOMES:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     return getattr(import_module(f".{_HOMES[name]}", __name__), name)

@@ -6,6 +6,7 @@ Nothing is imported until it is asked for, so that `gentune.models.data_spec` co
 from __future__ import annotations
 
 from importlib import import_module
+from operator import attrgetter
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -58,7 +59,7 @@ __all__ = [
 def load_class(reference: str) -> type[GenerativeModel]:
     """The class that a card names: "module:Class", the module relative to this package where it begins with a dot."""
     module, name = reference.split(":")
-    found: type[GenerativeModel] = getattr(import_module(module, __name__), name)
+    found: type[GenerativeModel] = attrgetter(name)(import_module(module, __name__))
     return found
 
 

@@ -5,22 +5,21 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from .. import registry
 from ..data import DataSet
+from ..registry import ResolvedFamily
 from ..training.setting import build_model, split_setting
 from .operations import Operations, UncountableError, count_operations
 
 
-def count_setting(name: str, data: DataSet, params: Mapping[str, Any]) -> Operations:
+def count_setting(family: ResolvedFamily, data: DataSet, params: Mapping[str, Any]) -> Operations:
     """Operations of a full training and of one sample.
 
-    name: of a registered family.
+    family: with the card and the class that the study has.
 
     Raises UncountableError for a setting that cannot take a step or be sampled, and for a family that the counter
     cannot follow.
     """
-    family = registry.family(name)
-    card = family.require_card()
+    card = family.card
     setting = split_setting(card, params)
     spec = data.spec
     try:

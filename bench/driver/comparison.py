@@ -31,7 +31,7 @@ from ..training.cache import TrainingCache
 from ..training.cache_upkeep import pin
 from ..trial.jobs import EvaluatorJob, Job
 from .dispatch import Dispatcher
-from .job_factory import JobFactory
+from .job_factory import GAUSSIAN, JobFactory
 from .journal import Journal
 from .study import FamilyStudy, PlannedTrial
 from .warm_start import earlier_studies
@@ -57,13 +57,16 @@ class ComparisonDriver:
         self.folder = folder
         self.config = folder.study if config is None else config
         self._say, self._on_update = say, on_update
-        for plugin in self.config.plugins:
-            registry.load_plugin(plugin)
+        registry.load_plugins(self.config.plugins)
         self.data: DataSet = open_data(self.config.data)
         self.families = list(self.config.families)
         self.cache = str(default_cache())
         self._journal = Journal(folder)
-        self._jobs = JobFactory(folder, self.config, self.cache)
+        self._resolved = {
+            name: registry.family(name).resolved(self.config.plugins)
+            for name in dict.fromkeys([*self.families, GAUSSIAN])
+        }
+        self._jobs = JobFactory(folder, self.config, self.cache, self._resolved)
         self._earlier = earlier_studies(folder)
         self._directions = [registry.metric(name).direction for name in self.config.objective]
         self._lag = 0
@@ -101,15 +104,11 @@ class ComparisonDriver:
     # Preparing
 
     def _pool(self) -> Pool:
-        in_this_process = any(
-            family.given is not None and family.where not in self.config.plugins
-            for family in map(registry.family, self.families)
-        )
-        if in_this_process:  # registered by the program that runs: worker processes could not know it
+        if any(family.local is not None for family in self._resolved.values()):
             return InProcessPool()
         cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
         devices = place(self.config.devices, self.config.workers, cuda_devices=torch.cuda.device_count(), cores=cores)
-        return LocalPool(devices)
+        return LocalPool(devices, self.config.plugins)
 
     def _frozen_lag(self, pool: Pool) -> int:
         """How many of a study's latest trials its next proposal does without, so that no worker is idle.
@@ -123,7 +122,7 @@ class ComparisonDriver:
 
     def _facts(self) -> dict[str, Any]:
         """What the run is like, for the journal."""
-        cards = {name: registry.family(name).require_card() for name in self.families}
+        cards = {name: self._resolved[name].card for name in self.families}
         return {
             "lag": self._lag,
             "workers": self._workers,
@@ -180,14 +179,14 @@ class ComparisonDriver:
                 self._studies.append(study)
 
     def _study(self, name: str, repeat: int) -> FamilyStudy:
-        card = registry.family(name).require_card()
+        card = self._resolved[name].card
         return FamilyStudy(
             card,
             repeat=repeat,
             budget=self.config.budget,
             directions=self._directions,
             objectives=self.config.objective,
-            count=partial(count_setting, name, self.data),
+            count=partial(count_setting, self._resolved[name], self.data),
             samples=len(reference_batch(self.data, "validation")),
             seed=self.config.seed,
             lag=self._lag,

@@ -6,7 +6,7 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
-from .. import registry
+from ..registry import ResolvedFamily
 from ..runs.records import Record
 from ..runs.run_folder import RunFolder
 from ..runs.study_file import StudyFile
@@ -14,14 +14,19 @@ from ..seeds import derive
 from ..trial.jobs import FloorJob, Job, TrialJob
 from .study import FamilyStudy, PlannedTrial
 
-_GAUSSIAN = "gaussian"  # at its default, full covariance: the yardstick that every table shows
+GAUSSIAN = "gaussian"  # at its default, full covariance: the yardstick that every table shows
 
 
 class JobFactory:
-    """Makes the jobs of one run folder."""
+    """Makes the jobs of one run folder.
 
-    def __init__(self, folder: RunFolder, config: StudyFile, cache: str) -> None:
-        self._folder, self._config, self._cache = folder, config, cache
+    families: those of the study and the Gaussian, by name, as jobs carry them.
+    """
+
+    def __init__(
+        self, folder: RunFolder, config: StudyFile, cache: str, families: Mapping[str, ResolvedFamily]
+    ) -> None:
+        self._folder, self._config, self._cache, self._families = folder, config, cache, families
 
     def trial(self, study: FamilyStudy, asked: PlannedTrial) -> TrialJob:
         """A proposal carried out, scored on the validation split."""
@@ -71,7 +76,7 @@ class JobFactory:
             for number in range(self._config.seeds):
                 if f"reference-gaussian-{split}-{number:03d}" not in there:
                     job = self._job(
-                        _GAUSSIAN,
+                        GAUSSIAN,
                         {},
                         role="reference",
                         number=number,
@@ -99,12 +104,11 @@ class JobFactory:
         held_out = fields["split"] == "test"
         return TrialJob(
             folder=str(self._folder.path),
-            family=family,
+            family=self._families[family],
             data=self._config.data,
-            params=registry.family(family).require_card().space.activate(params),
+            params=self._families[family].card.space.activate(params),
             objective=self._config.objective,
             budget=self._config.budget[0],
-            plugins=self._config.plugins,
             cache=self._cache,
             keep_samples=held_out and fields["number"] == 0,
             second_evaluator=held_out,

@@ -94,7 +94,7 @@ class Journal:
         """Appends to events.jsonl, one JSON object a line: which jobs were started and ended, in which order."""
         entry = {"time": _now(), "event": event, "job": type(job).__name__, "attempts": job.attempts, **more}
         if isinstance(job, TrialJob):
-            entry |= {"role": job.role, "family": job.label or job.family, "number": job.number, "repeat": job.repeat}
+            entry |= {"role": job.role, "family": job.family_name, "number": job.number, "repeat": job.repeat}
         with (self._folder.log_path / "events.jsonl").open("a", encoding="utf-8") as file:
             file.write(json.dumps(entry) + "\n")
 

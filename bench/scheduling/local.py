@@ -11,6 +11,7 @@ import os
 import signal
 import subprocess
 import sys
+from collections.abc import Sequence
 from dataclasses import replace
 from multiprocessing.connection import Connection, Pipe, wait
 
@@ -22,10 +23,13 @@ _GRACE = 3.0  # seconds between asking a worker to end and ending it
 
 
 class LocalPool:
-    """One worker process for each entry of `devices`."""
+    """Worker processes on this machine.
 
-    def __init__(self, devices: list[str]) -> None:
-        self._workers = [_Worker(device) for device in devices]
+    devices: one worker for each. plugins: files that each worker loads before it is given a job.
+    """
+
+    def __init__(self, devices: Sequence[str], plugins: Sequence[str] = ()) -> None:
+        self._workers = [_Worker(device, plugins) for device in devices]
 
     @property
     def size(self) -> int:
@@ -53,8 +57,9 @@ class LocalPool:
 
 
 class _Worker:
-    def __init__(self, device: str) -> None:
+    def __init__(self, device: str, plugins: Sequence[str]) -> None:
         self.device = device
+        self._plugins = tuple(plugins)
         self.ticket: int | None = None
         self._spawn()
 
@@ -97,6 +102,7 @@ class _Worker:
             env=environment,
         )
         theirs.close()
+        self.connection.send(self._plugins)
 
     def _how_it_ended(self) -> str:
         code = self._process.wait()

@@ -1,11 +1,15 @@
 """A worker process: takes jobs from a pipe, tells of progress, and ends with its driver.
 
+First comes the list of the study's plug-in files, and then one job after the other: what plug-ins bring is known before
+the first job is unpickled.
+
 Arguments: the pipe's file descriptor and the driver's process id.
 """
 
 from __future__ import annotations
 
 import os
+import pickle
 import signal
 import sys
 import threading
@@ -23,12 +27,14 @@ def main() -> None:
     threading.Thread(target=_end_with, args=(int(sys.argv[2]),), daemon=True).start()
     import torch
 
+    from .. import registry
     from ..trial.execution import run_job
 
     torch.set_num_threads(1)
+    registry.load_plugins(connection.recv())
     while True:
         try:
-            job = connection.recv()
+            content = connection.recv_bytes()
         except EOFError:
             return
         told = time.monotonic()
@@ -41,7 +47,7 @@ def main() -> None:
 
         result: tuple[str, object]
         try:
-            result = ("done", run_job(job, tell))
+            result = ("done", run_job(pickle.loads(content), tell))
         except Exception as error:  # noqa: BLE001 - whatever it is, the driver must hear of it
             traceback.print_exc()
             result = ("error", f"{type(error).__name__}: {error}")

@@ -13,7 +13,6 @@ from typing import Any
 
 import torch
 
-from .. import registry
 from ..artifacts.finalist import write_completions, write_outliers, write_sample_details
 from ..artifacts.pictures import write_samples
 from ..data import DataSet, Split, open_data
@@ -49,8 +48,6 @@ def run_job(job: Job, on_progress: Progress | None = None) -> Record | None:
 
 def run_trial(job: TrialJob, on_progress: Progress | None = None) -> Record:
     """Carries a trial out. Whatever the setting does wrong becomes a failed record, never an exception."""
-    for plugin in job.plugins:
-        registry.load_plugin(plugin)
     base = job.record(started=_now())
     folder = RunFolder(job.folder)
     clock = Clock(torch.device(job.device))
@@ -124,7 +121,7 @@ def _carry_out(
     job: TrialJob, base: Record, folder: RunFolder, clock: Clock, run: TrainingRun, on_progress: Progress | None
 ) -> Record:
     data = open_data(job.data)
-    card = registry.family(job.family).require_card()
+    card = job.family.card
     setting = split_setting(card, job.params)
     device = torch.device(job.device)
     split = _split(job.split)
@@ -167,7 +164,7 @@ def _carry_out(
             write_samples(folder.artifact("samples"), base.name, generated, data.spec, maker=base.family)
         if job.keep_model:
             seed = job.seed if job.training_seed is None else job.training_seed
-            card_of_model = ModelCard(job.family, job.data, data.fingerprint, dict(job.params), seed)
+            card_of_model = ModelCard(card.name, job.data, data.fingerprint, dict(job.params), seed)
             save_model(folder.artifact("models", base.name), model, card_of_model)
         if job.role == "final" and job.number == 0 and not job.lean:
             write_sample_details(folder, base.name, card, context, setting.sample, seed=derive(job.seed, "guidance"))
@@ -175,7 +172,7 @@ def _carry_out(
             write_completions(folder, base.name, card, data, model, generated)
     if job.budget == "flops" and not job.cost:  # trained by `fit`: known only now
         if not run.fit_operations:
-            raise TrialError(f"{job.family} does not count the operations of its fit; use --trainings or --seconds")
+            raise TrialError(f"{card.name} does not count the operations of its fit; use --trainings or --seconds")
         record = replace(record, cost=sum(operations.values()))
     if trained.stopped is not None:
         share = f"{trained.fidelity:g}".removeprefix("0")

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from ...search_spaces.space import Value
 from ..data import DataRef
+from ..registry import ResolvedFamily
 from ..runs.records import Record, Role
 
 if TYPE_CHECKING:
@@ -18,7 +19,7 @@ if TYPE_CHECKING:
 class TrialJob:
     """One training, sampling and measurement, written down as one record.
 
-    family: the registered family that is trained; label: the name on the record, where that differs.
+    family: what is trained, with all that the study changes in it; label: the name on the record, where that differs.
     params: the setting; what it leaves out stays at the family's defaults.
     split: what is scored on. seed: of initial weights, training and samples, each derived from it.
     move, parent: how the trial comes by a trained model, and the trial whose training it starts from.
@@ -34,7 +35,7 @@ class TrialJob:
 
     folder: str
     role: Role
-    family: str
+    family: ResolvedFamily
     number: int
     seed: int
     split: str
@@ -60,16 +61,20 @@ class TrialJob:
     keep_samples: bool = False
     second_evaluator: bool = False
     lean: bool = False
-    plugins: tuple[str, ...] = ()
     cache: str = ""
     attempts: int = 1
     device: str = "cpu"  # set by the scheduler
+
+    @property
+    def family_name(self) -> str:
+        """The family's name on the record."""
+        return self.label or self.family.name
 
     def record(self, **outcome: Any) -> Record:
         """The record of this job, failed unless `outcome` says otherwise."""
         known = {
             "role": self.role,
-            "family": self.label or self.family,
+            "family": self.family_name,
             "number": self.number,
             "seed": self.seed,
             "training_seed": self.training_seed,

@@ -12,7 +12,6 @@ from pathlib import Path
 import torch
 
 from ...models.base import GenerativeModel
-from .. import registry
 from ..data import DataSet, Split, describe_data
 from ..proposal import Point
 from ..protocol import rungs_between
@@ -106,14 +105,14 @@ def trained_model(
 
 def trained_anew(job: TrialJob, setting: Setting, data: DataSet) -> GenerativeModel:
     """The job's setting trained on a part of its data for as many steps as on all, in no budget and kept nowhere."""
-    family, whole = registry.family(job.family), describe_data(job.data)
+    whole = describe_data(job.data)
     seed = derive(job.seed, "anew")
-    model = build_model(family.load(), data.spec, setting.train, seed).to(torch.device(job.device))
+    model = build_model(job.family.load(), data.spec, setting.train, seed).to(torch.device(job.device))
     train(
         model,
         data.splits["train"].to(torch.device(job.device)),
         setting.loop,
-        steps=family.require_card().full_steps(whole.name, whole.kind),
+        steps=job.family.card.full_steps(whole.name, whole.kind),
         seed=derive(seed, "training"),
         average=setting.average,
     )
@@ -136,12 +135,10 @@ def _train(
 ) -> Trained:
     """A fresh model trained to a fidelity, or taken up from what is kept of it; `scored` seconds of the job's allowance
     went into scores on the way."""
-    family = registry.family(job.family)
-    card = family.require_card()
     device = torch.device(job.device)
     seed = job.seed if job.training_seed is None else job.training_seed
-    model = build_model(family.load(), data.spec, setting.train, seed).to(device)
-    steps = card.full_steps(data.spec.name, data.spec.kind)
+    model = build_model(job.family.load(), data.spec, setting.train, seed).to(device)
+    steps = job.family.card.full_steps(data.spec.name, data.spec.kind)
     name, kept = _kept_training(job, model, setting, data, steps=steps, seed=seed, fidelity=fidelity)
     train(
         model,
@@ -171,7 +168,7 @@ def _kept_training(
     fidelity: float,
 ) -> tuple[str, KeptTraining | None]:
     """The training's name, and where it is kept; "" for a class without a source, None where nothing is kept."""
-    card = registry.family(job.family).require_card()
+    card = job.family.card
     key = TrainingKey.of(card, type(model), setting.train, setting.loop, data, seed=seed, device=model.device)
     if key is None:
         return "", None

@@ -47,18 +47,19 @@ def modes_by_seed(family: str, out: Path, *, trainings: float, seeds: int) -> di
     config = describe(None, options)
     folder = RunFolder.create_or_match(out, config)
     data = load_data(DATA)
+    families = {name: registry.family(name).resolved() for name in {family, "gaussian"}}
     study = FamilyStudy(
-        registry.family(family).require_card(),
+        families[family].card,
         repeat=0,
         budget=("trainings", trainings),
         directions=["lower"],
         objectives=[OBJECTIVE],
-        count=functools.partial(count_setting, family, data),
+        count=functools.partial(count_setting, families[family], data),
         samples=len(reference_batch(data, "validation")),
         seed=0,
         lag=0,
     )
-    factory = JobFactory(folder, config, str(default_cache()))
+    factory = JobFactory(folder, config, str(default_cache()), families)
     there = {record.name: record for record in folder.records()}
 
     def done(job: TrialJob) -> Record:

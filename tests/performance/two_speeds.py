@@ -74,20 +74,21 @@ class Run:
         self.folder = RunFolder.create_or_match(folder, self.config)
         self.method, self.seed, self.budget = method, seed, budget
         data = load_data(DATA)
+        families = {name: registry.family(name).resolved() for name in {family, "gaussian"}}
         self.study = FamilyStudy(
-            registry.family(family).require_card(),
+            families[family].card,
             repeat=0,
             budget=("trainings", budget),
             directions=["lower"],
             objectives=[OBJECTIVE],
-            count=functools.partial(count_setting, family, data),
+            count=functools.partial(count_setting, families[family], data),
             samples=len(reference_batch(data, "validation")),
             seed=seed,
             lag=0,
             two_speeds=method != CONTROL,
             stopping=stopping,
         )
-        self.jobs = JobFactory(self.folder, self.config, str(cache))
+        self.jobs = JobFactory(self.folder, self.config, str(cache), families)
         self.there = {record.name: record for record in self.folder.records()}
 
     def tune(self) -> list[Record]:

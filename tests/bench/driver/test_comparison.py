@@ -221,7 +221,7 @@ def test_a_setting_that_goes_wrong_is_a_failed_record(tmp_path: Path, tiny: Path
     job = TrialJob(
         folder=str(folder.path),
         role="trial",
-        family="tiny",
+        family=registry.family("tiny").resolved(),
         number=0,
         seed=1,
         split="validation",
@@ -229,7 +229,6 @@ def test_a_setting_that_goes_wrong_is_a_failed_record(tmp_path: Path, tiny: Path
         params={"mode": mode},
         objective=("nll",),
         cost=1.0,
-        plugins=(str(tiny),),
         cache=str(default_cache()),
     )
     record = run_trial(job)

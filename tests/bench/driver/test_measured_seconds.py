@@ -7,7 +7,7 @@ from collections.abc import Iterator
 import pytest
 
 import gentune
-from gentune.bench import registry
+from gentune.bench.registry.families import _registered as registered
 from gentune.bench.runs.records import Record
 from gentune.bench.runs.run_folder import RunFolder
 from gentune.models.autoencoders.beta_vae import BetaVAE
@@ -29,7 +29,7 @@ def trials(tmp_path_factory: pytest.TempPathFactory) -> Iterator[list[Record]]:
     gentune.tune("short_vae", data="two_moons", seconds=BUDGET, seeds=1, two_speeds=True, out=out)
     patch.undo()
     yield RunFolder(out).records("trial")
-    del registry._plugins["short_vae"]
+    del registered["short_vae"]
 
 
 @pytest.mark.slow

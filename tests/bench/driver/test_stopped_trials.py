@@ -14,6 +14,7 @@ import optuna
 import pytest
 from optuna.trial import TrialState
 
+from gentune.bench import registry
 from gentune.bench.budget.operations import Operations
 from gentune.bench.commands.cli import main
 from gentune.bench.data import DataRef
@@ -50,7 +51,7 @@ def trial(tmp_path: Path, number: int, cache: str = "cache", **options: Any) -> 
     known: dict[str, Any] = {
         "folder": str(tmp_path / "run"),
         "role": "trial",
-        "family": "beta_vae",
+        "family": registry.family("beta_vae").resolved(),
         "number": number,
         "seed": 7,
         "split": "validation",

@@ -7,14 +7,16 @@ import signal
 import subprocess
 import sys
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
+from gentune.bench import registry
 from gentune.bench.data import DataRef
 from gentune.bench.errors import UsageError
 from gentune.bench.scheduling import Died, Done, LocalPool, place
-from gentune.bench.trial.jobs import EvaluatorJob
+from gentune.bench.trial.jobs import EvaluatorJob, TrialJob
 
 
 @pytest.mark.parametrize(
@@ -51,7 +53,7 @@ def test_a_worker_does_jobs_and_its_death_is_noticed(own_cache: Path) -> None:
         pool.submit(2, EvaluatorJob(DataRef("no such data"), "raw", str(own_cache)))
         (event,) = pool.wait(60)
         assert isinstance(event, Died)
-        assert "KeyError" in event.reason
+        assert "unknown data set 'no such data'" in event.reason
         os.kill(pool._workers[0]._process.pid, signal.SIGKILL)
         pool.submit(3, job)
         assert pool.wait(60) == [Died(3, "worker ended by signal SIGKILL")]
@@ -59,6 +61,32 @@ def test_a_worker_does_jobs_and_its_death_is_noticed(own_cache: Path) -> None:
         assert pool.wait(60) == [Done(4, None)]
     finally:
         pool.close()
+
+
+def test_a_worker_trains_the_family_that_is_in_the_job(
+    tmp_path: Path, own_cache: Path, tiny_plugin: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The worker has the plug-in's class, and the card as the driver changed it."""
+    monkeypatch.setenv("TINY_SAMPLES", "100")
+    registry.load_plugin(tiny_plugin)
+    family = registry.family("tiny").resolved([tiny_plugin])
+    assert family.local is None
+    changed = replace(family, card=replace(family.card, steps={"vector": 7}))
+    job = TrialJob(
+        str(tmp_path), "trial", changed, 0, 1, "validation", DataRef("two_moons"), {}, ("nll",), cache=str(own_cache)
+    )
+    pool = LocalPool(["cpu"], [str(tiny_plugin)])
+    try:
+        pool.submit(1, job)
+        events = [pool.wait(60)[0]]
+        while not isinstance(events[-1], Done):
+            events += pool.wait(60)
+    finally:
+        pool.close()
+    record = events[-1].record
+    assert record is not None
+    assert (record.state, record.reason) == ("complete", None)
+    assert record.training.endswith("-7")
 
 
 def test_workers_end_with_their_driver() -> None:

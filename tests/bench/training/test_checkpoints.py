@@ -28,7 +28,7 @@ from gentune.testing.continuation import same_bits, train_kept
 
 CPU = torch.device("cpu")
 KEY = "0123456789abcdef" * 2
-SHIPPED = {name: entry.require_card() for name, entry in registry.families().items() if entry.given is None}
+SHIPPED = {name: entry.require_card() for name, entry in registry.families().items() if entry.registered is None}
 
 
 def never() -> None:

@@ -17,6 +17,7 @@ import pytest
 import torch
 from torch import Generator, Tensor, nn
 
+from gentune.bench import registry
 from gentune.bench.data import DataRef
 from gentune.bench.runs.records import Record
 from gentune.bench.runs.run_folder import RunFolder
@@ -31,6 +32,11 @@ from gentune.models import Batch, Losses, Trainable
 
 PLUGIN = Path(__file__).parents[2] / "plugins" / "staged.py"
 FULL = Counter(codes=20, centre=1, prior=60)  # calls of a full training: 20 + 20 steps, three batches in the last
+
+
+@pytest.fixture(autouse=True)
+def _staged() -> None:
+    registry.load_plugin(PLUGIN)
 
 
 @pytest.fixture(autouse=True)
@@ -57,14 +63,13 @@ def job(tmp_path: Path, number: int, cache: str = "cache", **options: Any) -> Tr
     known: dict[str, Any] = {
         "folder": str(tmp_path / "run"),
         "role": "trial",
-        "family": "staged",
+        "family": registry.family("staged").resolved([PLUGIN]),
         "number": number,
         "seed": 7,
         "split": "validation",
         "data": DataRef("two_moons"),
         "params": {},
         "objective": ("mmd",),
-        "plugins": (str(PLUGIN),),
         "cache": str(tmp_path / cache),
     }
     return TrialJob(**{**known, **options})
@@ -243,7 +248,7 @@ def test_waiting_for_another_process_keeps_to_the_deadline_and_tells(tmp_path: P
 @pytest.mark.slow
 def test_two_processes_train_the_same_once(tmp_path: Path, log: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("STAGED_PAUSE", "0.02")  # so that the second comes while the first is at it
-    pool = LocalPool(["cpu", "cpu"])
+    pool = LocalPool(["cpu", "cpu"], [str(PLUGIN)])
     warm: Job = EvaluatorJob(DataRef("two_moons"), "raw", str(tmp_path / "cache"))
     jobs: list[Job] = [job(tmp_path, number, params={"temperature": 0.9 + 0.1 * number}) for number in range(2)]
     records: list[Record] = []

@@ -10,6 +10,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
+from gentune.bench import registry
 from gentune.bench.data import DataRef
 from gentune.bench.runs.records import Record
 from gentune.bench.trial.execution import run_trial
@@ -130,10 +131,11 @@ def test_each_phase_trains_one_network() -> None:
 
 
 def _record(family: str, folder: Path, data: str = "digits", fidelity: float = 0.25) -> Record:
+    registry.load_plugin(Path(__file__).parents[2] / "plugins" / "collapsing.py")
     job = TrialJob(
         folder=str(folder),
         role="trial",
-        family=family,
+        family=registry.family(family).resolved(),
         number=0,
         seed=0,
         split="validation",
@@ -141,7 +143,6 @@ def _record(family: str, folder: Path, data: str = "digits", fidelity: float = 0
         params={},
         objective=("mmd",),
         fidelity=fidelity,
-        plugins=(str(Path(__file__).parents[2] / "plugins" / "collapsing.py"),),
         cache=os.environ["GENTUNE_CACHE"],
     )
     return run_trial(job)

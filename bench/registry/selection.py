@@ -1,0 +1,64 @@
+"""What goes with what: families that fit a data set, and objectives that are defined for them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from ...models.data_spec import DataSpec
+from ..errors import UsageError
+from ..metrics.base import MetricCard
+from ..metrics.catalogue import METRICS
+from .families import families, family
+from .names import look_up
+
+
+def metric(name: str) -> MetricCard:
+    """A metric's card by name."""
+    return look_up(name, METRICS, "metric")
+
+
+def families_for(names: Iterable[str], spec: DataSpec) -> tuple[list[str], dict[str, str]]:
+    """Families to compare, and those left out with the reason; "all" stands for all that fit the data.
+
+    Raises UsageError for unknown names, and for a family named by itself that does not take the data.
+    """
+    names = list(names)
+    if names == ["all"]:
+        fitting, skipped = [], {}
+        for entry in families().values():
+            if entry.card is None:
+                skipped[entry.name] = entry.error or "broken"
+                continue
+            reason = entry.card.fit(spec.kind, spec.condition.kind).reason
+            if reason is None:
+                fitting.append(entry.name)
+            else:
+                skipped[entry.name] = reason
+        return fitting, skipped
+    for name in names:
+        reason = family(name).require_card().fit(spec.kind, spec.condition.kind).reason
+        if reason is not None:
+            raise UsageError(f"family {name!r} does not fit data {spec.name!r}: it {reason}")
+    return names, {}
+
+
+def check_objective(objective: Iterable[str], names: Iterable[str], spec: DataSpec) -> dict[str, str]:
+    """Families among `names` for which an objective is not defined, each with the reason."""
+    lacking = {}
+    for name in objective:
+        card = metric(name)
+        if card.direction == "none":
+            raise UsageError(f"metric {name!r} has no better side and cannot be an objective")
+        if card.group == "stability":
+            raise UsageError(f"metric {name!r} is measured over a whole study and cannot be an objective")
+        if card.group != "likelihood" and "likelihood" not in card.needs:
+            continue
+        for family_name in names:
+            if family(family_name).require_card().likelihood[spec.kind] == "none":
+                lacking[family_name] = f"has no likelihood, so {name} is not defined for it"
+    return lacking
+
+
+def default_objective(spec: DataSpec) -> str:
+    """The metric that is tuned where none is named."""
+    return {"image": "fid", "vector": "mmd", "sequence": "bits_per_token"}[spec.kind]

@@ -1,0 +1,38 @@
+"""Families by name, and as jobs carry them."""
+
+from __future__ import annotations
+
+import pickle
+from pathlib import Path
+
+from gentune.bench import registry
+from gentune.bench.registry.families import Family
+from gentune.models import GenerativeModel
+
+
+class Here(GenerativeModel):
+    """Known to this program alone."""
+
+
+def test_a_resolved_family_travels_between_processes(tiny_plugin: Path) -> None:
+    registry.load_plugin(tiny_plugin)
+    for family in (registry.family("vae"), registry.family("tiny")):
+        sent = family.resolved([tiny_plugin])
+        received = pickle.loads(pickle.dumps(sent))
+        assert received == sent
+        assert received.card == family.card
+        assert received.load() is family.load()
+
+
+def test_what_other_processes_cannot_import_stays_in_this_one(tiny_plugin: Path) -> None:
+    registry.load_plugin(tiny_plugin)
+    card = registry.family("tiny").require_card()
+
+    class Inner(GenerativeModel):
+        pass
+
+    plugin = str(tiny_plugin)
+    assert registry.family("tiny").resolved().local is registry.family("tiny").load()  # workers do not load its file
+    assert Family("here", "here.py", card, registered=Here).resolved([plugin]).local is Here
+    assert Family("here", "here.py", card, registered=Here, plugin=plugin).resolved([plugin]).local is None
+    assert Family("inner", "here.py", card, registered=Inner, plugin=plugin).resolved([plugin]).local is Inner
