@@ -1,4 +1,4 @@
-"""The Python interface: what the command line does, with tables and models as answers."""
+"""The Python interface: what the command line does, with tables and models as results."""
 
 from __future__ import annotations
 
@@ -55,7 +55,14 @@ class Run:
         return json.loads(path.read_text(encoding="utf-8"))
 
     def model(self, family: str, *, seed: int = 0, repeat: int = 0, incumbent: int = 0) -> GenerativeModel:
-        """A finalist as it was trained: repetition `seed` of the family's incumbent."""
+        """A finalist as it was trained.
+
+        family: its name.
+        seed: which of the retrainings, counted from 0.
+        repeat: which repetition of the tuning.
+        incumbent: which of the study's incumbents; several objectives have several.
+        Raises UsageError for a model that the run does not have.
+        """
         from .bench.training.checkpoints import load_model
 
         name = f"final-{family}-{repeat}-{incumbent}-{seed:03d}"
@@ -63,7 +70,7 @@ class Run:
             return load_model(self.folder.artifact("models", name))[0]
         except FileNotFoundError:
             saved = sorted(p.name for p in self.folder.artifact("models").glob("*"))
-            raise UsageError(f"{self.path} has no model {name}; it has {', '.join(saved) or 'none'}") from None
+            raise UsageError(f"{self.path} has no model {name!r}{suggest(name, saved) or '; it has none'}") from None
 
 
 class _Silent:
@@ -142,7 +149,7 @@ def tune(family: str, *, out: str | Path, **options: Any) -> Run:
 
 
 def load(path: str | Path) -> Run:
-    """An existing run, whether or not it has ended."""
+    """An existing run, finished or not. Raises UsageError for a path that is no run folder."""
     return Run(RunFolder.open(path))
 
 

@@ -29,7 +29,7 @@ class _Listener:
         self._folder = folder
         self._quiet = quiet
         self._console = Console(stderr=True, highlight=False)
-        self._seen = 0.0
+        self._last_update = 0.0
         self.live: Live | None = None
         if self._console.is_terminal and not quiet:
             self.live = Live(console=self._console, auto_refresh=False, transient=True)
@@ -40,8 +40,8 @@ class _Listener:
         self.update()
 
     def update(self) -> None:
-        if self.live is not None and time.monotonic() - self._seen > _REFRESH:
-            self._seen = time.monotonic()
+        if self.live is not None and time.monotonic() - self._last_update > _REFRESH:
+            self._last_update = time.monotonic()
             self.live.update(status_table(read_status(self._folder)), refresh=True)
 
 

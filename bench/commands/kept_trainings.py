@@ -1,4 +1,4 @@
-"""What `gentune cache` shows and does: the kept trainings, all of them or a run's."""
+"""What `gentune cache` shows: the kept trainings, all of them or those of one run, as plain values and as tables."""
 
 from __future__ import annotations
 

@@ -7,7 +7,6 @@ from typing import Annotated, Any
 
 import typer
 
-from ...search_spaces.space import suggest
 from ..errors import UsageError
 from .options import Json
 from .output import console, print_json
@@ -28,6 +27,8 @@ def list_(
         load_plugin(path)
     kinds = {"families": list_families, "data": list_data, "metrics": list_metrics}
     if what not in kinds:
+        from ...search_spaces.space import suggest
+
         raise UsageError(f"cannot list {what!r}{suggest(what, kinds)}")
     rows = kinds[what]()
     if as_json:

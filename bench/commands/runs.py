@@ -7,7 +7,6 @@ from typing import Annotated
 
 import typer
 
-from ...search_spaces.space import suggest
 from ..errors import UsageError
 from .options import Json, RunDir
 from .output import console, print_json, split_names
@@ -49,6 +48,8 @@ def report(
     wanted = split_names(formats)
     for name in wanted or ():
         if name not in FORMATS:
+            from ...search_spaces.space import suggest
+
             raise UsageError(f"unknown format {name!r}{suggest(name, FORMATS)}")
     folders = [RunFolder.open(run) for run in runs]
     paths = [write_report(folder, wanted) for folder in folders]
