@@ -44,7 +44,7 @@ def _expit(x: float) -> float:
 
 def _share_below(scores: Tensor, others: Tensor) -> Tensor:
     """Of each score (n,), the share of the others (m,) that lie below it, ties counting half."""
-    ordered = others.sort().values
+    ordered, scores = others.sort().values, scores.contiguous()
     below = torch.searchsorted(ordered, scores, right=False)
     up_to = torch.searchsorted(ordered, scores, right=True)
     return (below + up_to).double() / (2 * len(others))

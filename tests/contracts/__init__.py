@@ -1,5 +1,6 @@
 """Contracts that authors of plug-ins can hold their work to; installed as `gentune.testing`."""
 
 from .families import FamilyContract
+from .metrics import MetricContract
 
-__all__ = ["FamilyContract"]
+__all__ = ["FamilyContract", "MetricContract"]
