@@ -1,4 +1,4 @@
-"""What the adversarial families share: two networks that are trained in turn, and what keeps them in balance.
+"""The base of the adversarial families: a generator and a discriminator, trained in turn.
 
 Glossary:
     G   the generator, from codes to examples; z ~ N(0, I) the codes
@@ -51,8 +51,8 @@ class AdversarialModel(GenerativeModel):
     """A generator and a discriminator; a family says what either minimises, and of what they are built.
 
     One step is `discriminator_steps` steps of D and one of G, each on a batch and codes of its own. Both learning
-    rates fall along a cosine to a tenth: the players of a game circle around its solution, and come the nearer
-    the smaller their steps. Adam has betas (beta1, `beta2`).
+    rates fall along a cosine to a tenth: gradient descent on a two-player game circles around the equilibrium, at a
+    distance that shrinks with the step size. Adam has betas (beta1, `beta2`).
 
     The objectives here are Goodfellow et al.'s with the non-saturating loss of G (arXiv:1406.2661, section 3).
 
@@ -88,7 +88,7 @@ class AdversarialModel(GenerativeModel):
         return F.softplus(-real).mean() + F.softplus(fake).mean()
 
     def generator_objective(self, fake: Tensor) -> Tensor:
-        """-E log sigma(D(G(z))): its gradient does not vanish where D is sure."""
+        """-E log sigma(D(G(z))): its gradient does not vanish where D is confident."""
         return F.softplus(-fake).mean()
 
     @torch.no_grad()
@@ -107,7 +107,7 @@ class AdversarialModel(GenerativeModel):
 
     @property
     def _labels(self) -> int:
-        """How many classes both networks are told of."""
+        """Number of classes that both networks are conditioned on."""
         return 0
 
     def _build_discriminator(self, width: int, depth: int) -> nn.Module:
@@ -189,7 +189,7 @@ def squared_gradients(critic: nn.Module, x: Tensor) -> Tensor:
 def normalise(network: nn.Module, norm: Norm) -> None:
     """Normalises a discriminator in place.
 
-    none; batch: over the examples of a batch (arXiv:1502.03167), real ones and samples each for themselves; layer:
+    none; batch: over the examples of a batch (arXiv:1502.03167), real examples and samples separately; layer:
     over each example's features (arXiv:1607.06450) - both after every layer but the first and the last, as
     DCGAN has it; spectral: every layer's matrix is divided by its largest singular value, estimated by one step of
     power iteration at each use in training (Miyato et al., arXiv:1802.05957, algorithm 1). The vectors of the

@@ -1,6 +1,6 @@
-"""Conditional GAN: both networks are told the label.
+"""Conditional GAN: both networks receive the label.
 
-Glossary: as in `adversarial`, with labels y; all densities are given y.
+Glossary: as in `adversarial`, with labels y; all densities are conditional on y.
 """
 
 from __future__ import annotations
@@ -20,11 +20,11 @@ class CGAN(AdversarialModel):
     discriminator  -E log sigma(D(x, y)) - E log(1 - sigma(D(G(z, y), y)))
     generator      -E log sigma(D(G(z, y), y))
 
-    G gets the label, one-hot, beside its codes; D gets it as a learned direction along which the features of the
-    example are scored, D(x, y) = a . f(x) + e_y . f(x): where p(y | x) is log-linear in f, that is the form of the
-    best D (Miyato and Koyama, arXiv:1802.05637, section 3), and it learns faster than a label beside the pixels.
-    Samples without labels are of classes drawn as often as the train split has them. Data without labels has one
-    class, and the family is then a GAN.
+    G receives the label, one-hot, concatenated to its codes. D receives it as a learned direction along which the
+    features of the example are scored, D(x, y) = a . f(x) + e_y . f(x): where p(y | x) is log-linear in f, the best D
+    has that form (Miyato and Koyama, arXiv:1802.05637, section 3), and it learns faster than with a label concatenated
+    to the pixels. Without given labels, samples have labels drawn as often as in the train split. Data without labels
+    has one class, and the family is then a GAN.
 
     The hyperparameters are those of `AdversarialSettings`.
     """
@@ -85,8 +85,8 @@ class CGAN(AdversarialModel):
             condition = torch.multinomial(self.frequencies, n, replacement=True, generator=generator)
         if condition.shape != (n,):
             raise ValueError(f"cgan needs one label an example, shape ({n},), got {tuple(condition.shape)}")
-        told = k**0.5 * F.one_hot(condition.to(z.device), k).to(z.dtype)  # with the mean square of the codes
-        return self._output(self.generator(torch.cat((z, told), dim=1)))
+        labels = k**0.5 * F.one_hot(condition.to(z.device), k).to(z.dtype)  # with the mean square of the codes
+        return self._output(self.generator(torch.cat((z, labels), dim=1)))
 
     def _score(self, x: Tensor, condition: Tensor | None) -> Tensor:
         scores = self.discriminator(x).float()  # (n, 1 + classes): a . f(x), then e_y . f(x) of each class

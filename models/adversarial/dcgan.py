@@ -1,4 +1,4 @@
-"""Deep convolutional GAN: the plan of layers that made GANs on images train.
+"""Deep convolutional GAN: an architecture with which GANs on images train reliably.
 
 Glossary: as in `adversarial`; images (n, C, H, W).
 """

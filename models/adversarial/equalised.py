@@ -1,4 +1,4 @@
-"""Layers of the GANs that grow out of a small image: equalised learning rates, pixel norm, minibatch deviation.
+"""Layers of the GANs that grow from a small image: equalised learning rates, pixel norm, minibatch deviation.
 
 Shapes: n examples, C channels, H x W pixels.
 
@@ -43,7 +43,8 @@ def channels_of(width: int, levels: int) -> tuple[int, ...]:
 class EqualisedLinear(nn.Module):
     """A linear layer whose weights are drawn from N(0, 1) and scaled as they are used, by gain / sqrt(inputs).
 
-    Adam's steps know no scale, so all layers learn equally fast; a `learning_rate` scale slows one down.
+    Adam's steps do not depend on the scale of gradients, so all layers learn equally fast; a `learning_rate` below 1
+    slows a layer down.
 
     References: arXiv:1710.10196, section 4.1; the scale of the learning rate: arXiv:1812.04948, appendix C.
     """

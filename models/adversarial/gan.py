@@ -1,4 +1,4 @@
-"""The generative adversarial network as it was first described.
+"""The original generative adversarial network.
 
 Glossary: as in `adversarial`.
 """
@@ -23,8 +23,9 @@ class GAN(AdversarialModel):
     generator, minimax          E log(1 - sigma(D(G(z))))
     generator, non-saturating  -E log sigma(D(G(z)))
 
-    For the best D, with sigma(D) = p / (p + q), minimax is 2 JS(p, q) - 2 log 2 from G's side. Where D is sure
-    (sigma(D) near 0) minimax has next to no gradient; the other has, with the same fixed points.
+    For the best D, with sigma(D) = p / (p + q), minimax is 2 JS(p, q) - 2 log 2 from G's side. Where D is
+    confident (sigma(D) near 0), minimax has almost no gradient; the non-saturating loss has one, with the same fixed
+    points.
 
     loss: the generator's. The others: as in `AdversarialSettings`.
     """

@@ -26,9 +26,9 @@ class LSGAN(AdversarialModel):
     generator      1/2 E (D(G(z)) - c)^2
 
     Targets: pearson, a = -1, b = 1, c = 0 (equation 8): with the best D, (p - q) / (p + q), G descends Pearson's chi^2
-    divergence between p + q and 2q (section 3.2), but has next to no gradient where D can hardly tell; binary, a = 0,
-    b = c = 1 (equation 9). Samples that D takes for real but that lie far from the boundary are still pulled to it,
-    which a cross-entropy leaves alone.
+    divergence between p + q and 2q (section 3.2), but has almost no gradient where D cannot separate the two; binary,
+    a = 0, b = c = 1 (equation 9). Samples that D classifies as real but that lie far from the boundary still get a
+    gradient towards it; with a cross-entropy they get none.
 
     targets: see above. The others: as in `AdversarialSettings`.
     """

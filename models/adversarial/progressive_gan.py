@@ -1,4 +1,4 @@
-"""Progressive growing: both networks begin with small images, and get layers for larger ones as they learn.
+"""Progressive growing: both networks start with small images and get layers for larger ones during training.
 
 Glossary: as in `adversarial`, with D the critic, and
     level   a resolution, from 0, the lowest

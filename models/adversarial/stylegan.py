@@ -1,4 +1,4 @@
-"""A small StyleGAN: codes become styles, which steer every convolution of the generator; detail comes from noise.
+"""A small StyleGAN: codes become styles, which modulate every convolution of the generator; noise adds detail.
 
 Glossary: as in `adversarial`, with
     w   the style (n, latent_dim) that the mapping network makes of a code
@@ -108,7 +108,7 @@ class StyleGAN(AdversarialModel):
         return self._output(self.generator.synthesise(styles, generator))
 
     def _mean_style(self) -> Tensor:
-        """wbar (latent_dim,) of the weights at hand, over the same codes every time."""
+        """wbar (latent_dim,) under the current weights, over the same codes every time."""
         fixed = torch.Generator(self.device).manual_seed(0)
         return self.generator.mapping(self._codes(_MEAN_CODES, fixed)).mean(0)
 
@@ -183,8 +183,8 @@ class ModulatedConv(nn.Module):
     for each output channel: w'_jik = s_i w_jik, w''_jik = w'_jik / sqrt(sum_ik w'_jik^2); arXiv:1912.04958, equations 1
     and 3.
 
-    The input and the output are scaled in the place of the weights, which is the same and needs no weights for
-    each example.
+    Instead of the weights, the input and the output are scaled: the result is the same, without a copy of the
+    weights for each example.
     """
 
     def __init__(self, inputs: int, outputs: int, size: int, style: int, *, demodulate: bool = True) -> None:

@@ -16,7 +16,7 @@ from .base import AdversarialModel, AdversarialSettings
 
 
 class Wasserstein(AdversarialModel):
-    """The objectives of Wasserstein GANs, whatever keeps the critic Lipschitz.
+    """The objectives of Wasserstein GANs; a family adds what keeps the critic Lipschitz.
 
     Kantorovich-Rubinstein: W_1(p, q) = sup over 1-Lipschitz D of E D(x) - E D(G(z)); arXiv:1701.07875, equation 2.
     """
@@ -38,7 +38,7 @@ class WGAN(Wasserstein):
     critic     E D(G(z)) - E D(x),   every weight clipped to [-clip, clip] after each step
     generator  -E D(G(z))
 
-    The critic is then Lipschitz with some constant of its own, so that the distance is right up to a factor. The
+    The critic is then Lipschitz with an unknown constant, so that the distance is right up to a factor. The
     paper's RMSProp is Adam with beta1 = 0, but for the bias correction.
 
     clip: bound of the weights. The others: as in `AdversarialSettings`; spectral normalisation is not offered, since it

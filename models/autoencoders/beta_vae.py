@@ -1,4 +1,4 @@
-"""Beta-VAE: a variational autoencoder with a weight on how closely its codes are held to the prior."""
+"""Beta-VAE: a variational autoencoder with a weight on the KL divergence of its codes from the prior."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A density of an autoencoder's codes, fitted after the autoencoder: what makes it generative.
+"""A density of an autoencoder's codes, fitted after the autoencoder, which makes it generative.
 
 References: Ghosh et al., "From Variational to Deterministic Autoencoders", arXiv:1903.12436, section 4.
 """

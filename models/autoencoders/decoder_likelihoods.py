@@ -1,4 +1,4 @@
-"""What a decoder's output says of an example: p(x|z) for each kind of data, with its mean and draws from it.
+"""Decoder likelihoods: p(x|z) for each kind of data, with its mean and samples from it.
 
 Glossary:
     raw  the decoder's output (n, p C, H, W) or (n, p D): p numbers for each value of the example, the channels of
@@ -18,7 +18,7 @@ from ..data_spec import DataSpec
 from ..likelihoods import discretised_logistic_log_prob, gaussian_log_prob, levels_of, sample_logistic, sum_per_example
 
 PIXELS = ("logistic", "categorical")
-_LOG_SCALE_RANGE = (-6.0, 2.0)  # keeps a likelihood finite while training is young
+_LOG_SCALE_RANGE = (-6.0, 2.0)  # keeps the likelihood finite early in training
 
 
 class DecoderLikelihood(Protocol):
@@ -42,7 +42,7 @@ class DecoderLikelihood(Protocol):
 def likelihood_for(spec: DataSpec, pixels: str = "logistic") -> DecoderLikelihood:
     """The decoder likelihood that is right for the data.
 
-    Vectors: a Gaussian with a learned deviation for every value. Images of two levels: Bernoulli, for these alone.
+    Vectors: a Gaussian with a learned deviation for every value. Images of two levels: Bernoulli (these only).
     Other images: as `pixels` says, a discretised "logistic" or a "categorical" with a free probability for each level.
     Raises ValueError for another `pixels`, and for sequences.
     """
@@ -87,7 +87,7 @@ class DiscretisedLogistic:
         return sum_per_example(discretised_logistic_log_prob(levels, *_mean_and_log_scale(raw), levels_of(self.spec)))
 
     def mean(self, raw: Tensor) -> Tensor:
-        """The logistic's mean, which at the edges is a little beyond that of its levels."""
+        """The logistic's mean, which at the edges lies slightly outside the mean of the levels."""
         return _mean_and_log_scale(raw)[0].clamp(-1.0, 1.0)
 
     def draw(self, raw: Tensor, generator: Generator) -> Tensor:

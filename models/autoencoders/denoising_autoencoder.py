@@ -1,4 +1,4 @@
-"""Denoising autoencoder: an autoencoder that has to undo noise."""
+"""Denoising autoencoder: an autoencoder that removes noise from its input."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ class DenoisingAutoencoder(AutoencoderModel):
     """Minimises |g(f(x + noise e)) - x|^2 per dimension, e ~ N(0, I); the density is fitted to codes of clean examples.
 
     The best such map moves a noisy example towards more probable ones, by noise^2 times the score (Alain and Bengio,
-    arXiv:1211.4246, theorem 1), so the codes keep what noise cannot fake.
+    arXiv:1211.4246, theorem 1), so the codes keep structure that is robust to noise.
 
     noise: deviation, in units of x: images span [-1, 1], vectors have deviation 1. Others: as in `AutoencoderSettings`.
 

@@ -1,4 +1,4 @@
-"""Variational autoencoder: an autoencoder whose codes are held to a standard normal prior.
+"""Variational autoencoder: an autoencoder whose codes have a standard normal prior.
 
 Glossary:
     z   codes (n, latent_dim), prior N(0, I)

@@ -13,7 +13,7 @@ from torch import Generator, Tensor, nn
 
 from ..base import Adam, Batch, GenerativeModel, Likelihood, LikelihoodKind, Losses, Phase, Stage
 from ..data_spec import DataSpec
-from ..nets.code_prior import CodePrior
+from ..nets.causal_transformer import CausalTransformer
 from ..nets.layers import ResidualBlock, decoder_for, encoder_for, image_shape
 from ..nets.quantiser import Codebook
 from .decoder_likelihoods import likelihood_for
@@ -83,9 +83,9 @@ class VQVAE(GenerativeModel):
         if data.kind == "image":
             channels, height, side = image_shape(data, "vq_vae")
             self.positions = (height // downsampling) * (side // downsampling)
-            plan = _widths(width, downsampling)
-            self.encoder = _MapEncoder(channels, code_dim, plan, depth)
-            self.decoder = _MapDecoder(code_dim, per_value * channels, plan, depth, height // downsampling)
+            widths = _widths(width, downsampling)
+            self.encoder = _MapEncoder(channels, code_dim, widths, depth)
+            self.decoder = _MapDecoder(code_dim, per_value * channels, widths, depth, height // downsampling)
         else:
             self.positions = _VECTOR_CODES
             flat = self.positions * code_dim
@@ -96,7 +96,7 @@ class VQVAE(GenerativeModel):
             self.decoder = nn.Sequential(nn.Flatten(), decoder)
         self.latent_dim = self.positions * code_dim
         self.codebook = Codebook(codes, code_dim, decay=codebook_decay)
-        self.prior = CodePrior(
+        self.prior = CausalTransformer(
             codes, self.positions, classes=data.classes, width=prior_width, layers=prior_layers, dropout=dropout
         )
 

@@ -1,4 +1,4 @@
-"""A single Gaussian: the yardstick that every other family of densities should beat.
+"""A single Gaussian: the baseline that every other density should beat.
 
 Glossary: models/densities.py.
 """
@@ -21,7 +21,7 @@ class Gaussian(DensityModel):
     Images are modelled as u = (k + U[0, 1)) / L in [0, 1); the fit maximises the dequantised bound in expectation over
     its noise, so it draws none. Vectors have an exact density.
 
-    covariance: "full" or "diag" (variances alone).
+    covariance: "full" or "diag" (variances only).
     regularisation: added to every variance, in units of v squared (u for images).
     """
 

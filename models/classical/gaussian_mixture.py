@@ -28,7 +28,7 @@ class GaussianMixture(DensityModel):
     is the dequantised bound; vectors have an exact density.
 
     components: number of Gaussians k.
-    covariance: "full" (one matrix each), "tied" (one matrix for all) or "diag" (variances alone).
+    covariance: "full" (one matrix each), "tied" (one matrix for all) or "diag" (variances only).
     regularisation: added to the diagonal of every covariance, in units of v squared (u for images).
     converged: whether the last fit met EM's tolerance within 200 iterations; None before a fit.
     """

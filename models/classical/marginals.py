@@ -1,4 +1,4 @@
-"""Laws of single coordinates, independent of one another within a class: what histograms and naive Bayes are made of.
+"""Distributions of single coordinates, independent within a class: the parts of histograms and naive Bayes.
 
 Glossary:
     values  (n, D): int64 levels of images, float64 standardised vectors
@@ -24,7 +24,7 @@ Law = Callable[[Tensor], Tensor]  # counts of levels (K, D, L) to probabilities
 
 
 class Marginals(nn.Module):
-    """One law for each class and coordinate. A class without examples takes the laws of all examples."""
+    """One distribution for each class and coordinate. A class without examples takes those of all examples."""
 
     def fit(self, values: Tensor, y: Tensor) -> float:
         """Fits to values (n, D) with labels y; returns the operations."""
@@ -155,7 +155,7 @@ def _masses(mean: Tensor, deviation: Tensor, levels: int) -> Tensor:
     start = torch.cat([0 * one, below], -1)  # mass below each interval
     lower = torch.cat([below, one], -1) - start
     upper = torch.cat([one, above], -1) - torch.cat([above, 0 * one], -1)
-    # The same, but rounded beside 1 on opposite sides.
+    # Equal but for the rounding next to 1, on opposite sides.
     masses = torch.where(start < 0.5, lower, upper).clamp_min(1e-300)
     return masses / masses.sum(-1, keepdim=True)
 

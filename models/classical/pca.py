@@ -101,7 +101,7 @@ class ProbabilisticPCA(DensityModel):
         return from_values(z.to(torch.float64) @ self.loadings.T + self.mean, self.data)
 
     def reconstruct(self, batch: Batch) -> Tensor:
-        """decode(encode(x)): the projection, drawn towards the mean where the noise is strong."""
+        """decode(encode(x)): the projection, shrunk towards the mean where the noise is strong."""
         return self.decode(self.encode(batch))
 
     def _complete(self, v: Tensor, missing: Tensor) -> Tensor:

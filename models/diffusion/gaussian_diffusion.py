@@ -46,7 +46,7 @@ def cosine_schedule(timesteps: int, offset: float = 0.008) -> Tensor:
     """abar (T + 1,) = f(t) / f(0) with f(t) = cos^2((t/T + offset) / (1 + offset) pi/2).
 
     The betas are cut at 0.999, as in the paper, and abar at 4e-5, its last value under the linear schedule:
-    nothing can be told from an example with less signal, and dividing by less would only amplify errors.
+    an example with less signal carries no information, and dividing by less would only amplify errors.
 
     References: Nichol and Dhariwal, arXiv:2102.09672, equation 17.
     """
@@ -145,7 +145,7 @@ def posterior(x0: Tensor, x_t: Tensor, abar: Tensor, s: Tensor, t: Tensor) -> tu
 def step_variance(variance: Variance, abar: Tensor, s: Tensor, t: Tensor, like: Tensor) -> Tensor:
     """Variance (n, 1, ...) of an ancestral step: the posterior's, or the forward kernel's 1 - abar_t / abar_s.
 
-    They are the least and the largest that can be right: the first where x_0 can be told from x_t, as it can for
+    They are the smallest and the largest correct values: the first where x_t determines x_0, as it does for
     data on a lattice at little noise, the second where x_0 has a smooth density at that scale.
 
     References: Ho et al., arXiv:2006.11239, section 3.2.

@@ -72,7 +72,7 @@ class ResidualBlock(nn.Module):
 
 class ConvEncoder(nn.Module):
     """Images (n, C, H, W) to features (n, outputs): two strided convolutions, to 2w and 4w channels (DCGAN's
-    plan, arXiv:1511.06434); none at full resolution, where double backward would cost the most.
+    architecture, arXiv:1511.06434); none at full resolution, where double backward would cost the most.
 
     depth: blocks at each of the two lower resolutions, the strided one included.
     """
@@ -139,7 +139,7 @@ class ConvDecoder(nn.Module):
 def he_initialise(network: nn.Module) -> None:
     """Normal weights that keep the signal's variance through rectifiers, and no biases (arXiv:1502.01852).
 
-    Torch's own initialisation shrinks the signal in every layer; a generator then starts all but blind to its
+    Torch's own initialisation shrinks the signal in every layer; a generator then starts almost independent of its
     codes and collapses.
     """
     for module in network.modules():

@@ -17,8 +17,8 @@ _SMOOTHING = 1e-5  # keeps an unused code's division finite
 
 
 @dataclass(frozen=True)
-class _Seen:
-    """What one batch says: vectors (n, d), their codes (n,), and for every code the row to restart it from."""
+class _NotedBatch:
+    """A batch: vectors (n, d), their codes (n,), and for every code the row of the vector to restart it from."""
 
     vectors: Tensor
     indices: Tensor
@@ -32,7 +32,7 @@ class Codebook(nn.Module):
 
     (van den Oord et al., arXiv:1711.00937, appendix A.1). A code whose count falls under a tenth of an equal share is
     dead and starts again from a vector of the batch (Dhariwal et al., arXiv:2005.00341, section 3.1), with an equal
-    share as its count, so that it has time to prove itself. Counts begin at 0: the first batch places all codes.
+    share as its count, so that it does not restart at once. Counts begin at 0: the first batch places all codes.
 
     decay: gamma.
     """
@@ -47,7 +47,7 @@ class Codebook(nn.Module):
         self.register_buffer("vectors", torch.randn(codes, dimensions))
         self.register_buffer("counts", torch.zeros(codes))
         self.register_buffer("sums", torch.zeros(codes, dimensions))
-        self._seen: _Seen | None = None  # between a loss and its `update` alone
+        self._noted: _NotedBatch | None = None  # between a loss and its `update` alone
 
     def nearest(self, z: Tensor) -> Tensor:
         """Indices (...) of the codes nearest to vectors z (..., d)."""
@@ -64,14 +64,14 @@ class Codebook(nn.Module):
         """Keeps a batch's vectors z (..., d) and their codes (...) for the next `update`."""
         flat = z.detach().reshape(-1, z.shape[-1])
         restarts = torch.randint(len(flat), (len(self.vectors),), generator=generator, device=z.device)
-        self._seen = _Seen(flat, indices.reshape(-1), restarts)
+        self._noted = _NotedBatch(flat, indices.reshape(-1), restarts)
 
     @torch.no_grad()
     def update(self) -> None:
         """Moves the codes after the batch that was noted, and restarts dead ones."""
-        assert self._seen is not None, "update without a batch"
-        z, indices, restarts = self._seen.vectors, self._seen.indices, self._seen.restarts
-        self._seen = None
+        assert self._noted is not None, "update without a batch"
+        z, indices, restarts = self._noted.vectors, self._noted.indices, self._noted.restarts
+        self._noted = None
         rate = 1.0 - self.decay
         counts = torch.zeros_like(self.counts).index_add_(0, indices, torch.ones_like(indices, dtype=z.dtype))
         sums = torch.zeros_like(self.sums).index_add_(0, indices, z)

@@ -13,7 +13,7 @@ from gentune.bench.data import load
 from gentune.bench.training.loop import LoopSettings, train
 from gentune.models import Batch, ConditionSpec, DataSpec
 from gentune.models.autoencoders.vq_vae import VQVAE
-from gentune.models.nets.code_prior import CodePrior
+from gentune.models.nets.causal_transformer import CausalTransformer
 from gentune.models.nets.quantiser import Codebook
 
 TINY = DataSpec("tiny", "image", (1, 4, 4), levels=2)
@@ -180,7 +180,7 @@ def _all_sequences(codes: int, length: int) -> Tensor:
 @torch.no_grad()
 def test_the_prior_sums_to_one_for_every_label_and_without() -> None:
     torch.manual_seed(0)
-    prior = CodePrior(3, 4, classes=2, width=6, layers=2, dropout=0.0).eval()  # 6 is rounded up to 8
+    prior = CausalTransformer(3, 4, classes=2, width=6, layers=2, dropout=0.0).eval()  # 6 is rounded up to 8
     everything = _all_sequences(3, 4)
     for label in range(2):
         log_p = prior.log_prob(everything, torch.full((81,), label))
@@ -193,7 +193,7 @@ def test_the_prior_sums_to_one_for_every_label_and_without() -> None:
 @torch.no_grad()
 def test_draws_of_the_prior_are_as_frequent_as_probable() -> None:
     torch.manual_seed(0)
-    prior = CodePrior(3, 2, classes=2, width=8, layers=1, dropout=0.0).eval()
+    prior = CausalTransformer(3, 2, classes=2, width=8, layers=1, dropout=0.0).eval()
     prior.head[1].weight.mul_(4)  # type: ignore[operator]  # away from uniform
     everything, n = _all_sequences(3, 2), 20_000
     for labels in (None, torch.ones(n, dtype=torch.int64)):
@@ -206,7 +206,7 @@ def test_draws_of_the_prior_are_as_frequent_as_probable() -> None:
 @torch.no_grad()
 def test_a_cold_prior_draws_its_likeliest_code() -> None:
     torch.manual_seed(0)
-    prior = CodePrior(5, 3, classes=0, width=8, layers=1, dropout=0.0).eval()
+    prior = CausalTransformer(5, 3, classes=0, width=8, layers=1, dropout=0.0).eval()
     first = prior.draw(50, None, _generator(), temperature=1e-3)[:, 0]
     assert (first == prior(torch.zeros(1, 0, dtype=torch.int64), None)[0, 0].argmax()).all()
 

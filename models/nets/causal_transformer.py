@@ -1,4 +1,4 @@
-"""An autoregressive prior over short sequences of discrete codes: a small causal transformer.
+"""A small causal transformer: an autoregressive model of short sequences of discrete codes.
 
 Glossary:
     k   codes (n, T), each 0...K-1, in raster order;  h  heads;  w  width
@@ -13,7 +13,7 @@ from torch import Generator, Tensor, nn
 _HEADS = 4
 
 
-class CodePrior(nn.Module):
+class CausalTransformer(nn.Module):
     """p(k|y) = prod_t p(k_t | k_1 ... k_(t-1), y), each factor a softmax over K codes.
 
     codes: K. length: T. classes: labels y that it is conditioned on; 0: none. width: of the transformer,
