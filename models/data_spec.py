@@ -87,6 +87,7 @@ class DataSpec:
     padding: int | None = None  # sequences: the token that fills up shorter ones; None: every token counts
     condition: ConditionSpec = ConditionSpec()
     pairing: Pairing | None = None
+    evaluators: bool = True  # whether feature evaluators look at it; they never do at sequences
     entropy: float | None = None  # nats per example in original units, where it is known
     mean: tuple[float, ...] | None = None  # vectors: what was subtracted
     deviation: tuple[float, ...] | None = None  # vectors: what was divided by

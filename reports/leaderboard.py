@@ -71,6 +71,7 @@ def build_leaderboard(folder: RunFolder, records: list[Record] | None = None) ->
     references = [
         {"name": name, "metrics": _cells(primary), "second_metrics": _cells(second)}
         for name, (primary, second) in standings.references.items()
+        if primary.metrics or second.metrics  # such as a floor where nothing can be measured without an evaluator
     ]
     names = metric_order(
         [m for row in [*rows, *references] for part in ("metrics", "second_metrics") for m in row[part]],

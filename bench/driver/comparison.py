@@ -31,7 +31,7 @@ from ..training.cache import TrainingCache
 from ..training.cache_upkeep import pin
 from ..trial.jobs import EvaluatorJob, Job
 from .dispatch import Dispatcher
-from .job_factory import GAUSSIAN, JobFactory
+from .job_factory import REFERENCE_FAMILIES, JobFactory
 from .journal import Journal
 from .study import FamilyStudy, PlannedTrial
 from .warm_start import earlier_studies
@@ -64,7 +64,7 @@ class ComparisonDriver:
         self._journal = Journal(folder)
         self._resolved = {
             name: registry.family(name).resolved(self.config.plugins)
-            for name in dict.fromkeys([*self.families, GAUSSIAN])
+            for name in dict.fromkeys([*self.families, *REFERENCE_FAMILIES[self.data.spec.kind]])
         }
         self._jobs = JobFactory(folder, self.config, self.cache, self._resolved)
         self._earlier = earlier_studies(folder)
@@ -151,7 +151,7 @@ class ComparisonDriver:
             self.folder.artifact("samples"), "real", reference_batch(self.data, "test"), self.data.spec, maker=None
         )
         self._open_studies()
-        self._queue += self._jobs.references(self._written("reference"))
+        self._queue += self._jobs.references(self.data.spec.kind, self._written("reference"))
 
     def _describe_evaluators(self) -> None:
         by_role = evaluators_by_role(self.data, self.cache)

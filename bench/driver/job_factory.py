@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import replace
+from itertools import product
 from typing import Any
 
+from ...models.data_spec import DataKind
 from ..registry import ResolvedFamily
 from ..runs.records import Record
 from ..runs.run_folder import RunFolder
@@ -14,13 +16,18 @@ from ..seeds import derive
 from ..trial.jobs import FloorJob, Job, TrialJob
 from .study import FamilyStudy, PlannedTrial
 
-GAUSSIAN = "gaussian"  # at its default, full covariance: the yardstick that every table shows
+# Families that every table shows next to those that are compared, each at its default. No sequence family ships.
+REFERENCE_FAMILIES: Mapping[DataKind, tuple[str, ...]] = {
+    "image": ("gaussian",),
+    "vector": ("gaussian",),
+    "sequence": (),
+}
 
 
 class JobFactory:
     """Makes the jobs of one run folder.
 
-    families: those of the study and the Gaussian, by name, as jobs carry them.
+    families: those of the study and the reference families, by name, as jobs carry them.
     """
 
     def __init__(
@@ -67,24 +74,25 @@ class JobFactory:
                 jobs.append(self._anew(study, default, number, role="default", origin="default"))
         return jobs
 
-    def references(self, there: Collection[str]) -> list[Job]:
-        """Real against real, and a single Gaussian, on both held-out splits."""
+    def references(self, kind: DataKind, there: Collection[str]) -> list[Job]:
+        """Real against real, and the reference families of a kind of data, on both held-out splits."""
         jobs: list[Job] = []
         for split, against in (("validation", "test"), ("test", "validation")):
-            if f"reference-floor-{split}-000" not in there:
+            # All metrics of real sequences against others would need a likelihood or an evaluator.
+            if kind != "sequence" and f"reference-floor-{split}-000" not in there:
                 jobs.append(FloorJob(str(self._folder.path), self._config.data, split, against, self._cache))
-            for number in range(self._config.seeds):
-                if f"reference-gaussian-{split}-{number:03d}" not in there:
+            for family, number in product(REFERENCE_FAMILIES[kind], range(self._config.seeds)):
+                if f"reference-{family}-{split}-{number:03d}" not in there:
                     job = self._job(
-                        GAUSSIAN,
+                        family,
                         {},
                         role="reference",
                         number=number,
                         split=split,
-                        seed=derive(self._config.seed, "gaussian", number),
+                        seed=derive(self._config.seed, family, number),
                     )
-                    # No objective: a metric that the Gaussian lacks does not make it fail.
-                    jobs.append(replace(job, label="gaussian", objective=(), budget="trainings"))
+                    # No objective: a metric that a reference family lacks does not make it fail.
+                    jobs.append(replace(job, label=family, objective=(), budget="trainings"))
         return jobs
 
     def _anew(self, study: FamilyStudy, params: Mapping[str, Any], number: int, **fields: Any) -> TrialJob:

@@ -45,18 +45,19 @@ class _DamagedError(Exception):
     """A cached evaluator is not what its card says."""
 
 
-def evaluators_for(data: DataSet) -> tuple[str, str]:
+def evaluators_for(data: DataSet) -> tuple[str, ...]:
     """Names of the primary evaluator, through which choices are made, and of the second, of another kind.
 
-    Images: two trained networks. Vectors: the raw values, and a frozen random network. Raises ValueError for
-    other data, and for images whose sides are not divisible by 4.
+    Images: two trained networks. Vectors: the raw values, and a frozen random network. None for sequences, whose
+    models are compared by likelihood, and for data whose description says so. Raises ValueError for images whose
+    sides are not divisible by 4.
     """
+    if data.spec.kind == "sequence" or not data.spec.evaluators:
+        return ()
     if data.spec.kind == "image":
         networks.image_shape(data.spec)
         return "convolutional", "mixer"
-    if data.spec.kind == "vector":
-        return "raw", "random_projection"
-    raise ValueError(f"data {data.spec.name!r} is {data.spec.kind}; evaluators look at images and vectors")
+    return "raw", "random_projection"
 
 
 def default_cache() -> Path:

@@ -100,7 +100,7 @@ class TrainingKey:
 
 def _describe(data: DataSet) -> str:
     spec = data.spec
-    seen = (spec.kind, spec.shape, spec.levels, spec.vocabulary, spec.condition, spec.pairing)
+    seen = (spec.kind, spec.shape, spec.levels, spec.vocabulary, spec.padding, spec.condition, spec.pairing)
     return f"{data.fingerprint} {seen!r} {spec.mean!r} {spec.deviation!r}"
 
 

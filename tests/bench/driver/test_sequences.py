@@ -1,0 +1,145 @@
+"""A whole comparison on sequences: no evaluator, no floor, no reference family; tuned and ranked by bits per token."""
+
+from __future__ import annotations
+
+import json
+import math
+import sys
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+from types import ModuleType
+
+import numpy as np
+import pytest
+import torch
+
+import gentune
+from gentune.bench import registry
+from gentune.bench.commands.cli import main
+from gentune.bench.data import load
+from gentune.bench.driver.job_factory import REFERENCE_FAMILIES
+from gentune.bench.evaluators import evaluators_for
+from gentune.testing import FamilyContract
+
+PLUGIN = Path(__file__).parents[2] / "plugins" / "chain.py"
+registry.load_plugin(PLUGIN)
+
+
+def command(*arguments: str) -> int:
+    """A command's exit code."""
+    with pytest.raises(SystemExit) as exit_info:
+        main(arguments)
+    return int(exit_info.value.code or 0)
+
+
+def chain() -> ModuleType:
+    return sys.modules[registry.family("bigram").load().__module__]
+
+
+class TestBigram(FamilyContract):
+    card = registry.family("bigram").require_card()
+    family = registry.family("bigram").load()
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory: pytest.TempPathFactory) -> Iterator[gentune.api.Run]:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("GENTUNE_CACHE_GIB", "0")
+        yield gentune.compare(
+            data="chain", families="all", trainings=2, seeds=2, out=tmp_path_factory.mktemp("sequences") / "run"
+        )
+
+
+def bits_per_token_of_the_chain() -> float:
+    """The expected bits of a sequence over its expected tokens: the first from the stationary law, then the chain."""
+    pi, P = chain().stationary(), chain().TRANSITIONS
+    first = -float(pi @ np.log2(pi))
+    rate = -float(pi @ np.where(P > 0, P * np.log2(np.where(P > 0, P, 1.0)), 0.0).sum(1))
+    length = (chain().SHORTEST + chain().LONGEST) / 2
+    return (first + (length - 1) * rate) / length
+
+
+def test_bits_per_token_is_what_is_tuned_and_close_to_the_entropy(run: gentune.api.Run) -> None:
+    assert run.folder.study.objective == ("bits_per_token",)
+    assert list(run.folder.study.families) == ["bigram"]
+    records = run.folder.records("trial") + run.folder.records("final")
+    assert len(records) >= 4
+    assert {r.state for r in records} == {"complete"}
+    assert all(r.objectives == (r.metrics["bits_per_token"]["value"],) for r in records)
+    finals = [r.metrics["bits_per_token"]["value"] for r in run.folder.records("final")]
+    assert finals == pytest.approx([bits_per_token_of_the_chain()] * len(finals), rel=0.03)
+
+
+def test_padding_is_no_part_of_a_sequence(run: gentune.api.Run) -> None:
+    """The bits of a final are those of its tokens alone, however long the padding is."""
+    model, test = run.model("bigram"), load("chain").splits["test"]
+    log_prob = model.log_likelihood(test).log_prob.double()  # type: ignore[operator]
+    tokens = int((test.x != chain().PADDING).sum())
+    first = next(r for r in run.folder.records("final") if r.number == 0)
+    assert first.metrics["bits_per_token"]["value"] == pytest.approx(-float(log_prob.sum()) / math.log(2) / tokens)
+    samples = model.sample(100, generator=torch.Generator().manual_seed(0))
+    assert int(model.data.mask_of(samples).sum(1).min()) >= chain().SHORTEST
+
+
+def test_there_is_no_evaluator_and_what_needs_one_says_so(run: gentune.api.Run) -> None:
+    assert evaluators_for(load("chain")) == ()
+    assert run.folder.read_json("evaluators.json") == []
+    for record in run.folder.records():
+        assert record.evaluators == {}
+        assert record.second_metrics == {}
+    (final, *_) = run.folder.records("final")
+    assert "evaluator" in final.undefined["fid"] and "sequence" in final.undefined["fid"]
+    assert "evaluator" in final.undefined["recall"]
+    assert final.metrics["parameters"]["value"] == 30  # 6 x 5
+
+
+def test_neither_a_floor_nor_a_gaussian_has_a_row(run: gentune.api.Run) -> None:
+    assert run.folder.records("reference") == []
+    assert run.leaderboard["references"] == []
+
+
+def test_the_report_and_the_leaderboard_read_well(run: gentune.api.Run) -> None:
+    report = run.path / "report"
+    page = (report / "index.html").read_text(encoding="utf-8")
+    text = page.split("<script")[0] + page.rsplit("</script>", 1)[1]
+    assert "No evaluator" in page
+    assert "bits_per_token" in text or "bits/token" in page
+    for absent in ("One Gaussian", "real against real", "The second evaluator is", "Traceback"):
+        assert absent not in page
+    assert run.leaderboard["evaluators"] == []
+    (row,) = run.leaderboard["rows"]
+    assert row["rank"] == 1
+    assert row["metrics"]["bits_per_token"]["value"] == pytest.approx(bits_per_token_of_the_chain(), rel=0.03)
+    for form in ("md", "csv", "tex"):
+        assert "bigram" in (report / f"leaderboard.{form}").read_text(encoding="utf-8")
+
+
+def test_commands_read_the_run(run: gentune.api.Run, capsys: pytest.CaptureFixture[str]) -> None:
+    assert command("export", str(run.path), "--json") == 0
+    exported = json.loads(capsys.readouterr().out)
+    assert all(math.isfinite(t["metrics"]["bits_per_token"]["value"]) for t in exported["trials"])
+    assert command("status", str(run.path)) == 0
+    assert "bits_per_token" in capsys.readouterr().out
+    assert command("resume", str(run.path)) == 0
+    assert command("latent", str(run.path), "--family", "bigram") == 2
+    assert "has no codes" in capsys.readouterr().err
+
+
+def test_samples_from_elsewhere_are_refused_in_one_line(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    np.save(tmp_path / "samples.npy", np.zeros((8, 12), dtype=np.int64))
+    assert command("evaluate", str(tmp_path / "samples.npy"), "--data", "chain") == 2
+    lines = capsys.readouterr().err.strip().splitlines()
+    assert lines == ["gentune: data 'chain' is sequence; samples of images and vectors can be scored"]
+
+
+def test_readers_may_say_that_no_evaluator_looks_at_their_data() -> None:
+    moons = load("two_moons")
+    assert evaluators_for(moons) == ("raw", "random_projection")
+    assert evaluators_for(replace(moons, spec=replace(moons.spec, evaluators=False))) == ()
+
+
+@pytest.mark.parametrize("kind", ["image", "vector", "sequence"])
+def test_reference_families_are_of_their_kind_of_data(kind: str) -> None:
+    for name in REFERENCE_FAMILIES[kind]:  # type: ignore[index]
+        assert kind in registry.family(name).require_card().kinds
