@@ -104,7 +104,8 @@ def notes(content: Mapping[str, Any], standings: Standings, records: Sequence[Re
         *_notes_on_intervals(content, standings),
         *_notes_on_families(content),
         *_notes_on_what_is_missing(content),
-        *([samples] if drawn else []),
+        # Without an evaluator no samples are compared: likelihoods are of held-out examples.
+        *([samples] if drawn and content["evaluators"] else []),
     ]
 
 

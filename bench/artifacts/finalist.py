@@ -89,7 +89,8 @@ def write_outliers(
     """outliers/NAME.json: `outlier_auroc` of the test split against each set of outliers by itself.
 
     With labels a class is left out, too: `retrain` trains the same setting on the data without it, and its test
-    examples are the outliers. Nothing is written for families that say nothing of how typical an example is.
+    examples are the outliers. Nothing is written for families that say nothing of how typical an example is, and for
+    data without sets of outliers.
     """
     test, seed = reference_batch(data, "test"), derive(0, "uses")
     inliers = typicality(model, test.x, seed=seed)
@@ -110,6 +111,8 @@ def write_outliers(
         except Exception as error:  # noqa: BLE001 - the final has its own scores, whatever becomes of this training
             outcome = {"undefined": f"{type(error).__name__}: {error}"}
         rows.append({"outliers": f"class {last} left out", **outcome})
+    if not rows:
+        return
     folder.write_json(f"outliers/{name}.json", {"by": measure_of_typicality(model), "sets": rows})
 
 

@@ -41,7 +41,7 @@ class InputCard:
 
 
 _COMPLETED, _DECODED = "hidden entries that a model completes", "a decoder"
-_TYPICALITY, _RECONSTRUCTED = "a likelihood or reconstructions", "reconstructions"
+_TYPICALITY, _RECONSTRUCTED = "a likelihood or reconstructions of images or vectors", "reconstructions"
 _EMBEDDED = "images and texts as a CLIP model sees them"
 
 _CARDS = (
