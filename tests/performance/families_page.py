@@ -101,8 +101,8 @@ def results(board: Mapping[str, Any], families: Iterable[FamilyCard]) -> str:
         f" `{', '.join(board['objective'])}` on the validation split;",
         f"its best setting was then retrained with {board['seeds']} new seeds and scored on the test split. In"
         " brackets: 95% intervals over",
-        "these trainings. The ranks are ranges where tests leave places open. Lower FID and bits/dim are better, higher"
-        " recall",
+        "these trainings. Ranks are ranges where the tests do not separate families. Lower FID and bits/dim are better,"
+        " higher recall",
         "and authenticity (copies score 0). Bits/dim of different kinds compare only as bounds.",
         "",
         "| rank | family | " + " | ".join(title for title, _ in _COLUMNS) + " | tuned against default |",
