@@ -1,4 +1,4 @@
-"""A run's records as plain objects: the same from a run that goes on, has ended, or has crashed."""
+"""A run's records as plain objects: the same whether the run is going on, has finished, or has crashed."""
 
 from __future__ import annotations
 

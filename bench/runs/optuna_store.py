@@ -1,7 +1,7 @@
 """The Optuna store next to the records: for dashboards and Optuna's own tools. Records come first.
 
 The store holds what the records say, in the order of their numbers; whatever it lacks after a crash is added
-when the run is taken up again.
+when the run is resumed.
 """
 
 from __future__ import annotations

@@ -20,14 +20,14 @@ Figure = Mapping[str, float | None]  # {"value", "low", "high"} of a metric; low
 
 @dataclass(frozen=True)
 class Record:
-    """A trial, or something trained and scored beside the trials.
+    """A trial, or something trained and scored in addition to the trials.
 
-    role: "trial"; "final", an incumbent trained anew; "default", the family's default setting trained anew in the
-        same way; "reference", a yardstick (the real-against-real floor, a single Gaussian).
+    role: "trial"; "final", an incumbent retrained with a new seed; "default", the family's default setting retrained
+        in the same way; "reference", a baseline (the real-against-real floor, a single Gaussian).
     number: of a trial, its place in its study; else its repetition. Both count from 0.
     repeat: which repetition of the whole tuning it belongs to (`--repeats`).
-    incumbent: finals: which of the study's incumbents is trained anew (0 but for several objectives).
-    trial: finals: the number of the trial whose setting is trained anew.
+    incumbent: finals: which of the study's incumbents is retrained (0 unless there are several objectives).
+    trial: finals: the number of the trial whose setting is retrained.
     split: what it was scored on.
     objectives: the values that were asked for, in their own direction, in the study's order; None if it failed.
     metrics: of the primary evaluator and of the trial itself; second_metrics: of the second evaluator.

@@ -1,4 +1,4 @@
-"""How far a run is, read from its folder alone: without the lock, while it goes on or after any crash."""
+"""The progress of a run, read from its folder alone: without the lock, while it runs or after a crash."""
 
 from __future__ import annotations
 
@@ -92,7 +92,7 @@ def _study(
     if scored:
         sides = [min if direction == "lower" else max for direction in directions]
         best = tuple(side(values) for side, values in zip(sides, zip(*scored, strict=True), strict=True))
-    # The default setting is trained anew too, once, unless it is an incumbent.
+    # The default setting is retrained too, once, unless it is an incumbent.
     arms = (len(chosen) or 1) + (repeat == 0 and all(entry["trial"] != 0 for entry in chosen))
     return StudyStatus(
         family=family,
