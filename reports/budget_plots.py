@@ -9,6 +9,7 @@ from typing import Any
 
 import plotly.graph_objects as go
 
+from ..bench.budget.kinds import budget_of
 from ..bench.runs.records import Record
 from .moves import cost_without_reuse, was_stopped
 from .plots import NEUTRAL, as_json, axis_kind, log_ticks
@@ -104,9 +105,8 @@ def _add_study(
             hovertemplate="best so far %{y:.4g}<extra></extra>",
         )
         by_number = {(r.repeat, r.number): r for r in trials}
-        without_reuse = list(
-            itertools.accumulate(cost_without_reuse(r, by_number, content["budget"]["kind"]) for r in trials)
-        )
+        budget = budget_of(**content["budget"])
+        without_reuse = list(itertools.accumulate(cost_without_reuse(r, by_number, budget) for r in trials))
         if without_reuse[-1] > (1.0 + _SAVED) * spent[-1]:
             costs = [x for x, r in zip(without_reuse, trials, strict=True) if r.state != "failed" and r.objectives]
             drawn.add_scatter(
@@ -167,8 +167,4 @@ def _limits(values: Sequence[float], kind: str, lower: bool) -> list[float] | No
 
 
 def _spent(content: Mapping[str, Any]) -> str:
-    return {
-        "trainings": "full trainings' worth spent",
-        "flops": "operations spent",
-        "seconds": "compute seconds spent",
-    }[content["budget"]["kind"]]
+    return budget_of(**content["budget"]).spent_label

@@ -6,6 +6,7 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from ..bench.budget.kinds import Budget, budget_of
 from ..bench.runs.records import Record
 
 
@@ -17,6 +18,7 @@ def moves(records: Sequence[Record], content: Mapping[str, Any]) -> list[dict[st
     would have cost, had each trained its model from scratch.
     """
     rows = []
+    budget = budget_of(**content["budget"])
     for family in dict.fromkeys(row["family"] for row in content["rows"]):
         trials = {(r.repeat, r.number): r for r in records if r.role == "trial" and r.family == family}
         made = Counter(r.move for r in trials.values())
@@ -24,7 +26,6 @@ def moves(records: Sequence[Record], content: Mapping[str, Any]) -> list[dict[st
         partial = sum(r.move == "train" and r.fidelity < 1.0 and not was_stopped(r) for r in trials.values())
         if set(made) <= {"train"} and not partial and not stopped:
             continue
-        kind = content["budget"]["kind"]
         rows.append(
             {
                 "family": family,
@@ -32,7 +33,7 @@ def moves(records: Sequence[Record], content: Mapping[str, Any]) -> list[dict[st
                 "partial": partial,
                 "stopped": stopped,
                 "spent": sum(r.cost for r in trials.values()),
-                "without_reuse": sum(cost_without_reuse(r, trials, kind) for r in trials.values()),
+                "without_reuse": sum(cost_without_reuse(r, trials, budget) for r in trials.values()),
                 **{move: made[move] for move in ("train", "continue", "resample")},
             }
         )
@@ -44,18 +45,14 @@ def was_stopped(record: Record) -> bool:
     return record.state == "stopped" and record.objectives is not None
 
 
-def cost_without_reuse(record: Record, trials: Mapping[tuple[int, int], Record], kind: str) -> float:
+def cost_without_reuse(record: Record, trials: Mapping[tuple[int, int], Record], budget: Budget) -> float:
     """What a trial would have cost, had it trained its model from scratch; trials by (repeat, number)."""
     root = record
     while root.parent is not None:
         root = trials[record.repeat, root.parent]
-    whole = _training_cost(root, kind) / root.fidelity
-    return record.cost - _training_cost(record, kind) + record.fidelity * whole
+    whole = _training_cost(root, budget) / root.fidelity
+    return record.cost - _training_cost(record, budget) + record.fidelity * whole
 
 
-def _training_cost(record: Record, kind: str) -> float:
-    """The part of a trial's cost that went into training."""
-    if kind == "seconds":
-        return max(record.cost - record.seconds.get("sample", 0.0), 0.0)
-    train, total = record.operations.get("train", 0.0), sum(record.operations.values())
-    return record.cost * train / total if total else record.cost
+def _training_cost(record: Record, budget: Budget) -> float:
+    return budget.training_cost(record.cost, record.operations, record.seconds)

@@ -5,21 +5,16 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from ..bench.budget.kinds import budget_of
 from ..bench.runs.records import Record
 from .standings import Standings, lower_is_better
 from .text import count, figure, listing, number
-
-_BUDGETS = {
-    "trainings": ("full training's worth", "full trainings' worth"),
-    "flops": ("floating-point operation", "floating-point operations"),
-    "seconds": ("measured compute second", "measured compute seconds"),
-}
 
 
 def budget_text(budget: Mapping[str, Any]) -> str:
     """ "6 full trainings' worth", "1.0e13 floating-point operations"."""
     amount = budget["amount"]
-    one, many = _BUDGETS[budget["kind"]]
+    one, many = budget_of(budget["kind"], amount).unit
     shown = str(int(amount)) if float(amount).is_integer() and amount < 1e6 else number(amount)
     return f"{shown} {one if amount == 1 else many}"
 
@@ -168,7 +163,7 @@ def _notes_on_families(content: Mapping[str, Any]) -> list[str]:
                 f"{row['family']}: {row['failed_finals']} of {count(total, 're-training')} failed; "
                 + ("its figures are means over the rest." if row["finals"] else "it has no figures.")
             )
-    if content["uncountable"] and content["budget"]["kind"] != "seconds":
+    if content["uncountable"] and budget_of(**content["budget"]).priced_beforehand:
         reasons = "; ".join(f"{family}: {reason}" for family, reason in content["uncountable"].items())
         found.append(
             f"Not tuned: a default setting whose operations cannot be counted takes the whole budget ({reasons})."

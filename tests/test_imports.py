@@ -19,6 +19,7 @@ ALLOWED: dict[str, set[str]] = {
     "reports": {
         "reports",
         "search_spaces",
+        "bench.budget.kinds",
         "bench.runs.records",
         "bench.runs.run_folder",
         "bench.runs.study_file",

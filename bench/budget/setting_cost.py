@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from ..protocol import FEW
-from ..runs.study_file import BudgetKind
+from .kinds import Budget
 from .operations import Operations, UncountableError
 
 
@@ -16,7 +16,7 @@ class SettingCosts:
     count: counts the operations of a setting. One that raises UncountableError most likely cannot take a step, so its
         trial will fail and say why; it is charged like the default one. Where the default itself cannot be counted, it
         costs all of a counted budget.
-    default: the default setting. samples: how many samples a trial draws. budget: its kind and amount.
+    default: the default setting. samples: how many samples a trial draws. budget: the study's.
     """
 
     def __init__(
@@ -24,10 +24,9 @@ class SettingCosts:
         count: Callable[[Mapping[str, Any]], Operations],
         default: Mapping[str, Any],
         samples: int,
-        budget: tuple[BudgetKind, float],
+        budget: Budget,
     ) -> None:
-        self._count, self._samples = count, samples
-        self._kind, self._amount = budget
+        self._count, self._samples, self._budget = count, samples, budget
         self._counted: dict[str, Operations | str] = {}
         of_default = self._operations(default)
         # Why the default setting cannot be counted; None where it can.
@@ -36,28 +35,25 @@ class SettingCosts:
         # Operations of a full training of the default setting, and its samples; 0 where they are not known beforehand.
         self.unit = self.default.total(samples)
 
-    def of(self, setting: Mapping[str, Any]) -> float:
-        """Cost of a full training and its samples in the budget's unit; 0 where it is only known afterwards (`fit`
-        under operations)."""
-        return sum(self.parts(setting))
+    def of(self, setting: Mapping[str, Any]) -> float | None:
+        """Price of a full training and its samples; None where it is only known afterwards."""
+        return self.marginal(setting, 1.0, 0)
 
-    def parts(self, setting: Mapping[str, Any]) -> tuple[float, float]:
-        """Cost of a full training, and of sampling."""
+    def parts(self, setting: Mapping[str, Any]) -> tuple[float, float] | None:
+        """Price of a full training, and of sampling; None where they are only known afterwards."""
         if self.uncountable is not None:
-            return self._amount, 0.0
+            return self._budget.price(None, self.unit)
         counted = self._operations(setting)
         if isinstance(counted, str):
-            train, sample = self.unit, 0.0
-        else:
-            train, sample = counted.train, counted.per_sample * self._samples
-        if self._kind == "flops":
-            return train, sample
-        # Training by `fit` is not counted beforehand.
-        return (train / self.unit, sample / self.unit) if self.unit else (1.0, 0.0)
+            return self._budget.price((self.unit, 0.0), self.unit)
+        return self._budget.price((counted.train, counted.per_sample * self._samples), self.unit)
 
-    def marginal(self, setting: Mapping[str, Any], share: float, scores: int) -> float:
-        """Cost of a trial that takes a share of a full training and a number of intermediate scores."""
-        train, sample = self.parts(setting)
+    def marginal(self, setting: Mapping[str, Any], share: float, scores: int) -> float | None:
+        """Price of a trial that takes a share of a full training and a number of intermediate scores; None as above."""
+        parts = self.parts(setting)
+        if parts is None:
+            return None
+        train, sample = parts
         return train * share + sample * (1.0 + scores * self._few)
 
     def operations(self, setting: Mapping[str, Any], share: float = 1.0, scores: int = 0) -> dict[str, float]:

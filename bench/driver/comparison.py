@@ -7,7 +7,7 @@ import math
 import os
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -18,6 +18,7 @@ from .. import registry
 from ..artifacts.pictures import write_samples
 from ..artifacts.study_explanation import write_explanation
 from ..budget.counting import count_setting
+from ..budget.kinds import budget_of
 from ..data import DataSet, open_data
 from ..evaluators import default_cache, evaluators_for
 from ..runs.lock import RunLock
@@ -33,7 +34,8 @@ from ..trial.jobs import EvaluatorJob, Job
 from .dispatch import Dispatcher
 from .job_factory import REFERENCE_FAMILIES, JobFactory
 from .journal import Journal
-from .study import FamilyStudy, PlannedTrial
+from .planning import PlannedTrial, TuningOptions
+from .study import FamilyStudy
 from .warm_start import earlier_studies
 
 Say = Callable[[str], None]
@@ -164,13 +166,14 @@ class ComparisonDriver:
         """Studies and their store as the records stand."""
         store = self._store = OptunaStore(self.folder.store_url())
         trials = self.folder.records("trial")
+        options = self._tuning_options()
         for repeat in range(self.config.repeats):
             for name in self.families:
-                study = self._study(name, repeat)
+                study = self._study(name, repeat, options)
                 store.open(study.name, self._directions)
                 if study.costs.uncountable is not None and repeat == 0:
                     self._uncountable[name] = study.costs.uncountable
-                    so = "" if self.config.budget[0] == "seconds" else ", so its first trial takes the whole budget"
+                    so = ", so its first trial takes the whole budget" if study.budget.priced_beforehand else ""
                     self._say(f"{name}: its default setting cannot be counted ({study.costs.uncountable}){so}")
                 for record in trials:
                     if record.family == name and record.repeat == repeat:
@@ -178,23 +181,24 @@ class ComparisonDriver:
                 store.catch_up(study.name, study.records, study.card.space)
                 self._studies.append(study)
 
-    def _study(self, name: str, repeat: int) -> FamilyStudy:
-        card = self._resolved[name].card
-        return FamilyStudy(
-            card,
-            repeat=repeat,
-            budget=self.config.budget,
+    def _study(self, name: str, repeat: int, options: TuningOptions) -> FamilyStudy:
+        family = self._resolved[name]
+        count = partial(count_setting, family, self.data)
+        return FamilyStudy(family.card, options, count, repeat=repeat, earlier=self._earlier.get(name, ()))
+
+    def _tuning_options(self) -> TuningOptions:
+        bayesian = self.config.sampler == "bayesian"
+        options = TuningOptions(
+            budget=budget_of(*self.config.budget),
             directions=self._directions,
-            objectives=self.config.objective,
-            count=partial(count_setting, self._resolved[name], self.data),
             samples=len(reference_batch(self.data, "validation")),
+            objectives=self.config.objective,
             seed=self.config.seed,
             lag=self._lag,
-            start=None if self.config.sampler == "bayesian" else 10**9,
-            earlier=self._earlier.get(name, ()),
-            two_speeds=self.config.two_speeds and self.config.sampler == "bayesian",
+            two_speeds=self.config.two_speeds and bayesian,
             stopping=self.config.stopping,
         )
+        return options if bayesian else replace(options, start=10**9)  # a start that never ends is a random search
 
     # Driving
 

@@ -8,13 +8,15 @@ from itertools import product
 from typing import Any
 
 from ...models.data_spec import DataKind
+from ..budget.kinds import Trainings, budget_of
 from ..registry import ResolvedFamily
 from ..runs.records import Record
 from ..runs.run_folder import RunFolder
 from ..runs.study_file import StudyFile
 from ..seeds import derive
 from ..trial.jobs import FloorJob, Job, TrialJob
-from .study import FamilyStudy, PlannedTrial
+from .planning import PlannedTrial
+from .study import FamilyStudy
 
 # Families that every table shows next to those that are compared, each at its default. No sequence family ships.
 REFERENCE_FAMILIES: Mapping[DataKind, tuple[str, ...]] = {
@@ -34,6 +36,7 @@ class JobFactory:
         self, folder: RunFolder, config: StudyFile, cache: str, families: Mapping[str, ResolvedFamily]
     ) -> None:
         self._folder, self._config, self._cache, self._families = folder, config, cache, families
+        self._budget = budget_of(*config.budget)
 
     def trial(self, study: FamilyStudy, asked: PlannedTrial) -> TrialJob:
         """A proposal carried out, scored on the validation split."""
@@ -92,7 +95,7 @@ class JobFactory:
                         seed=derive(self._config.seed, family, number),
                     )
                     # No objective: a metric that a reference family lacks does not make it fail.
-                    jobs.append(replace(job, label=family, objective=(), budget="trainings"))
+                    jobs.append(replace(job, label=family, objective=(), budget=Trainings()))
         return jobs
 
     def _anew(self, study: FamilyStudy, params: Mapping[str, Any], number: int, **fields: Any) -> TrialJob:
@@ -103,7 +106,7 @@ class JobFactory:
             seed=derive(study.seed, "final", number),
             split="test",
             repeat=study.repeat,
-            cost=0.0 if study.budget_kind == "seconds" else study.costs.of(params),
+            cost=study.costs.of(params) or 0.0,
             operations=study.costs.operations(params),
             **fields,
         )
@@ -116,7 +119,7 @@ class JobFactory:
             data=self._config.data,
             params=self._families[family].card.space.activate(params),
             objective=self._config.objective,
-            budget=self._config.budget[0],
+            budget=self._budget,
             cache=self._cache,
             keep_samples=held_out and fields["number"] == 0,
             second_evaluator=held_out,

@@ -15,6 +15,7 @@ import torch
 
 from ..artifacts.finalist import write_completions, write_outliers, write_sample_details
 from ..artifacts.pictures import write_samples
+from ..budget.kinds import Spent, UnpricedError
 from ..data import DataSet, Split, open_data
 from ..evaluators import load_or_train
 from ..files import write_atomically
@@ -64,9 +65,8 @@ def run_trial(job: TrialJob, on_progress: Progress | None = None) -> Record:
         if job.device.startswith("cuda"):
             torch.cuda.empty_cache()  # what the failed model held is the next trial's
         record = replace(base, reason=" ".join(reason.split())[:500])
-    if job.budget == "seconds":
-        charged = max(0.0, run.seconds - job.paid)  # the same whatever the cache holds
-        record = replace(record, cost=charged + sum(clock.seconds.get(part, 0.0) for part in ("sample", "score")))
+    if record.objectives is None:  # failed, or past its deadline
+        record = replace(record, cost=job.budget.charge(job.cost, _spent(job, run, clock, None)))
     data = open_data(job.data)
     record = replace(
         record,
@@ -132,7 +132,7 @@ def _carry_out(
     with meter.running():
         trained = trained_model(job, setting, data, split, run, clock, conditional=conditional, on_progress=on_progress)
     model = trained.model
-    base, operations = _as_trained(job, base, trained)
+    base = _as_trained(base, trained)
     lines = "".join(json.dumps(entry) + "\n" for entry in run.history)
     write_atomically(folder.artifact("trials", base.name, "history.jsonl"), lines)
 
@@ -143,8 +143,8 @@ def _carry_out(
         )
     check_samples(generated, len(reference), data)
     with clock.timing("measure"):
-        if run.fit_operations:
-            operations["train"] = operations.get("train", 0.0) + run.fit_operations
+        spent = _spent(job, run, clock, _counted(job, trained))
+        operations = spent.operations
         context = ScoringContext(
             data, split, generated, evaluators_by_role(data, job.cache).get("primary"), Path(job.cache), model=model
         )
@@ -170,37 +170,48 @@ def _carry_out(
             write_sample_details(folder, base.name, card, context, setting.sample, seed=derive(job.seed, "guidance"))
             write_outliers(folder, base.name, data, model, partial(trained_anew, job, setting))
             write_completions(folder, base.name, card, data, model, generated)
-    if job.budget == "flops" and not job.cost:  # trained by `fit`: known only now
-        if not run.fit_operations:
-            raise TrialError(f"{card.name} does not count the operations of its fit; use --trainings or --seconds")
-        record = replace(record, cost=sum(operations.values()))
+    try:
+        record = replace(record, cost=job.budget.charge(job.cost, spent))
+    except UnpricedError as error:
+        raise TrialError(f"{card.name} {error}") from error
     if trained.stopped is not None:
         share = f"{trained.fidelity:g}".removeprefix("0")
         record = replace(record, state="stopped", reason=f"stopped at {share} of a training: {trained.stopped}")
     return record
 
 
-def _as_trained(job: TrialJob, base: Record, trained: Trained) -> tuple[Record, dict[str, float]]:
-    """The record with what has come of the training, and the operations of what was done.
-
-    A trial that was stopped is charged what it took.
-    """
-    operations = {**job.operations}
-    if job.stopping is not None:
-        goal, begun, scores = job.fidelity, job.stopping.begun, len(rungs_between(job.stopping.begun, job.fidelity)) + 1
-        # A kept run may have had all of its training.
-        done = (trained.fidelity - begun) / (goal - begun) if goal > begun else 1.0
-        shares = {"train": done, "score": len(trained.points) / scores}
-        operations = {part: shares.get(part, 1.0) * count for part, count in operations.items()}
-    planned = sum(job.operations.values())
-    base = replace(
+def _as_trained(base: Record, trained: Trained) -> Record:
+    """The record with what has come of the training."""
+    return replace(
         base,
         training=trained.training,
         fidelity=trained.fidelity,
         curve=tuple({"fidelity": p.fidelity, "objectives": p.values} for p in trained.points),
-        cost=job.cost * sum(operations.values()) / planned if planned else job.cost,
     )
-    return base, operations
+
+
+def _counted(job: TrialJob, trained: Trained) -> dict[str, float]:
+    """The operations of what was done, by the count before the start: a stopped trial has done a part of it."""
+    if job.stopping is None:
+        return {**job.operations}
+    goal, begun, scores = job.fidelity, job.stopping.begun, len(rungs_between(job.stopping.begun, job.fidelity)) + 1
+    # A kept run may have had all of its training.
+    done = (trained.fidelity - begun) / (goal - begun) if goal > begun else 1.0
+    shares = {"train": done, "score": len(trained.points) / scores}
+    return {part: shares.get(part, 1.0) * count for part, count in job.operations.items()}
+
+
+def _spent(job: TrialJob, run: TrainingRun, clock: Clock, counted: Mapping[str, float] | None) -> Spent:
+    """What the job's budget charges for; `counted` is None for a trial that failed."""
+    return Spent(
+        planned=job.operations,
+        counted=counted,
+        fitted=run.fit_operations,
+        training=run.seconds,
+        paid=job.paid,
+        sampling=clock.seconds.get("sample", 0.0),
+        scoring=clock.seconds.get("score", 0.0),
+    )
 
 
 def _measure(job: TrialJob, base: Record, context: ScoringContext, cost: Callable[[], CostReport]) -> Record:

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from ...search_spaces.space import Value
+from ..budget.kinds import Budget, Trainings
 from ..data import DataRef
 from ..registry import ResolvedFamily
 from ..runs.records import Record, Role
@@ -25,8 +26,9 @@ class TrialJob:
     move, parent: how the trial comes by a trained model, and the trial whose training it starts from.
     training_seed: of weights and training, where they are those of an earlier trial; None: `seed`.
     fidelity: the share of a full training, in (0, 1].
-    cost, operations: as counted before the start; a measured budget leaves cost at 0.
-    deadline: seconds that the training may take, under a measured budget, beside `paid`: those for which an earlier
+    cost: the price told before the start; 0 where it is only known afterwards. operations: as counted before the start.
+    budget: charges for what the trial took; by default an unlimited one.
+    deadline: seconds that the training may take under a measured budget, next to `paid`: those for which an earlier
         trial has been charged.
     stopping: decides at intermediate scores whether the training goes on; None: it goes on, and none are taken.
     keep_model, keep_samples: whether weights and a picture or points of samples are kept as artifacts.
@@ -53,7 +55,7 @@ class TrialJob:
     origin: str = ""
     cost: float = 0.0
     operations: Mapping[str, float] = field(default_factory=dict)
-    budget: str = "trainings"
+    budget: Budget = field(default_factory=Trainings)
     deadline: float | None = None
     paid: float = 0.0
     stopping: StoppingRule | None = None

@@ -25,8 +25,10 @@ import torch  # noqa: E402 - after the threads are set
 
 from gentune.bench import registry  # noqa: E402
 from gentune.bench.budget.counting import count_setting  # noqa: E402
+from gentune.bench.budget.kinds import Trainings  # noqa: E402
 from gentune.bench.data import load as load_data  # noqa: E402
 from gentune.bench.driver.job_factory import JobFactory  # noqa: E402
+from gentune.bench.driver.planning import TuningOptions  # noqa: E402
 from gentune.bench.driver.run_setup import describe  # noqa: E402
 from gentune.bench.driver.study import FamilyStudy  # noqa: E402
 from gentune.bench.evaluators.library import default_cache  # noqa: E402
@@ -50,14 +52,8 @@ def modes_by_seed(family: str, out: Path, *, trainings: float, seeds: int) -> di
     families = {name: registry.family(name).resolved() for name in {family, "gaussian"}}
     study = FamilyStudy(
         families[family].card,
-        repeat=0,
-        budget=("trainings", trainings),
-        directions=["lower"],
-        objectives=[OBJECTIVE],
-        count=functools.partial(count_setting, families[family], data),
-        samples=len(reference_batch(data, "validation")),
-        seed=0,
-        lag=0,
+        TuningOptions(Trainings(trainings), ["lower"], len(reference_batch(data, "validation")), [OBJECTIVE]),
+        functools.partial(count_setting, families[family], data),
     )
     factory = JobFactory(folder, config, str(default_cache()), families)
     there = {record.name: record for record in folder.records()}

@@ -38,10 +38,12 @@ import two_speeds_page  # noqa: E402
 
 from gentune.bench import registry  # noqa: E402
 from gentune.bench.budget.counting import count_setting  # noqa: E402
+from gentune.bench.budget.kinds import Trainings  # noqa: E402
 from gentune.bench.data import load as load_data  # noqa: E402
 from gentune.bench.driver.job_factory import JobFactory  # noqa: E402
+from gentune.bench.driver.planning import PlannedTrial, TuningOptions  # noqa: E402
 from gentune.bench.driver.run_setup import describe  # noqa: E402
-from gentune.bench.driver.study import FamilyStudy, PlannedTrial  # noqa: E402
+from gentune.bench.driver.study import FamilyStudy  # noqa: E402
 from gentune.bench.files import write_atomically  # noqa: E402
 from gentune.bench.proposal import Proposal  # noqa: E402
 from gentune.bench.runs.records import Record  # noqa: E402
@@ -77,16 +79,16 @@ class Run:
         families = {name: registry.family(name).resolved() for name in {family, "gaussian"}}
         self.study = FamilyStudy(
             families[family].card,
-            repeat=0,
-            budget=("trainings", budget),
-            directions=["lower"],
-            objectives=[OBJECTIVE],
-            count=functools.partial(count_setting, families[family], data),
-            samples=len(reference_batch(data, "validation")),
-            seed=seed,
-            lag=0,
-            two_speeds=method != CONTROL,
-            stopping=stopping,
+            TuningOptions(
+                Trainings(budget),
+                ["lower"],
+                len(reference_batch(data, "validation")),
+                [OBJECTIVE],
+                seed=seed,
+                two_speeds=method != CONTROL,
+                stopping=stopping,
+            ),
+            functools.partial(count_setting, families[family], data),
         )
         self.jobs = JobFactory(self.folder, self.config, str(cache), families)
         self.there = {record.name: record for record in self.folder.records()}

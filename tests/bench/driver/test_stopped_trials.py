@@ -15,10 +15,12 @@ import pytest
 from optuna.trial import TrialState
 
 from gentune.bench import registry
+from gentune.bench.budget.kinds import Seconds, Trainings
 from gentune.bench.budget.operations import Operations
 from gentune.bench.commands.cli import main
 from gentune.bench.data import DataRef
-from gentune.bench.driver.study import FamilyStudy, PlannedTrial
+from gentune.bench.driver.planning import PlannedTrial, TuningOptions
+from gentune.bench.driver.study import FamilyStudy
 from gentune.bench.proposal import Curve, Point, Proposal, StoppingRule
 from gentune.bench.protocol import FEW, RUNGS, rungs_between
 from gentune.bench.runs.optuna_store import OptunaStore
@@ -136,10 +138,10 @@ def test_scores_on_the_way_take_of_the_seconds_that_a_training_may_have(
 ) -> None:
     moments = itertools.count(step=1000.0)
     monkeypatch.setattr("gentune.bench.trial.model_training.Clock._now", lambda _: next(moments))
-    late = trial(tmp_path, 0, budget="seconds", deadline=900.0, stopping=rule(value=1e9))
+    late = trial(tmp_path, 0, budget=Seconds(), deadline=900.0, stopping=rule(value=1e9))
     assert (late.state, late.seconds["score"]) == ("stopped", 1000.0)
     assert "the budget ended" in str(late.reason)
-    within = trial(tmp_path, 1, "other", budget="seconds", deadline=1e5, stopping=rule(value=1e9))
+    within = trial(tmp_path, 1, "other", budget=Seconds(), deadline=1e5, stopping=rule(value=1e9))
     assert within.state == "complete"
 
 
@@ -177,18 +179,8 @@ def count(setting: Mapping[str, Any]) -> Operations:
 
 
 def study(stopping: Any, budget: float = 7.0, operations: Any = count) -> FamilyStudy:
-    return FamilyStudy(
-        TOY,
-        repeat=0,
-        budget=("trainings", budget),
-        directions=["higher"],
-        count=operations,
-        samples=SAMPLES,
-        seed=0,
-        lag=0,
-        two_speeds=True,
-        stopping=stopping,
-    )
+    options = TuningOptions(Trainings(budget), ["higher"], SAMPLES, two_speeds=True, stopping=stopping)
+    return FamilyStudy(TOY, options, operations)
 
 
 def score(setting: Mapping[str, Any], share: float) -> float:

@@ -9,8 +9,10 @@ from typing import Any
 
 import pytest
 
+from gentune.bench.budget.kinds import budget_of
 from gentune.bench.budget.operations import Operations, UncountableError
-from gentune.bench.driver.study import FamilyStudy, PlannedTrial
+from gentune.bench.driver.planning import PlannedTrial, TuningOptions
+from gentune.bench.driver.study import FamilyStudy
 from gentune.bench.runs.records import Record
 from gentune.search_spaces.card import parse_card
 
@@ -46,16 +48,8 @@ def count(setting: Mapping[str, Any]) -> Operations:
 
 
 def study(lag: int = 0, budget: float = 8.0, kind: str = "trainings", **options: Any) -> FamilyStudy:
-    arguments: dict[str, Any] = {
-        "repeat": 0,
-        "budget": (kind, budget),
-        "directions": ["lower"],
-        "count": count,
-        "samples": 100,
-        "seed": 0,
-        "lag": lag,
-    }
-    return FamilyStudy(CARD, **{**arguments, **options})
+    counting = options.pop("count", count)
+    return FamilyStudy(CARD, TuningOptions(budget_of(kind, budget), ["lower"], 100, lag=lag, **options), counting)
 
 
 def carry_out(asked: PlannedTrial) -> Record:
@@ -185,6 +179,6 @@ def test_the_engine_is_told_how_well_a_trial_was_measured() -> None:
     asked = toy.ask()
     assert asked is not None
     record = dataclasses.replace(carry_out(asked), metrics={"fid": {"value": 3.0, "low": 2.0, "high": 3.96}})
-    assert toy._observation(record).errors == pytest.approx((0.5,))
+    assert toy.observation(record).errors == pytest.approx((0.5,))
     bare = dataclasses.replace(record, metrics={"fid": {"value": 3.0, "low": None, "high": None}})
-    assert toy._observation(bare).errors == (0.0,)
+    assert toy.observation(bare).errors == (0.0,)

@@ -9,8 +9,10 @@ from typing import Any
 
 import pytest
 
+from gentune.bench.budget.kinds import budget_of
 from gentune.bench.budget.operations import Operations
-from gentune.bench.driver.study import FamilyStudy, PlannedTrial
+from gentune.bench.driver.planning import PlannedTrial, TuningOptions
+from gentune.bench.driver.study import FamilyStudy
 from gentune.bench.runs.records import Record
 from gentune.reports.moves import moves
 from gentune.search_spaces import Parameter, SearchSpace
@@ -53,17 +55,9 @@ def count(setting: Mapping[str, Any]) -> Operations:
 
 
 def study(budget: float = 5.0, kind: str = "trainings", **options: Any) -> FamilyStudy:
-    arguments: dict[str, Any] = {
-        "repeat": 0,
-        "budget": (kind, budget),
-        "directions": ["lower"],
-        "count": count,
-        "samples": 100,
-        "seed": 0,
-        "lag": 0,
-        "two_speeds": True,
-    }
-    return FamilyStudy(options.pop("card", CARD), **{**arguments, **options})
+    card, counting = options.pop("card", CARD), options.pop("count", count)
+    known: dict[str, Any] = {"two_speeds": True, **options}
+    return FamilyStudy(card, TuningOptions(budget_of(kind, budget), ["lower"], 100, **known), counting)
 
 
 def carry_out(asked: PlannedTrial, *, kind: str = "trainings") -> Record:

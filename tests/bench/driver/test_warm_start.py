@@ -11,8 +11,10 @@ from typing import Any
 import pytest
 
 from gentune.bench import registry
+from gentune.bench.budget.kinds import Seconds
 from gentune.bench.budget.operations import Operations, UncountableError
 from gentune.bench.commands.cli import main
+from gentune.bench.driver.planning import TuningOptions
 from gentune.bench.driver.run_setup import describe
 from gentune.bench.driver.study import FamilyStudy
 from gentune.bench.driver.warm_start import earlier_studies, make_folder
@@ -88,13 +90,8 @@ def test_trials_of_the_start_are_what_was_best_before(tmp_path: Path, tiny: Path
     folder = make_folder(tmp_path / "after", config(tiny, warm_start=[str(before.path)]))
     study = FamilyStudy(
         registry.family("tiny").require_card(),
-        repeat=0,
-        budget=("seconds", 100.0),
-        directions=["higher"],
-        count=uncountable,
-        samples=10,
-        seed=0,
-        lag=0,
+        TuningOptions(Seconds(100.0), ["higher"], samples=10),
+        uncountable,
         earlier=earlier_studies(folder)["tiny"],
     )
     proposals = []

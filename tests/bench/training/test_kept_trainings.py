@@ -18,6 +18,7 @@ import torch
 from torch import Generator, Tensor, nn
 
 from gentune.bench import registry
+from gentune.bench.budget.kinds import Seconds
 from gentune.bench.data import DataRef
 from gentune.bench.runs.records import Record
 from gentune.bench.runs.run_folder import RunFolder
@@ -170,15 +171,15 @@ def test_settings_that_agree_on_a_stage_share_it(tmp_path: Path, log: Path) -> N
 
 
 def test_what_is_kept_is_charged_as_when_it_was_trained(tmp_path: Path) -> None:
-    first = trial(tmp_path, 0, budget="seconds", deadline=60.0)
-    again = trial(tmp_path, 1, budget="seconds", deadline=60.0)
+    first = trial(tmp_path, 0, budget=Seconds(), deadline=60.0)
+    again = trial(tmp_path, 1, budget=Seconds(), deadline=60.0)
     assert first.cost == pytest.approx(first.seconds["train"] + first.seconds["sample"])
     assert again.cost == pytest.approx(first.seconds["train"] + again.seconds["sample"])
     assert again.metrics["train_seconds"]["value"] == pytest.approx(first.seconds["train"])
-    late = trial(tmp_path, 2, budget="seconds", deadline=0.5 * first.seconds["train"])
+    late = trial(tmp_path, 2, budget=Seconds(), deadline=0.5 * first.seconds["train"])
     assert (late.state, late.seconds["train"]) == ("stopped", 0.0)
     assert "the budget ended at step 20 of 20 of stage prior" in str(late.reason)
-    paid = trial(tmp_path, 3, budget="seconds", deadline=1e-3, paid=first.seconds["train"])
+    paid = trial(tmp_path, 3, budget=Seconds(), deadline=1e-3, paid=first.seconds["train"])
     assert paid.state == "complete"
     assert paid.cost == pytest.approx(paid.seconds["sample"])
 
@@ -239,7 +240,7 @@ def test_waiting_for_another_process_keeps_to_the_deadline_and_tells(tmp_path: P
     locks = [cache.try_lock(stage) for stage in stages]
     assert key in stages
     assert None not in locks
-    late = run_trial(job(tmp_path, 1, budget="seconds", deadline=0.3), told.append)
+    late = run_trial(job(tmp_path, 1, budget=Seconds(), deadline=0.3), told.append)
     assert late.state == "stopped"
     assert "while another process trained stage codes" in str(late.reason)
     assert set(told) == {0.0}
