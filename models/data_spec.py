@@ -87,7 +87,7 @@ class DataSpec:
     padding: int | None = None  # sequences: the token that fills up shorter ones; None: every token counts
     condition: ConditionSpec = ConditionSpec()
     pairing: Pairing | None = None
-    evaluators: bool = True  # whether feature evaluators look at it; they never do at sequences
+    evaluators: bool = True  # False: no feature evaluator suits the examples (see `has_evaluators`)
     entropy: float | None = None  # nats per example in original units, where it is known
     mean: tuple[float, ...] | None = None  # vectors: what was subtracted
     deviation: tuple[float, ...] | None = None  # vectors: what was divided by
@@ -115,6 +115,11 @@ class DataSpec:
     def classes(self) -> int:
         """Number of classes that label the examples; 0 where the conditions are no labels."""
         return self.condition.classes
+
+    @property
+    def has_evaluators(self) -> bool:
+        """Whether samples can be compared through feature evaluators; sequences never are, but by likelihood."""
+        return self.evaluators and self.kind != "sequence"
 
     @property
     def dimensions(self) -> int:

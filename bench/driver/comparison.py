@@ -160,6 +160,8 @@ class ComparisonDriver:
         for role, evaluator in by_role.items():
             accuracy = "" if evaluator.accuracy is None else f", accuracy {evaluator.accuracy:.1%} on validation"
             self._say(f"{role} evaluator {evaluator.name} ({evaluator.fingerprint}){accuracy}")
+        if not by_role:
+            self._say(f"no evaluator for {self.data.spec.kind} data: metrics that look through one are not defined")
         self._journal.write_evaluators(by_role)
 
     def _open_studies(self) -> None:

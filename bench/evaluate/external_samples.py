@@ -197,7 +197,11 @@ def _check_evaluator(name: str, weights: Path | None) -> None:
 def _evaluator(data: DataSet, name: str, weights: Path | None, cache: Path) -> Evaluator:
     try:
         if name in ("primary", "second"):
-            name = evaluators_for(data)[name == "second"]
+            own = evaluators_for(data)
+            if not own:
+                other = PRETRAINED[0]
+                raise UsageError(f"data {data.spec.name!r} has no feature evaluator; --evaluator takes, say, {other}")
+            name = own[name == "second"]
         if name in NAMES:
             return load_or_train(data, name, cache=cache)
         return load_pretrained(name, data.spec, weights=weights)

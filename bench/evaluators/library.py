@@ -52,7 +52,7 @@ def evaluators_for(data: DataSet) -> tuple[str, ...]:
     models are compared by likelihood, and for data whose description says so. Raises ValueError for images whose
     sides are not divisible by 4.
     """
-    if data.spec.kind == "sequence" or not data.spec.evaluators:
+    if not data.spec.has_evaluators:
         return ()
     if data.spec.kind == "image":
         networks.image_shape(data.spec)

@@ -51,6 +51,11 @@ def check_objective(objective: Iterable[str], names: Iterable[str], spec: DataSp
             raise UsageError(f"metric {name!r} has no better side and cannot be an objective")
         if card.group == "stability":
             raise UsageError(f"metric {name!r} is measured over a whole study and cannot be an objective")
+        if card.through_evaluator and not spec.has_evaluators:
+            raise UsageError(
+                f"metric {name!r} needs a feature evaluator, and {spec.kind} data {spec.name!r} has none; "
+                f"wanted another objective, such as {default_objective(spec)}"
+            )
         if card.group != "likelihood" and "likelihood" not in card.needs:
             continue
         for family_name in names:
@@ -60,5 +65,7 @@ def check_objective(objective: Iterable[str], names: Iterable[str], spec: DataSp
 
 
 def default_objective(spec: DataSpec) -> str:
-    """The metric that is tuned where none is named."""
-    return {"image": "fid", "vector": "mmd", "sequence": "bits_per_token"}[spec.kind]
+    """The metric that is tuned where none is named: through an evaluator if there is one, else a likelihood."""
+    if spec.has_evaluators:
+        return "fid" if spec.kind == "image" else "mmd"
+    return {"image": "bits_per_dim", "vector": "nll", "sequence": "bits_per_token"}[spec.kind]

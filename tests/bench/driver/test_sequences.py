@@ -17,9 +17,23 @@ import torch
 import gentune
 from gentune.bench import registry
 from gentune.bench.commands.cli import main
-from gentune.bench.data import load
+from gentune.bench.data import (
+    DataReader,
+    DataRef,
+    DataSet,
+    add_reader,
+    describe_data,
+    load,
+    remove_reader,
+)
 from gentune.bench.driver.job_factory import REFERENCE_FAMILIES
 from gentune.bench.evaluators import evaluators_for
+from gentune.bench.runs.run_folder import RunFolder
+from gentune.bench.runs.study_file import StudyFile
+from gentune.bench.trial.execution import run_floor
+from gentune.bench.trial.jobs import FloorJob
+from gentune.models import DataSpec
+from gentune.reports.leaderboard import build_leaderboard
 from gentune.testing import FamilyContract
 
 PLUGIN = Path(__file__).parents[2] / "plugins" / "chain.py"
@@ -133,10 +147,65 @@ def test_samples_from_elsewhere_are_refused_in_one_line(tmp_path: Path, capsys: 
     assert lines == ["gentune: data 'chain' is sequence; samples of images and vectors can be scored"]
 
 
-def test_readers_may_say_that_no_evaluator_looks_at_their_data() -> None:
-    moons = load("two_moons")
-    assert evaluators_for(moons) == ("raw", "random_projection")
-    assert evaluators_for(replace(moons, spec=replace(moons.spec, evaluators=False))) == ()
+class Unseen(DataReader):
+    """The two moons, at which no evaluator looks."""
+
+    name = "unseen_moons"
+
+    def describe(self) -> DataSpec:
+        return replace(describe_data(DataRef("two_moons")), name=self.name, evaluators=False)
+
+    def read(self, spec: DataSpec) -> DataSet:
+        moons = load("two_moons")
+        return replace(moons, spec=replace(moons.spec, name=self.name, evaluators=False))
+
+
+@pytest.fixture
+def unseen() -> Iterator[str]:
+    add_reader(Unseen())
+    yield Unseen.name
+    remove_reader(Unseen.name)
+
+
+def test_readers_may_say_that_no_evaluator_looks_at_their_data(
+    unseen: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert evaluators_for(load("two_moons")) == ("raw", "random_projection")
+    assert evaluators_for(load(unseen)) == ()
+    np.save(tmp_path / "samples.npy", np.zeros((8, 2), dtype=np.float32))
+    assert command("evaluate", str(tmp_path / "samples.npy"), "--data", unseen) == 2
+    (line,) = capsys.readouterr().err.strip().splitlines()
+    assert line.startswith(f"gentune: data '{unseen}' has no feature evaluator; --evaluator takes, say, ")
+
+
+def test_objectives_that_need_an_evaluator_are_refused(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    out = str(tmp_path / "run")
+    study = ("compare", "--data", "chain", "--families", "bigram", "--trainings", "1", "--out", out)
+    assert command(*study, "--objective", "mmd") == 2
+    (line,) = capsys.readouterr().err.strip().splitlines()
+    assert line == (
+        "gentune: metric 'mmd' needs a feature evaluator, and sequence data 'chain' has none; "
+        "wanted another objective, such as bits_per_token"
+    )
+    assert not Path(out).exists()
+
+
+def test_the_default_objective_is_one_that_the_data_have() -> None:
+    specs = [describe_data(DataRef(name)) for name in ("digits", "two_moons", "chain")]
+    assert [registry.default_objective(spec) for spec in specs] == ["fid", "mmd", "bits_per_token"]
+    unseen = [registry.default_objective(replace(spec, evaluators=False)) for spec in specs]
+    assert unseen == ["bits_per_dim", "nll", "bits_per_token"]
+
+
+def test_a_floor_without_an_evaluator_has_no_empty_row(unseen: str, tmp_path: Path) -> None:
+    folder = RunFolder.create_or_match(
+        tmp_path / "run",
+        StudyFile(data=DataRef(unseen), families=("gaussian",), trainings=1, objective=("nll",)),
+    )
+    floor = run_floor(FloorJob(str(folder.path), DataRef(unseen), "test", "validation", ""))
+    assert not floor.metrics
+    assert "evaluator" in floor.undefined["mmd"]
+    assert build_leaderboard(folder).content["references"] == []
 
 
 @pytest.mark.parametrize("kind", ["image", "vector", "sequence"])
