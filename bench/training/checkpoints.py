@@ -56,7 +56,7 @@ def load_model(folder: Path, device: str = "cpu") -> tuple[GenerativeModel, Mode
 
 
 class KeptTraining:
-    """The kept states of one training in a cache, for the training loop (`training_state.Kept`).
+    """The kept states of one training in a cache, for the training loop (`state.StateStore`).
 
     keys: of its stages, in their order. family, data: for people who look at the cache.
     limit: bytes that the whole cache may take; None: as the environment says.

@@ -21,7 +21,7 @@ from torch import Tensor, nn
 from ...models.base import Adam, Batch, Losses, Phase, Progress, Stage, Trainable
 from ..seeds import derive
 from .averages import ExponentialProfile, PowerAverages, coefficients, rebuild
-from .state import Kept, PlannedStage, TrainingRun, TrainingState, copy_of, furthest, plan, put_state, take_state
+from .state import PlannedStage, StateStore, TrainingRun, TrainingState, copy_of, furthest, plan, put_state, take_state
 from .watch import DeadlineError, Watch
 
 __all__ = [
@@ -63,7 +63,7 @@ def train(
     seed: int,
     fidelity: float = 1.0,
     average: float = 0.0,
-    kept: Kept | None = None,
+    kept: StateStore | None = None,
     deadline: float | None = None,
     on_progress: Callable[[float], None] | None = None,
     run: TrainingRun | None = None,
@@ -136,7 +136,7 @@ def _begin(
 
 @contextmanager
 def _holding(
-    kept: Kept | None, index: int, part: PlannedStage, state: TrainingState | None, waiting: Callable[[], None]
+    kept: StateStore | None, index: int, part: PlannedStage, state: TrainingState | None, waiting: Callable[[], None]
 ) -> Iterator[None]:
     """Holds a stage that has something left to train."""
     if kept is None or (state is not None and state.step == part.until):

@@ -16,7 +16,7 @@ from .loop import LoopSettings
 
 
 @dataclass(frozen=True)
-class Setting:
+class SettingByRole:
     """What a setting says to the constructor, to `sample`, to the training loop, and about the end of a training.
 
     average: half-life of the weights' average with which a training ends.
@@ -28,14 +28,14 @@ class Setting:
     average: float
 
 
-def split_setting(card: FamilyCard, params: Mapping[str, Any]) -> Setting:
+def split_setting(card: FamilyCard, params: Mapping[str, Any]) -> SettingByRole:
     """A setting by role; what the space does not search stays at the family's default."""
     by_role: dict[str, dict[str, Any]] = {"train": {}, "sample": {}}
     by_role |= {"loop": card.loop.only("loop").default(), "average": card.loop.only("average").default()}
     for name, value in params.items():
         by_role[card.space[name].role][name] = value
     loop = LoopSettings(**by_role["loop"], averages=card.averaged)
-    return Setting(by_role["train"], by_role["sample"], loop, by_role["average"]["ema_half_life"])
+    return SettingByRole(by_role["train"], by_role["sample"], loop, by_role["average"]["ema_half_life"])
 
 
 def build_model(

@@ -79,7 +79,7 @@ class TrainingState:
     run: Mapping[str, Any]
 
 
-class Kept(Protocol):
+class StateStore(Protocol):
     """States of one training that outlive the process; `stage` counts its stages from 0."""
 
     def newest(self, stage: int, step: int, beyond: int = 0) -> TrainingState | None:
@@ -92,7 +92,7 @@ class Kept(Protocol):
         """Keeps a state."""
 
 
-def furthest(kept: Kept | None, planned: Sequence[PlannedStage]) -> tuple[int, TrainingState | None]:
+def furthest(kept: StateStore | None, planned: Sequence[PlannedStage]) -> tuple[int, TrainingState | None]:
     """The stage to begin with, and its newest state; the first stage and None where nothing is kept."""
     if kept is not None:
         for index in reversed(range(len(planned))):

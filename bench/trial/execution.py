@@ -36,10 +36,10 @@ from ..training.loop import DeadlineError, DivergedError, TrainingRun
 from ..training.setting import split_setting
 from .energy import Meter
 from .jobs import EvaluatorJob, FloorJob, Job, TrialJob
-from .model_training import Clock, Progress, Trained, trained_anew, trained_model
+from .model_training import Clock, TellProgress, Trained, trained_anew, trained_model
 
 
-def run_job(job: Job, on_progress: Progress | None = None) -> Record | None:
+def run_job(job: Job, on_progress: TellProgress | None = None) -> Record | None:
     """Does a job in this process and returns the record that it has written (evaluators leave none)."""
     if isinstance(job, EvaluatorJob):
         load_or_train(open_data(job.data), job.evaluator, cache=Path(job.cache))
@@ -47,7 +47,7 @@ def run_job(job: Job, on_progress: Progress | None = None) -> Record | None:
     return run_floor(job) if isinstance(job, FloorJob) else run_trial(job, on_progress)
 
 
-def run_trial(job: TrialJob, on_progress: Progress | None = None) -> Record:
+def run_trial(job: TrialJob, on_progress: TellProgress | None = None) -> Record:
     """Carries a trial out. Whatever the setting does wrong becomes a failed record, never an exception."""
     base = job.record(started=_now())
     folder = RunFolder(job.folder)
@@ -118,7 +118,7 @@ def run_floor(job: FloorJob) -> Record:
 
 
 def _carry_out(
-    job: TrialJob, base: Record, folder: RunFolder, clock: Clock, run: TrainingRun, on_progress: Progress | None
+    job: TrialJob, base: Record, folder: RunFolder, clock: Clock, run: TrainingRun, on_progress: TellProgress | None
 ) -> Record:
     data = open_data(job.data)
     card = job.family.card

@@ -20,11 +20,11 @@ from ..training.cache import TrainingCache, cache_limit, state_name
 from ..training.checkpoints import KeptTraining
 from ..training.key import TrainingKey
 from ..training.loop import TrainingRun, plan, train
-from ..training.setting import Setting, build_model
+from ..training.setting import SettingByRole, build_model
 from .intermediate_scores import intermediate_score
 from .jobs import TrialJob
 
-Progress = Callable[[float], None]
+TellProgress = Callable[[float], None]
 
 
 class Clock:
@@ -66,14 +66,14 @@ class Trained:
 
 def trained_model(
     job: TrialJob,
-    setting: Setting,
+    setting: SettingByRole,
     data: DataSet,
     split: Split,
     run: TrainingRun,
     clock: Clock,
     *,
     conditional: bool,
-    on_progress: Progress | None,
+    on_progress: TellProgress | None,
 ) -> Trained:
     """Trains the job's model to its fidelity, or to where its rule stops it; `run` and `clock` are filled in.
 
@@ -103,7 +103,7 @@ def trained_model(
     return trained
 
 
-def trained_anew(job: TrialJob, setting: Setting, data: DataSet) -> GenerativeModel:
+def trained_anew(job: TrialJob, setting: SettingByRole, data: DataSet) -> GenerativeModel:
     """The job's setting trained on a part of its data for as many steps as on all, in no budget and kept nowhere."""
     whole = describe_data(job.data)
     seed = derive(job.seed, "anew")
@@ -119,19 +119,19 @@ def trained_anew(job: TrialJob, setting: Setting, data: DataSet) -> GenerativeMo
     return model
 
 
-def _tell_part(tell: Progress, share: float, done: float) -> None:
+def _tell_part(tell: TellProgress, share: float, done: float) -> None:
     tell(share * done)
 
 
 def _train(
     job: TrialJob,
-    setting: Setting,
+    setting: SettingByRole,
     data: DataSet,
     run: TrainingRun,
     fidelity: float,
     *,
     scored: float = 0.0,
-    on_progress: Progress | None,
+    on_progress: TellProgress | None,
 ) -> Trained:
     """A fresh model trained to a fidelity, or taken up from what is kept of it; `scored` seconds of the job's allowance
     went into scores on the way."""
@@ -160,7 +160,7 @@ def _train(
 def _kept_training(
     job: TrialJob,
     model: GenerativeModel,
-    setting: Setting,
+    setting: SettingByRole,
     data: DataSet,
     *,
     steps: int,
