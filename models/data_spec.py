@@ -139,18 +139,27 @@ class DataSpec:
 
     def to_levels(self, x: Tensor) -> Tensor:
         """Images (n, C, H, W) in [-1, 1] to integers 0...L-1 (int64) of the same shape; clips what is outside."""
-        top = self._top_level()
-        return ((x.clamp(-1.0, 1.0) + 1.0) * (top / 2.0)).round().long()
+        return to_levels(x, self._levels())
 
     def from_levels(self, k: Tensor) -> Tensor:
         """Integers 0...L-1 to float32 images on the lattice in [-1, 1]."""
-        return k.float() * (2.0 / self._top_level()) - 1.0
+        return from_levels(k, self._levels())
 
     def to_lattice(self, x: Tensor) -> Tensor:
         """The nearest point of the lattice: what a continuous generator's output becomes."""
         return self.from_levels(self.to_levels(x))
 
-    def _top_level(self) -> int:
+    def _levels(self) -> int:
         if self.levels is None:
             raise ValueError(f"{self.kind} data {self.name!r} has no levels")
-        return self.levels - 1
+        return self.levels
+
+
+def to_levels(x: Tensor, levels: int) -> Tensor:
+    """Images in [-1, 1] to integers 0...levels-1 (int64) of the same shape; clips what is outside."""
+    return ((x.clamp(-1.0, 1.0) + 1.0) * ((levels - 1) / 2.0)).round().long()
+
+
+def from_levels(k: Tensor, levels: int) -> Tensor:
+    """Integers 0...levels-1 to float32 images on the lattice in [-1, 1]."""
+    return k.float() * (2.0 / (levels - 1)) - 1.0

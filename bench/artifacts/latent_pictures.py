@@ -157,7 +157,7 @@ def _arithmetic(subject: _Subject, judge: Callable[[], Evaluator | None]) -> dic
         return {"undefined": "the family does not encode"}
     if labels is None:
         return {"undefined": "the data has no labels"}
-    train = data.splits["train"]
+    train = data.splits["train"].all()
     train_codes = encoded(subject.model, train)
     assert train_codes is not None
     assert train.labels is not None

@@ -8,7 +8,7 @@ from typing import Any
 from ..data import DataSet
 from ..registry import ResolvedFamily
 from ..training.setting import build_model, split_setting
-from .operations import Operations, UncountableError, count_operations
+from .operations import EXAMPLES, Operations, UncountableError, count_operations
 
 
 def count_setting(family: ResolvedFamily, data: DataSet, params: Mapping[str, Any]) -> Operations:
@@ -25,7 +25,7 @@ def count_setting(family: ResolvedFamily, data: DataSet, params: Mapping[str, An
     try:
         return count_operations(
             lambda: build_model(family.load(), spec, setting.train, 0),
-            data.splits["train"],
+            data.splits["train"][:EXAMPLES],
             setting.loop,
             steps=card.full_steps(spec.name, spec.kind),
             sampling=setting.sample,

@@ -16,10 +16,12 @@ from torch import Tensor
 from torch.utils.flop_counter import FlopCounterMode
 
 from ...models.base import Batch, GenerativeModel, Stage, Trainable
+from ..data.examples import Examples
 from ..seeds import derive
 from ..training.loop import LoopSettings, StageTraining
 
 _SMALL = (2, 4)  # batch sizes at which a step is counted; operations are affine in the batch size
+EXAMPLES = 4 * _SMALL[1]  # from which the counted batches are drawn
 _MOMENTS = 1_000  # to which the middle of a part is rounded
 
 
@@ -77,7 +79,7 @@ def _count_step(model: Trainable, stage: Stage, data: Batch, batch_size: int) ->
     """Operations of a step, on average over the stage: one is counted in the middle of each of its parts."""
     horizon = 1 if len(stage.parts) == 1 else _MOMENTS
     settings, seed = LoopSettings(batch_size=batch_size), derive(0, stage.name)
-    training = StageTraining(model, stage, data[: 4 * _SMALL[1]], settings, horizon=horizon, seed=seed)
+    training = StageTraining(model, stage, Examples.of(data[:EXAMPLES]), settings, horizon=horizon, seed=seed)
     total = 0.0
     with torch.random.fork_rng(devices=[]):
         for share, end in zip(stage.parts, accumulate(stage.parts), strict=True):

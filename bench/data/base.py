@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     import numpy as np
     from torch import Tensor
 
-    from ...models.base import Batch
+    from .examples import Examples
 
 Split = Literal["train", "validation", "test"]
 
@@ -40,7 +40,7 @@ class DataSet:
     """
 
     spec: DataSpec
-    splits: Mapping[Split, Batch]
+    splits: Mapping[Split, Examples]
     log_density: Callable[[Tensor], Tensor] | None = field(default=None, compare=False)
     modes: Modes | None = field(default=None, compare=False)
     factor_names: tuple[str, ...] = ()
@@ -63,14 +63,20 @@ class DataSet:
         """Hash of every split's values, types and order."""
         digest = hashlib.sha256(self.spec.name.encode())
         for name in sorted(self.splits):
-            batch = self.splits[name]
-            factors = None if self.factors is None else self.factors[name]
-            for tensor in (batch.x, batch.condition, factors):
-                if tensor is not None:
-                    array = tensor.cpu().contiguous().numpy()
-                    digest.update(f"{name} {array.dtype} {array.shape}".encode())
-                    digest.update(array.tobytes())
+            for column in self.splits[name].columns:
+                digest.update(_header(name, column[:0], len(column)))
+                for chunk in column.chunks():
+                    digest.update(chunk.contiguous().numpy().tobytes())
+            if self.factors is not None:
+                factors = self.factors[name].contiguous()
+                digest.update(_header(name, factors, len(factors)) + factors.numpy().tobytes())
         return digest.hexdigest()[:16]
+
+
+def _header(split: str, values: Tensor, n: int) -> bytes:
+    """What a fingerprint says of n values of which `values` are some."""
+    array = values.cpu().numpy()
+    return f"{split} {array.dtype} {(n, *array.shape[1:])}".encode()
 
 
 class DataReader:
@@ -112,14 +118,14 @@ def standardised(
     import numpy as np
     import torch
 
-    from ...models.base import Batch
+    from .examples import Examples
 
     mean, deviation = splits["train"].mean(0), splits["train"].std(0)
     if not (deviation > 0).all():
         raise ValueError(f"data {spec.name!r}: a column is constant in the train split and cannot be standardised")
     spec = replace(spec, mean=tuple(map(float, mean)), deviation=tuple(map(float, deviation)))
-    batches: dict[Split, Batch] = {
-        name: Batch(torch.from_numpy(((x - mean) / deviation).astype(np.float32))) for name, x in splits.items()
+    made: dict[Split, Examples] = {
+        name: Examples.of_arrays(spec, ((x - mean) / deviation).astype(np.float32)) for name, x in splits.items()
     }
 
     def of_standardised(x: Tensor) -> Tensor:
@@ -127,4 +133,4 @@ def standardised(
         original = x.detach().cpu().double().numpy() * deviation + mean
         return torch.from_numpy(log_density(original))
 
-    return DataSet(spec, batches, None if log_density is None else of_standardised)
+    return DataSet(spec, made, None if log_density is None else of_standardised)

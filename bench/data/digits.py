@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import numpy as np
-import torch
 
-from ...models.base import Batch
 from ...models.data_spec import DataSpec
 from .base import DataSet, Split
+from .examples import Examples
 
 _SPLIT_SEED = 20_240
 
@@ -22,9 +21,9 @@ def load(spec: DataSpec) -> DataSet:
     train, rest = train_test_split(everything, train_size=0.6, stratify=labels, random_state=_SPLIT_SEED)
     validation, test = train_test_split(rest, train_size=0.5, stratify=labels[rest], random_state=_SPLIT_SEED)
     indices: dict[Split, np.ndarray] = {"train": train, "validation": validation, "test": test}
-    splits: dict[Split, Batch] = {}
+    splits: dict[Split, Examples] = {}
     for name, index in indices.items():
         index = np.sort(index)
-        levels = torch.from_numpy(images[index]).reshape(-1, *spec.shape).long()
-        splits[name] = Batch(spec.from_levels(levels), torch.from_numpy(labels[index]).long())
+        levels = images[index].reshape(-1, *spec.shape).astype(np.uint8)
+        splits[name] = Examples.of_arrays(spec, levels, labels[index])
     return DataSet(spec, splits)

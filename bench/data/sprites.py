@@ -11,9 +11,9 @@ import math
 import numpy as np
 import torch
 
-from ...models.base import Batch
 from ...models.data_spec import DataSpec
 from .base import DataSet, Split
+from .examples import Examples
 
 SHAPES = ("bar", "ellipse", "triangle")
 # Values that each factor takes. All 24,576 combinations are different images.
@@ -31,14 +31,14 @@ def load(spec: DataSpec) -> DataSet:
     values = tuple(FACTORS.values())
     drawn = np.random.default_rng(_SEED).permutation(math.prod(values))[: sum(SIZES.values())]
     factors = np.stack(np.unravel_index(drawn, values), axis=1)  # (n, 6)
-    splits: dict[Split, Batch] = {}
+    splits: dict[Split, Examples] = {}
     by_split = {}
     start = 0
     for name, count in SIZES.items():
         chosen = factors[start : start + count]
         start += count
-        levels = torch.from_numpy(render(chosen, spec.levels or 0)).unsqueeze(1)
-        splits[name] = Batch(spec.from_levels(levels), torch.from_numpy(chosen[:, 0].copy()))
+        levels = render(chosen, spec.levels or 0)[:, None]
+        splits[name] = Examples.of_arrays(spec, levels, chosen[:, 0].copy())
         by_split[name] = torch.from_numpy(chosen.copy())
     return DataSet(spec, splits, factor_names=tuple(FACTORS), factors=by_split)
 

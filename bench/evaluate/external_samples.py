@@ -160,7 +160,7 @@ class _Scorer:
             self._cache,
             seed=self._seed,
             real=real,
-            tested_on=self._data.splits[self._split],
+            tested_on=self._data.splits[self._split].all(),
         )
         return score(context, self._metrics)
 

@@ -123,7 +123,7 @@ def _train(data: DataSet, name: str, steps: int) -> tuple[FeatureNetwork, float 
 
 
 def _accuracy(network: FeatureNetwork, data: DataSet) -> float | None:
-    validation = data.splits["validation"]
+    validation = data.splits["validation"].all()
     probabilities = Evaluator("", "", network).probabilities(validation.x)
     if probabilities is None or validation.labels is None:
         return None

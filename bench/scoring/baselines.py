@@ -33,7 +33,7 @@ def baselines(data: DataSet, split: Split) -> dict[str, Measurement]:
 
 def _logistic_regression(data: DataSet, held_out: Batch) -> Measurement:
     try:
-        return Measurement({"bayes_accuracy": task_accuracy(data.splits["train"], held_out)}, {})
+        return Measurement({"bayes_accuracy": task_accuracy(data.splits["train"].all(), held_out)}, {})
     except UndefinedError as reason:
         return Measurement({}, {"bayes_accuracy": str(reason)})
 

@@ -15,6 +15,7 @@ from torch import Generator, Tensor
 
 from ...models.base import Batch, GenerativeModel
 from ...models.data_spec import DataSpec
+from .. import protocol
 from ..data import DataSet
 from ..seeds import derive
 from .references import some_of
@@ -65,7 +66,7 @@ def complete_held_out(
     missing = hidden_entries(spec, len(x), seed=seed)
     if not missing.any():
         return None  # the only pixel
-    by_mean = torch.where(missing, data.splits["train"].x.mean(0), x)
+    by_mean = torch.where(missing, data.splits["train"].x[: protocol.TRAIN_EXAMPLES].mean(0), x)
     device = model.device
     model.evaluation_seed = derive(seed, "completion")
     generator = torch.Generator(device).manual_seed(derive(seed, "completion"))

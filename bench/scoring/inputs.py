@@ -35,8 +35,7 @@ def _true_log_density(context: ScoringContext) -> Tensor | None:
 
 def _train_codes(context: ScoringContext) -> Tensor | None:
     """Of labelled train examples, of which a probe learns."""
-    train = context.data.splits["train"]
-    return None if train.labels is None else encoded(context.model, train)
+    return None if context.train.labels is None else encoded(context.model, context.train)
 
 
 PROVIDERS: dict[str, Provider] = {
@@ -53,7 +52,7 @@ PROVIDERS: dict[str, Provider] = {
     "train_features": lambda c: _features(c.train_features),
     "train_x": lambda c: c.train.x,
     "synthetic": lambda c: None if c.generated.labels is None else c.generated,
-    "real_train": lambda c: c.data.splits["train"],
+    "real_train": lambda c: c.train,
     "real_test": lambda c: c.reference if c.tested_on is None else c.tested_on,
     "likelihood": lambda c: c.likelihood,
     "true_log_density": _true_log_density,
@@ -64,7 +63,7 @@ PROVIDERS: dict[str, Provider] = {
     "original_features": lambda c: None if c.reconstructions is None else _features(c.reference_features),
     "reconstruction_features": lambda c: c.features_of(c.reconstructions),
     "train_codes": _train_codes,
-    "train_labels": lambda c: c.data.splits["train"].labels,
+    "train_labels": lambda c: c.train.labels,
     "test_codes": lambda c: None if c.reference.labels is None else encoded(c.model, c.reference),
     "test_labels": lambda c: c.reference.labels,
     "codes": lambda c: encoded(c.model, c.data.splits[c.split][: protocol.SAMPLES]),

@@ -79,8 +79,8 @@ def without_last_class(data: DataSet) -> tuple[DataSet, int] | None:
         return None
     last = spec.classes - 1
     splits = {}
-    for name, batch in data.splits.items():
-        assert batch.labels is not None
-        splits[name] = batch[batch.labels != last]
+    for name, examples in data.splits.items():
+        assert examples.labels is not None
+        splits[name] = examples.select(examples.labels != last)
     fewer = replace(spec, name=f"{spec.name} without class {last}", condition=ConditionSpec("label", classes=last))
     return DataSet(fewer, splits), last

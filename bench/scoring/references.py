@@ -40,12 +40,12 @@ def reference_batch(data: DataSet, split: Split, count: int | None = None, *, se
     count: how many; None: as many as metrics see (`protocol.SAMPLES`), or all of fewer.
     seed: which ones, where there are more; runs use 0.
     """
-    batch = data.splits[split]
-    count = min(protocol.SAMPLES, len(batch)) if count is None else count
-    if count == len(batch):
-        return batch
+    examples = data.splits[split]
+    count = min(protocol.SAMPLES, len(examples)) if count is None else count
+    if count == len(examples):
+        return examples.all()
     generator = torch.Generator().manual_seed(derive(seed, "subsample", split, count))
-    return batch[torch.randperm(len(batch), generator=generator)[:count].sort().values]
+    return examples[torch.randperm(len(examples), generator=generator)[:count].sort().values]
 
 
 def reference_for(

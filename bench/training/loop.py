@@ -19,6 +19,7 @@ import torch
 from torch import Tensor, nn
 
 from ...models.base import Adam, Batch, Losses, Phase, Progress, Stage, Trainable
+from ..data.examples import Examples
 from ..seeds import derive
 from .averages import ExponentialProfile, PowerAverages, coefficients, rebuild
 from .state import PlannedStage, StateStore, TrainingRun, TrainingState, copy_of, furthest, plan, put_state, take_state
@@ -56,7 +57,7 @@ class LoopSettings:
 
 def train(
     model: Trainable,
-    data: Batch,
+    data: Examples | Batch,
     settings: LoopSettings,
     *,
     steps: int,
@@ -89,7 +90,8 @@ def train(
     planned = plan(model.stages(), steps, fidelity)
     watch = Watch(run, planned, deadline, on_progress)
     initial = copy_of(model) if kept is not None and any(p.stage.depends_on is not None for p in planned) else None
-    device = data.x.device
+    data = data if isinstance(data, Examples) else Examples.of(data)
+    device = data.device
     with _own_randomness(device):
         first, state = furthest(kept, planned)
         for index, part in enumerate(planned):
@@ -126,7 +128,7 @@ def train(
 
 
 def _begin(
-    model: Trainable, part: PlannedStage, data: Batch, settings: LoopSettings, seed: int
+    model: Trainable, part: PlannedStage, data: Examples, settings: LoopSettings, seed: int
 ) -> StageTraining | FitTraining:
     stage_seed = derive(seed, part.stage.name)
     if part.stage.fit is not None:
@@ -149,7 +151,7 @@ def _holding(
 class FitTraining:
     """The training of a stage that brings its own: one step."""
 
-    def __init__(self, stage: Stage, data: Batch, *, seed: int) -> None:
+    def __init__(self, stage: Stage, data: Examples, *, seed: int) -> None:
         assert stage.fit is not None
         self.step = 0
         self._fit, self._data, self._seed = stage.fit, data, seed
@@ -159,8 +161,8 @@ class FitTraining:
         """Fits, unless that was done before."""
         if self.step < until:
             torch.manual_seed(self._seed)
-            generator = torch.Generator(self._data.x.device).manual_seed(self._seed)
-            self._operations = self._fit(self._data, generator) or 0.0
+            generator = torch.Generator(self._data.device).manual_seed(self._seed)
+            self._operations = self._fit(self._data.all(), generator) or 0.0
             self.step = 1
             yield self.step
 
@@ -184,7 +186,7 @@ class StageTraining:
     """The training of one stage, advanced step by step; everything it holds is determined by its step."""
 
     def __init__(
-        self, model: Trainable, stage: Stage, data: Batch, settings: LoopSettings, *, horizon: int, seed: int
+        self, model: Trainable, stage: Stage, data: Examples, settings: LoopSettings, *, horizon: int, seed: int
     ) -> None:
         self.model = model
         self.stage = stage
@@ -196,10 +198,10 @@ class StageTraining:
         self.history: list[dict[str, float | int | str]] = []
         self._optimisers = [_optimiser(phase) for phase in stage.phases]
         self._batches = _Batches(len(data), settings.batch_size, seed)
-        self._generator = torch.Generator(data.x.device)
+        self._generator = torch.Generator(data.device)
         self._weights = list({id(p): p for phase in stage.phases for p in phase.parameters}.values())
         self._averages = PowerAverages(self._weights) if settings.averages else None
-        self._finite = torch.ones((), dtype=torch.bool, device=data.x.device)
+        self._finite = torch.ones((), dtype=torch.bool, device=data.device)
 
     def advance(self, until: int) -> Iterator[int]:
         """Trains up to step `until`, yielding after each step."""
@@ -276,7 +278,7 @@ class StageTraining:
                 weight.copy_(average)
 
     def _optimise(self, phase: Phase, optimiser: torch.optim.Optimizer, draw: int) -> tuple[Tensor, dict[str, Tensor]]:
-        batch = self.data[self._batches.indices(draw).to(self.data.x.device)]
+        batch = self.data[self._batches.indices(draw)]
         with torch.autocast(batch.x.device.type, dtype=torch.bfloat16, enabled=self.settings.precision == "bfloat16"):
             losses = self._loss(phase, batch)
         total = losses.total
@@ -307,7 +309,7 @@ class _Batches:
 
     def __init__(self, n: int, batch_size: int, seed: int) -> None:
         self._n, self._size, self._seed = n, batch_size, seed
-        self._orders: dict[int, Tensor] = {}
+        self._kept: tuple[int, Tensor] | None = None  # one epoch's number and order: a batch begins where one ended
 
     def indices(self, draw: int) -> Tensor:
         """Indices (batch_size,) of the batch with number `draw`."""
@@ -316,14 +318,14 @@ class _Batches:
         for epoch in range(first // self._n, (last - 1) // self._n + 1):
             order = self._order(epoch)
             parts.append(order[max(0, first - epoch * self._n) : last - epoch * self._n])
-        return torch.cat(parts)
+        return torch.cat(parts).long()
 
     def _order(self, epoch: int) -> Tensor:
-        if epoch not in self._orders:
-            self._orders = {e: o for e, o in self._orders.items() if e >= epoch - 1}
+        if self._kept is None or self._kept[0] != epoch:
             generator = torch.Generator().manual_seed(derive(self._seed, "epoch", epoch))
-            self._orders[epoch] = torch.randperm(self._n, generator=generator)
-        return self._orders[epoch]
+            dtype = torch.int32 if self._n <= 2**31 else torch.int64  # either gives the same order
+            self._kept = epoch, torch.randperm(self._n, generator=generator, dtype=dtype)
+        return self._kept[1]
 
 
 def _optimiser(phase: Phase) -> torch.optim.Optimizer:

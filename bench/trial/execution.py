@@ -13,6 +13,7 @@ from typing import Any
 
 import torch
 
+from .. import protocol
 from ..artifacts.finalist import write_completions, write_outliers, write_sample_details
 from ..artifacts.pictures import write_samples
 from ..budget.kinds import Spent, UnpricedError
@@ -223,7 +224,7 @@ def _measure(job: TrialJob, base: Record, context: ScoringContext, cost: Callabl
     assert context.model is not None
     likelihood = examples = None
     if not job.lean or any("likelihood" in METRICS[name].needs for name in job.objective):
-        held_out = context.data.splits[context.split]
+        held_out = context.data.splits[context.split][: protocol.LIKELIHOOD_EXAMPLES]
         likelihood, examples = likelihood_of(context.model, held_out, seed=derive(job.seed, "likelihood"))
     scope: Scope = "named" if job.lean else "all" if context.split == "test" else "quick"
     known = replace(

@@ -56,7 +56,7 @@ def train_kept(
     assert key is not None, f"the source of {family.__name__} is in no file"
     keys = key.of_stages(model, planned, HALF_LIFE)
     kept = KeptTraining(TrainingCache(cache), keys, family=card.name, data=data.spec.name)
-    train_split = data.splits["train"]
+    train_split = data.splits["train"].all()
     run = train(model, train_split, LOOP, steps=steps, seed=0, fidelity=fidelity, average=HALF_LIFE, kept=kept)
     return KeptRun(model, run, tuple(zip(keys, (part.until for part in planned), strict=True)))
 

@@ -14,6 +14,7 @@ from torch import Tensor
 
 from gentune.bench.budget.operations import count_operations
 from gentune.bench.data import DataSet
+from gentune.bench.data.examples import Examples
 from gentune.bench.training.loop import LoopSettings
 from gentune.models import Batch, DataSpec, GenerativeModel, Progress, load_class
 from gentune.search_spaces import FamilyCard, Fit, Parameter, load_card
@@ -334,7 +335,7 @@ class FamilyContract:
         return train_kept(self.the_card(), self.the_family(), settings, data, cache, **options)
 
     def _data(self, spec: DataSpec) -> DataSet:
-        return DataSet(spec, {"train": self.examples(spec, 48)})
+        return DataSet(spec, {"train": Examples.of(self.examples(spec, 48), spec)})
 
     @classmethod
     def _fit(cls, spec: DataSpec) -> Fit:

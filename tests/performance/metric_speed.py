@@ -43,7 +43,7 @@ def sides() -> tuple[Batch, Batch, Batch]:
     data = load("digits")
     batches = []
     for seed, split in enumerate(("validation", "test", "train")):
-        batch = data.splits[split]  # type: ignore[index]
+        batch = data.splits[split].all()  # type: ignore[index]
         generator = torch.Generator().manual_seed(seed)
         rows = torch.randint(len(batch), (COUNT,), generator=generator)
         x = batch.x[rows] + 0.05 * torch.randn(COUNT, *data.spec.shape, generator=generator)

@@ -52,7 +52,7 @@ class Bench:
         self.evaluators: dict[str, Evaluator] = {
             name: load_or_train(data, name, cache=default_cache()) for name in evaluators_for(data)
         }
-        train = data.splits["train"]
+        train = data.splits["train"].all()
         self.train = {name: e.features(train.x) for name, e in self.evaluators.items()}
         everything = self.inputs(train, train, BOTH, Features(train.x, train.x), Features(train.x))
         self.cards = {name: card for name, card in cards.items() if set(card.needs) <= set(everything)}
@@ -67,9 +67,9 @@ class Bench:
             "real_labels": real.condition,
             "generated_x": samples.x,
             "real_x": real.x,
-            "train_x": self.data.splits["train"].x,
+            "train_x": self.data.splits["train"].x[:],
             "synthetic": samples,
-            "real_train": self.data.splits["train"],
+            "real_train": self.data.splits["train"].all(),
             "real_test": real,
             "spec": self.data.spec,
             "seed": SEED,
@@ -105,7 +105,7 @@ def catalogue() -> dict[str, MetricCard]:
 
 def measured_floor(bench: Bench, repeats: int) -> dict[str, dict[str, Floor]]:
     """Two disjoint random parts of the held-out examples against one another, classes matched, `repeats` times."""
-    held_out = [bench.data.splits[name] for name in ("validation", "test")]
+    held_out = [bench.data.splits[name].all() for name in ("validation", "test")]
     pool = Batch(torch.cat([b.x for b in held_out]), torch.cat([labels_of(b) for b in held_out]))
     found: dict[str, dict[str, list[float]]] = {name: {} for name in bench.cards}
     for repeat in range(repeats):
@@ -124,7 +124,7 @@ def measured_floor(bench: Bench, repeats: int) -> dict[str, dict[str, Floor]]:
 
 
 def planted_scores(bench: Bench) -> dict[str, Scores]:
-    splits = bench.data.splits
+    splits = {name: examples.all() for name, examples in bench.data.splits.items()}
     real = splits["test"][drawn_by_class(splits["test"], PER_CLASS, SEED).flatten()]
     found = {}
     for i, failure in enumerate(FAILURES):

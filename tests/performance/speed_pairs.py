@@ -49,7 +49,7 @@ class _Digits:
 
     def __init__(self) -> None:
         data = load("digits")
-        self.spec, self.train, self.test = data.spec, data.splits["train"], data.splits["test"]
+        self.spec, self.train, self.test = data.spec, data.splits["train"].all(), data.splits["test"].all()
         assert self.train.condition is not None
         self.labels = self.train.condition.numpy()
         self.levels, self.test_levels = (self.spec.to_levels(b.x).flatten(1).numpy() for b in (self.train, self.test))

@@ -25,6 +25,7 @@ import torch
 from torch import Tensor, nn
 
 from gentune.bench.data import load
+from gentune.bench.data.examples import Examples
 from gentune.bench.training.loop import LoopSettings, StageTraining
 from gentune.models import Batch, ConditionSpec, DataSpec, GenerativeModel
 from gentune.models.autoencoders.autoencoder import Autoencoder
@@ -160,7 +161,9 @@ def _decoder(network: nn.Module, last: nn.Module) -> Any:
 
 
 def _our_epoch(model: GenerativeModel, data: Batch) -> Callable[[], object]:
-    training = StageTraining(model, model.stages()[0], data, LoopSettings(batch_size=_BATCH), horizon=10**6, seed=0)
+    training = StageTraining(
+        model, model.stages()[0], Examples.of(data), LoopSettings(batch_size=_BATCH), horizon=10**6, seed=0
+    )
 
     def epoch() -> None:
         for _ in training.advance(training.step + _EXAMPLES // _BATCH):

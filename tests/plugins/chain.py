@@ -10,6 +10,7 @@ from torch import Generator, Tensor, nn
 import gentune
 from gentune.bench.data import DataReader, DataSet, add_reader
 from gentune.bench.data.base import Split
+from gentune.bench.data.examples import Examples
 from gentune.models import Batch, DataSpec, GenerativeModel, Likelihood, LikelihoodKind, Losses, Stage
 
 TRANSITIONS = np.array([[0.7, 0.1, 0.1, 0.1], [0.0, 0.2, 0.7, 0.1], [0.1, 0.0, 0.3, 0.6], [0.5, 0.3, 0.1, 0.1]])
@@ -57,7 +58,7 @@ class Chain(DataReader):
 
     def read(self, spec: DataSpec) -> DataSet:
         random = np.random.default_rng(0)
-        return DataSet(spec, {split: Batch(torch.from_numpy(_drawn(n, random))) for split, n in SIZES.items()})
+        return DataSet(spec, {split: Examples.of_arrays(spec, _drawn(n, random)) for split, n in SIZES.items()})
 
 
 def _drawn(n: int, random: np.random.Generator) -> np.ndarray:

@@ -8,6 +8,7 @@ import torch
 from torch import Generator, Tensor, nn
 
 from gentune.bench.data import DataReader, DataSet
+from gentune.bench.data.examples import Examples
 from gentune.models import Batch, ConditionSpec, DataSpec, GenerativeModel, Losses
 
 SPEC = DataSpec(
@@ -57,7 +58,7 @@ class Reader(DataReader):
         for seed, (name, n) in enumerate({"train": 160, "validation": 60, "test": 60}.items()):
             levels = torch.randint(5, (n, 1, 2, 2), generator=torch.Generator().manual_seed(seed))
             x = spec.from_levels(levels.repeat_interleave(4, 2).repeat_interleave(4, 3))
-            splits[name] = Batch(x, -x)
+            splits[name] = Examples.of(Batch(x, -x), spec)
         return DataSet(spec, splits)  # type: ignore[arg-type]
 
 

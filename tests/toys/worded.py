@@ -6,6 +6,7 @@ import torch
 from torch import Generator, Tensor, nn
 
 from gentune.bench.data import DataReader, DataSet
+from gentune.bench.data.examples import Examples
 from gentune.models import Batch, ConditionSpec, DataSpec, GenerativeModel, Losses
 
 LEFT, RIGHT, LOW, HIGH = range(4)  # the vocabulary
@@ -56,7 +57,7 @@ class Reader(DataReader):
             generator = torch.Generator().manual_seed(seed)
             text = torch.stack([torch.randint(2, (n,), generator=generator) for _ in range(2)], dim=1)
             x = 2.0 * text - 1.0 + 0.2 * torch.randn(n, 2, generator=generator)
-            splits[name] = Batch(x, text + torch.tensor([LEFT, LOW]))
+            splits[name] = Examples.of_arrays(spec, x, text + torch.tensor([LEFT, LOW]))
         return DataSet(spec, splits)  # type: ignore[arg-type]
 
 

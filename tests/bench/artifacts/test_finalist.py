@@ -43,7 +43,7 @@ class Copier(GenerativeModel):
 
     def __init__(self, data: DataSpec) -> None:
         super().__init__(data)
-        self.train_split = load("digits").splits["train"]
+        self.train_split = load("digits").splits["train"].all()
 
     def sample(
         self, n: int, *, condition: Tensor | None = None, generator: Generator, guidance_scale: float = 1.0
@@ -64,7 +64,7 @@ class Copier(GenerativeModel):
 def copies() -> tuple[Copier, Batch]:
     data = load("digits")
     model = Copier(data.spec)
-    test = data.splits["test"]
+    test = data.splits["test"].all()
     return model, Batch(
         model.sample(len(test), condition=test.condition, generator=torch.Generator().manual_seed(0)), test.condition
     )

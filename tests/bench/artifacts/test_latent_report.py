@@ -16,6 +16,7 @@ from torch import Generator, Tensor
 from gentune.bench.artifacts.latent_pictures import picture_codes
 from gentune.bench.commands.cli import main
 from gentune.bench.data import DataRef, DataSet, load
+from gentune.bench.data.examples import Examples
 from gentune.bench.evaluators import Evaluator, Features, default_cache
 from gentune.bench.runs.run_folder import RunFolder
 from gentune.bench.runs.study_file import StudyFile
@@ -42,7 +43,7 @@ def _squares() -> DataSet:
         generator = torch.Generator().manual_seed(seed)
         labels = torch.arange(90) % 3
         noise = 0.05 * torch.randn(90, 4, generator=generator) * torch.tensor([1.0, 1.0, 1.0, 6.0])
-        splits[name] = Batch(SPEC.to_lattice((_CENTRES[labels] + noise).view(-1, 1, 2, 2)), labels)
+        splits[name] = Examples.of_arrays(SPEC, SPEC.to_levels((_CENTRES[labels] + noise).view(-1, 1, 2, 2)), labels)
     return DataSet(SPEC, splits)  # type: ignore[arg-type]
 
 
@@ -100,7 +101,7 @@ def test_paths_lead_from_one_example_to_another(tmp_path: Path) -> None:
     straight = _cells(tmp_path / "it-interpolation-linear.png", 10)
     round_ = _cells(tmp_path / "it-interpolation-spherical.png", 10)
     assert straight.shape == (6, 10, 4)
-    test = data.splits["test"].x.flatten(1).numpy()
+    test = data.splits["test"].x[:].flatten(1).numpy()
     for row in straight:
         assert np.abs(test - row[0]).max(1).min() < 0.01  # the ends are test examples
         assert np.abs(test - row[-1]).max(1).min() < 0.01
@@ -130,7 +131,7 @@ def test_arithmetic_moves_examples_to_every_class(tmp_path: Path) -> None:
     cells = _cells(tmp_path / "it-arithmetic.png", 3)
     assert (cells[:, :, :3].argmax(2) == [0, 1, 2]).all()
     assert np.ptp(cells[:, :, 3], axis=1).max() < 0.1  # what is not of the class stays
-    test = data.splits["test"].x.flatten(1).numpy()
+    test = data.splits["test"].x[:].flatten(1).numpy()
     for row, own in zip(cells, content["own"], strict=True):
         assert np.abs(test - row[own]).max(1).min() < 0.01  # its own class leaves it as it is
 
@@ -178,7 +179,9 @@ def _only_paths(model: GenerativeModel, folder: Path) -> np.ndarray:
     from gentune.bench.artifacts.latent_pictures import _drawn_rows, _Subject, _Writer
 
     data = _squares()
-    subject = _Subject(model, data, data.splits["test"], None, torch.zeros(4, 4), 0, _Writer(folder, "it", "test"))
+    subject = _Subject(
+        model, data, data.splits["test"].all(), None, torch.zeros(4, 4), 0, _Writer(folder, "it", "test")
+    )
     _drawn_rows(subject, "paths", torch.zeros(6, 10, 4))
     return _cells(folder / "it-paths.png", 10)
 
@@ -239,7 +242,7 @@ def test_runs_measure_control_where_there_are_factors_and_say_why_not() -> None:
     wanted = ("mig", "dci", "path_length")
     evaluator = evaluators_by_role(digits, default_cache())["primary"]
     measured: list[Any] = []
-    for factors in (None, {n: (b.x[:, 0, 2:4, 3] > 0).long() for n, b in digits.splits.items()}):
+    for factors in (None, {n: (e.x[:][:, 0, 2:4, 3] > 0).long() for n, e in digits.splits.items()}):
         names = () if factors is None else ("upper", "lower")
         data = replace(digits, factors=factors, factor_names=names)
         context = ScoringContext(data, "test", generated, evaluator, default_cache(), model=model)

@@ -10,6 +10,7 @@ import pytest
 import torch
 
 from gentune.bench.data import data_specs, load, sprites, toys
+from gentune.bench.data.examples import Examples
 from gentune.bench.evaluators import evaluators_for, load_or_train
 from gentune.models import ConditionSpec, DataSpec
 
@@ -25,16 +26,16 @@ def test_digits_are_split_60_20_20_by_class() -> None:
     sizes = {name: len(batch) for name, batch in data.splits.items()}
     assert sizes == {"train": 1078, "validation": 359, "test": 360}
     shares = []
-    for batch in data.splits.values():
-        assert batch.condition is not None
-        shares.append(torch.bincount(batch.condition, minlength=10) / len(batch))
+    for batch in map(Examples.all, data.splits.values()):
+        assert batch.labels is not None
+        shares.append(torch.bincount(batch.labels, minlength=10) / len(batch))
     assert (shares[0] - shares[1]).abs().max() < 0.01
     assert (shares[0] - shares[2]).abs().max() < 0.01
 
 
 def test_digits_lie_on_the_lattice() -> None:
     data = load("digits")
-    x = data.splits["train"].x
+    x = data.splits["train"].x[:]
     assert x.dtype == torch.float32
     assert x.shape[1:] == data.spec.shape
     levels = data.spec.to_levels(x)
@@ -44,7 +45,7 @@ def test_digits_lie_on_the_lattice() -> None:
 
 def test_splits_do_not_overlap() -> None:
     splits = load("digits").splits
-    total = torch.cat([batch.x for batch in splits.values()]).flatten(1)
+    total = torch.cat([examples.x[:] for examples in splits.values()]).flatten(1)
     assert len(total) == 1797
     assert len(total.unique(dim=0)) == 1797  # no image stands twice in the set
 
@@ -53,9 +54,9 @@ def test_the_fingerprint_sees_values_and_labels() -> None:
     from dataclasses import replace
 
     data = load("digits")
-    batch = data.splits["test"]
+    batch = data.splits["test"].all()
     assert batch.condition is not None
-    other = replace(batch, condition=batch.condition.roll(1))
+    other = Examples.of(replace(batch, condition=batch.condition.roll(1)), data.spec)
     assert replace(data, splits={**data.splits, "test": other}).fingerprint != data.fingerprint
     assert replace(data).fingerprint == data.fingerprint
 
@@ -81,7 +82,7 @@ def test_stated_entropies_are_those_of_the_densities(name: str) -> None:
 @pytest.mark.parametrize("name", TOYS)
 def test_toy_samples_come_from_their_density(name: str) -> None:
     data = load(name)
-    test = data.splits["test"]
+    test = data.splits["test"].all()
     assert len(test) >= 20_000
     assert data.log_density is not None
     log_p = data.log_density(test.x)
@@ -94,7 +95,7 @@ def test_toy_samples_come_from_their_density(name: str) -> None:
 @pytest.mark.parametrize("name", TOYS)
 def test_vectors_are_standardised_by_the_train_split(name: str) -> None:
     data = load(name)
-    x = data.splits["train"].x.double()
+    x = data.splits["train"].x[:].double()
     assert x.mean(0).abs().max() < 1e-5
     assert (x.std(0, correction=0) - 1).abs().max() < 1e-5
     assert data.spec.log_scale == pytest.approx(sum(math.log(s) for s in data.spec.deviation or ()))
@@ -153,7 +154,8 @@ def test_sprites_are_different_images_of_known_factors() -> None:
     assert len(everything.unique(dim=0)) == 6000
     assert everything.amax(0).tolist() == [2, 3, 7, 7, 7, 3]
     assert everything.amin(0).tolist() == [0] * 6
-    for name, batch in data.splits.items():
+    for name, examples in data.splits.items():
+        batch = examples.all()
         assert torch.equal(batch.x, data.spec.to_lattice(batch.x))
         assert batch.condition is not None
         assert torch.equal(batch.condition, data.factors[name][:, 0])

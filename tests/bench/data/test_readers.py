@@ -24,9 +24,10 @@ from gentune.bench.data import (
     readers,
     remove_reader,
 )
+from gentune.bench.data.examples import Examples
 from gentune.bench.errors import UsageError
 from gentune.bench.runs.study_file import parse_study
-from gentune.models import Batch, DataSpec
+from gentune.models import DataSpec
 
 REFERENCES = [
     DataRef("digits"),
@@ -55,7 +56,12 @@ class Points(DataReader):
     def read(self, spec: DataSpec, *, count: int, shift: float = 0.0) -> DataSet:
         x = torch.arange(3.0 * count)[:, None] + shift
         return DataSet(
-            spec, {"train": Batch(x[:count]), "validation": Batch(x[count:-count]), "test": Batch(x[-count:])}
+            spec,
+            {
+                "train": Examples.of_arrays(spec, x[:count]),
+                "validation": Examples.of_arrays(spec, x[count:-count]),
+                "test": Examples.of_arrays(spec, x[-count:]),
+            },
         )
 
 

@@ -91,7 +91,7 @@ def test_every_record_is_complete(finished: RunFolder) -> None:
 
 def test_samples_are_drawn_for_the_conditions(finished: RunFolder) -> None:
     data = load(finished.study.data.reader)
-    test = data.splits["test"]
+    test = data.splits["test"].all()
     for family in FAMILIES[data.spec.name]:
         model, _ = load_model(next(finished.artifact("models").glob(f"final-{family}-*")))
         drawn = sample_like(model, test, conditional=True, settings={}, seed=0)

@@ -69,7 +69,7 @@ def save_digits(path: Path, batch: Batch, *, labels: bool = False) -> str:
 
 
 def test_scores_are_those_that_runs_report(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    real = DIGITS.splits["validation"]
+    real = DIGITS.splits["validation"].all()
     path = save_digits(tmp_path / "a.npz", real, labels=True)
     for role in ("primary", "second"):
         evaluator = evaluators_by_role(DIGITS, default_cache())[role]
@@ -106,7 +106,7 @@ def test_every_form_of_the_same_samples_scores_the_same(tmp_path: Path, capsys: 
 
 
 def test_worse_samples_score_worse(tmp_path: Path) -> None:
-    real = DIGITS.splits["validation"].x
+    real = DIGITS.splits["validation"].x[:]
     generator = torch.Generator().manual_seed(0)
     noisy = (real + 0.5 * torch.randn(real.shape, generator=generator)).clamp(-1, 1)
     paths = [tmp_path / "real.npy", tmp_path / "noisy.npy"]
@@ -119,7 +119,7 @@ def test_worse_samples_score_worse(tmp_path: Path) -> None:
 
 
 def test_labels_say_what_was_asked_for(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    real = DIGITS.splits["validation"]
+    real = DIGITS.splits["validation"].all()
     assert real.condition is not None
     right = save_digits(tmp_path / "right.npz", real, labels=True)
     wrong = save_digits(tmp_path / "wrong.npz", Batch(real.x, (real.condition + 1) % 10), labels=True)
@@ -133,7 +133,7 @@ def test_labels_say_what_was_asked_for(tmp_path: Path, capsys: pytest.CaptureFix
 
 
 def test_an_evaluator_without_classes_says_so(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    path = save_digits(tmp_path / "a.npz", DIGITS.splits["validation"], labels=True)
+    path = save_digits(tmp_path / "a.npz", DIGITS.splits["validation"].all(), labels=True)
     (row,) = rows(capsys, path, "--data", "digits", "--evaluator", "raw", "--metrics", "condition_accuracy,fid")
     assert row["metrics"]["condition_accuracy"] == {"undefined": "evaluator raw does not know the data's classes"}
     assert row["metrics"]["fid"]["value"] > 0
@@ -155,7 +155,7 @@ def test_vectors_are_in_original_units(tmp_path: Path, capsys: pytest.CaptureFix
 
 
 def test_the_larger_side_is_subsampled_by_seed(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    many = save_digits(tmp_path / "many.npy", DIGITS.splits["train"])
+    many = save_digits(tmp_path / "many.npy", DIGITS.splits["train"].all())
     few = save_digits(tmp_path / "few.npy", DIGITS.splits["train"][slice(0, 100)])
     command = (many, few, "--data", "digits", "--metrics", "fid")
     first, again, other = (rows(capsys, *command, "--seed", seed) for seed in ("1", "1", "2"))
@@ -175,7 +175,7 @@ def test_the_larger_side_is_subsampled_by_seed(tmp_path: Path, capsys: pytest.Ca
 
 
 def test_one_path_is_shown_with_its_intervals(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    path = save_digits(tmp_path / "[bold]a.npz", DIGITS.splits["validation"], labels=True)
+    path = save_digits(tmp_path / "[bold]a.npz", DIGITS.splits["validation"].all(), labels=True)
     code, out, err = run(capsys, path, "--data", "digits", "--metrics", "condition_accuracy,nll")
     assert code == 0 and err == ""
     assert "359 samples against digits, test split" in " ".join(out.split())
@@ -188,7 +188,7 @@ def test_several_paths_give_a_leaderboard(
 ) -> None:
     monkeypatch.chdir(tmp_path)
     generator = torch.Generator().manual_seed(0)
-    real = DIGITS.splits["validation"].x
+    real = DIGITS.splits["validation"].x[:]
     for name, x in (
         ("noise", torch.rand(real.shape, generator=generator) * 2 - 1),
         ("real", real),
@@ -211,7 +211,7 @@ def test_several_paths_give_a_leaderboard(
 
 
 def test_notes_go_to_standard_error(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    levels = DIGITS.spec.to_levels(DIGITS.splits["validation"].x).numpy()
+    levels = DIGITS.spec.to_levels(DIGITS.splits["validation"].x[:]).numpy()
     np.save(tmp_path / "levels.npy", levels)
     code, out, err = run(capsys, str(tmp_path / "levels.npy"), "--data", "digits", "--metrics", "fid", "--json")
     assert code == 0

@@ -12,6 +12,7 @@ from torch import Tensor
 
 from gentune.bench.data import DataSet, load
 from gentune.bench.data.base import Split
+from gentune.bench.data.examples import Examples
 from gentune.bench.evaluators import Evaluator, default_cache, evaluators_for, library, load_or_train, networks
 from gentune.bench.training import loop as training
 from gentune.models.base import Batch
@@ -37,13 +38,14 @@ def picture_set(shape: tuple[int, int, int] = (1, 8, 8), *, labels: bool = True,
     splits = {name: bars(n, shape, seed + i) for i, (name, n) in enumerate(zip(names, (96, 40, 40), strict=True))}
     if not labels:
         splits = {name: Batch(batch.x) for name, batch in splits.items()}
-    return DataSet(spec, splits)
+    return DataSet(spec, {name: Examples.of(batch, spec) for name, batch in splits.items()})
 
 
 def point_set() -> DataSet:
     names: tuple[Split, ...] = ("train", "validation", "test")
-    splits = {name: Batch(torch.randn(50, 3, generator=torch.Generator().manual_seed(0))) for name in names}
-    return DataSet(DataSpec("points", "vector", (3,)), splits)
+    spec = DataSpec("points", "vector", (3,))
+    x = torch.randn(50, 3, generator=torch.Generator().manual_seed(0))
+    return DataSet(spec, {name: Examples.of_arrays(spec, x) for name in names})
 
 
 @pytest.fixture(autouse=True)
@@ -99,7 +101,7 @@ def test_training_twice_gives_the_same_evaluator(name: str, tmp_path: Path) -> N
     second = load_or_train(data, name, cache=tmp_path / "b")
     assert first.fingerprint == second.fingerprint
     assert first.accuracy == second.accuracy
-    x = data.splits["test"].x
+    x = data.splits["test"].x[:]
     assert torch.equal(first.features(x), second.features(x))
 
 
@@ -109,8 +111,8 @@ def test_it_learns_to_classify(name: str, tmp_path: Path) -> None:
     evaluator = load_or_train(data, name, cache=tmp_path)
     assert evaluator.accuracy is not None
     assert evaluator.accuracy > 0.9
-    probabilities = evaluator.probabilities(data.splits["validation"].x)
-    labels = data.splits["validation"].condition
+    probabilities = evaluator.probabilities(data.splits["validation"].x[:])
+    labels = data.splits["validation"].labels
     assert probabilities is not None
     assert _share(probabilities, labels) == evaluator.accuracy
 
@@ -123,7 +125,7 @@ def test_a_kept_evaluator_is_loaded(tmp_path: Path, monkeypatch: pytest.MonkeyPa
     again = load_or_train(data, "convolutional", cache=tmp_path)
     assert again.fingerprint == first.fingerprint
     assert again.accuracy == first.accuracy
-    assert torch.equal(again.features(data.splits["test"].x), first.features(data.splits["test"].x))
+    assert torch.equal(again.features(data.splits["test"].x[:]), first.features(data.splits["test"].x[:]))
 
 
 def test_training_leaves_the_process_as_it_was(tmp_path: Path) -> None:
@@ -227,7 +229,7 @@ def test_networks_take_any_channels_and_sides(
 def test_features_do_not_depend_on_the_chunks(name: str, tmp_path: Path) -> None:
     data = picture_set()
     evaluator = load_or_train(data, name, cache=tmp_path)
-    x = data.splits["train"].x
+    x = data.splits["train"].x[:]
     whole, parts = evaluator.describe(x), evaluator.describe(x, chunk=7)
     assert whole.features.shape == (96, networks.FEATURES)
     assert whole.features.dtype == torch.float64
@@ -242,14 +244,14 @@ def test_features_do_not_depend_on_the_chunks(name: str, tmp_path: Path) -> None
 
 def test_the_two_networks_see_differently(tmp_path: Path) -> None:
     data = picture_set()
-    x = data.splits["test"].x
+    x = data.splits["test"].x[:]
     first, second = (load_or_train(data, name, cache=tmp_path).features(x) for name in TRAINED)
     assert not torch.allclose(first, second, atol=0.1)
 
 
 def test_images_without_labels_are_seen_by_autoencoders(tmp_path: Path) -> None:
     data = picture_set(labels=False)
-    x = data.splits["test"].x
+    x = data.splits["test"].x[:]
     for name in evaluators_for(data):
         evaluator = load_or_train(data, name, cache=tmp_path)
         assert evaluator.accuracy is None
@@ -273,7 +275,7 @@ def test_autoencoders_learn_the_pictures() -> None:
 
 def test_vectors_are_seen_raw_and_through_a_fixed_projection(tmp_path: Path) -> None:
     data = point_set()
-    x = data.splits["test"].x
+    x = data.splits["test"].x[:]
     raw, projection = (load_or_train(data, name, cache=tmp_path) for name in evaluators_for(data))
     assert not list(tmp_path.iterdir())  # nothing is trained, nothing kept
     assert torch.equal(raw.features(x), x.double())
@@ -303,7 +305,7 @@ def test_digits_are_recognised(name: str, tmp_path: Path) -> None:
     evaluator = load_or_train(data, name, cache=tmp_path)
     assert evaluator.accuracy is not None
     assert evaluator.accuracy >= 0.97
-    test = data.splits["test"]
+    test = data.splits["test"].all()
     probabilities = evaluator.probabilities(test.x)
     assert probabilities is not None
     assert _share(probabilities, test.condition) >= 0.96

@@ -14,7 +14,7 @@ def test_baselines_of_the_test_split() -> None:
     found = baselines(data, "test")
     assert found.keys() == {"logistic_regression", "png", "zlib"}
     accuracy = found["logistic_regression"].values["bayes_accuracy"]
-    train, test = data.splits["train"], data.splits["test"]
+    train, test = data.splits["train"].all(), data.splits["test"].all()
     assert train.condition is not None and test.condition is not None
     reference = LogisticRegression(max_iter=2_000).fit(train.x.flatten(1).numpy(), train.condition.numpy())
     assert accuracy.value == pytest.approx(reference.score(test.x.flatten(1).numpy(), test.condition.numpy()), abs=0.02)

@@ -132,7 +132,7 @@ def test_bad_models_of_the_digits_are_no_collapse(own_cache: Path) -> None:
     """Through the evaluator, as trials see them: real examples, a Gaussian, and independent pixels."""
     data = load("digits")
     evaluator = load_or_train(data, "convolutional", cache=own_cache)
-    train, real = data.splits["train"].x, data.splits["validation"].x
+    train, real = data.splits["train"].x[:], data.splits["validation"].x[:]
     pixels = train.flatten(1)
     gaussian = torch.distributions.MultivariateNormal(pixels.mean(0), pixels.T.cov() + 1e-4 * torch.eye(64))
     torch.manual_seed(0)

@@ -46,7 +46,7 @@ class Projecting(Silent):
 
 
 def _fitted(model: GenerativeModel, data: DataSet) -> GenerativeModel:
-    model.stages()[0].fit(data.splits["train"], _generator())  # type: ignore[misc]
+    model.stages()[0].fit(data.splits["train"].all(), _generator())  # type: ignore[misc]
     return model.eval()
 
 
@@ -83,12 +83,12 @@ def test_samples_lend_the_entries_of_those_that_look_alike() -> None:
 def test_own_imputation_comes_first() -> None:
     data = load("digits")
     model = _fitted(ProbabilisticPCA(data.spec), data)
-    found = complete_held_out(model, data, data.splits["test"], data.splits["test"].x, seed=0)
+    found = complete_held_out(model, data, data.splits["test"].all(), data.splits["test"].x[:], seed=0)
     assert found is not None
     own = model.impute(Batch(found.x), found.missing, _generator())  # type: ignore[operator]
     assert torch.equal(found.completed, own)
     assert torch.equal(found.completed[~found.missing], found.x[~found.missing])
-    assert torch.equal(found.by_mean[0][found.missing[0]], data.splits["train"].x.mean(0)[found.missing[0]])
+    assert torch.equal(found.by_mean[0][found.missing[0]], data.splits["train"].x[:].mean(0)[found.missing[0]])
 
 
 def test_imputation_error_is_relative_to_the_mean() -> None:
@@ -125,7 +125,7 @@ def test_interval_of_the_imputation_error_holds() -> None:
 def test_completed_images_are_drawn_below_what_they_were(tmp_path: Path) -> None:
     data, folder = load("digits"), RunFolder(tmp_path)
     model, card = _fitted(ProbabilisticPCA(data.spec), data), load_card(SPACES / "classical" / "pca.toml")
-    write_completions(folder, "final", card, data, model, data.splits["validation"])
+    write_completions(folder, "final", card, data, model, data.splits["validation"].all())
     picture = np.asarray(Image.open(folder.artifact("completions", "final.png"))).astype(float)
     truth, hidden, completed = np.split(picture[1:], 3)  # rows of images, each with a line below
     grey = np.abs(hidden - 127.5) < 8  # level 8 of 0...16
@@ -134,5 +134,5 @@ def test_completed_images_are_drawn_below_what_they_were(tmp_path: Path) -> None
     assert 0.3 < changed.mean() < 0.6
     error, mean_error = (np.abs(guess - truth)[changed].mean() for guess in (completed, np.full_like(truth, 127.5)))
     assert error < 0.6 * mean_error
-    write_completions(folder, "points", card, load("two_moons"), model, data.splits["validation"])
+    write_completions(folder, "points", card, load("two_moons"), model, data.splits["validation"].all())
     assert not folder.artifact("completions", "points.png").exists()

@@ -13,6 +13,7 @@ from torch import Generator, Tensor
 
 from gentune.bench import registry
 from gentune.bench.data import DataSet, load
+from gentune.bench.data.examples import Examples
 from gentune.bench.evaluate import evaluate
 from gentune.bench.metrics import INPUTS, METRICS, InputCard, MetricCard, MetricValue, add_input, add_metric
 from gentune.bench.scoring.context import ScoringContext
@@ -150,7 +151,8 @@ def test_without_an_evaluator_metrics_through_it_say_so(own_cache: Path) -> None
 def test_tokens_that_count_are_counted(own_cache: Path) -> None:
     spec = DataSpec("words", "sequence", (4,), vocabulary=3, padding=2)
     x = torch.tensor([[0, 1, 1, 2], [1, 2, 2, 2]])
-    data = DataSet(spec, {"train": Batch(x), "validation": Batch(x), "test": Batch(x)})
+    examples = Examples.of_arrays(spec, x)
+    data = DataSet(spec, {"train": examples, "validation": examples, "test": examples})
     likelihood = Likelihood(torch.tensor([-3.0, -1.0], dtype=torch.float64), LikelihoodKind.EXACT)
     context = ScoringContext(
         data, "test", Batch(x), None, own_cache, likelihood=likelihood, likelihood_examples=Batch(x)
@@ -159,7 +161,7 @@ def test_tokens_that_count_are_counted(own_cache: Path) -> None:
     assert found.values["bits_per_token"].value == pytest.approx(1 / np.log(2))  # one nat for each token
     assert "sequence data 'words' has none" in found.undefined["fid"]
     vectors = load("eight_gaussians")
-    other = ScoringContext(vectors, "test", vectors.splits["test"], None, own_cache, likelihood=likelihood)
+    other = ScoringContext(vectors, "test", vectors.splits["test"].all(), None, own_cache, likelihood=likelihood)
     assert score(other, ["bits_per_token"]).undefined == {"bits_per_token": "needs sequences"}
 
 

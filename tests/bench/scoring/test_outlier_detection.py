@@ -50,7 +50,7 @@ class Projecting(Silent):
 
 
 def _fitted(model: GenerativeModel, data: DataSet) -> GenerativeModel:
-    model.stages()[0].fit(data.splits["train"], _generator())  # type: ignore[misc]
+    model.stages()[0].fit(data.splits["train"].all(), _generator())  # type: ignore[misc]
     return model.eval()
 
 
@@ -68,14 +68,14 @@ def test_typicality_is_the_likelihood_or_minus_the_reconstruction_error() -> Non
 
 def test_outlier_images_are_what_they_are_called() -> None:
     data = load("digits")
-    sets = outlier_sets(data.spec, data.splits["test"], seed=1)
+    sets = outlier_sets(data.spec, data.splits["test"].all(), seed=1)
     assert sets.keys() == {"noise", "shuffled", "inverted"}
     for x in sets.values():
         assert x.shape == (200, 1, 8, 8)
         assert torch.equal(x, data.spec.to_lattice(x))
     levels = data.spec.to_levels(sets["noise"])
     assert torch.bincount(levels.flatten(), minlength=17).min() > 0.8 * levels.numel() / 17
-    test = data.splits["test"].x
+    test = data.splits["test"].x[:]
     known = {tuple(row) for row in data.spec.to_levels(test).flatten(1).tolist()}
     upright = {tuple(row) for row in (16 - data.spec.to_levels(sets["inverted"])).flatten(1).tolist()}
     assert upright < known
@@ -101,10 +101,11 @@ def test_leaving_the_last_class_out_keeps_the_other_labels() -> None:
     fewer, last = found
     assert last == 9
     assert fewer.spec.classes == 9
-    train = fewer.splits["train"]
-    assert train.condition is not None and data.splits["train"].condition is not None
-    assert train.condition.unique().tolist() == list(range(9))
-    kept = data.splits["train"].condition < 9
+    train = fewer.splits["train"].all()
+    labels = data.splits["train"].labels
+    assert train.labels is not None and labels is not None
+    assert train.labels.unique().tolist() == list(range(9))
+    kept = labels < 9
     assert torch.equal(train.x, data.splits["train"].x[kept])
     assert without_last_class(load("two_moons")) is None
     two = replace(data.spec, condition=ConditionSpec("label", classes=2))
@@ -117,7 +118,7 @@ def test_finals_are_scored_on_outliers_and_hidden_entries(own_cache: Path) -> No
     for name, model in {"gaussian": Gaussian(data.spec), "silent": Silent(data.spec)}.items():
         if name == "gaussian":
             _fitted(model, data)
-        drawn = sample_like(model, data.splits["test"], conditional=False, settings={}, seed=0)
+        drawn = sample_like(model, data.splits["test"].all(), conditional=False, settings={}, seed=0)
         context = ScoringContext(data, "test", drawn, None, own_cache, model=model)
         quick = metric_names("quick")
         assert not {"outlier_auroc", "imputation_error"} & {*quick}

@@ -9,6 +9,7 @@ import pytest
 import torch
 from torch import Tensor
 
+from gentune.bench.data.examples import Examples
 from gentune.bench.training.averages import (
     WIDTHS,
     ExponentialProfile,
@@ -252,7 +253,7 @@ def test_the_loop_ends_ddpms_training_with_any_average(until: int) -> None:
     torch.manual_seed(0)
     model = DDPM(spec, width=8, timesteps=50)
     settings = LoopSettings(batch_size=64, gradient_clip=1.0, averages=True)
-    training = StageTraining(model, model.stages()[-1], Batch(x), settings, horizon=100, seed=0)
+    training = StageTraining(model, model.stages()[-1], Examples.of(Batch(x)), settings, horizon=100, seed=0)
 
     def weights() -> Tensor:
         return flat([p.detach() for p in model.parameters()]).clone()

@@ -314,7 +314,7 @@ def settings_for(name: str) -> dict[str, object]:
 )
 def test_one_hundred_steps_and_three_hundred_more_equal_four_hundred(tmp_path: Path, name: str, data: str) -> None:
     entry, given = registry.family(name), load_data(data)
-    few = DataSet(given.spec, {"train": given.splits["train"][:200]})
+    few = DataSet(given.spec, {"train": given.splits["train"].select(slice(200))})
 
     def trained(cache: str, fidelity: float) -> dict[str, Tensor]:
         card = entry.require_card()

@@ -129,14 +129,14 @@ def test_a_lean_trial_measures_its_objective_alone(tmp_path: Path) -> None:
     lean = trial(tmp_path, 1, lean=True)
     assert lean.objectives == full.objectives
     assert lean.metrics == {"mmd": full.metrics["mmd"]}
-    dense: dict[str, Any] = {"family": "gaussian", "plugins": (), "lean": True}
+    dense: dict[str, Any] = {"family": registry.family("gaussian").resolved(), "lean": True}
     assert trial(tmp_path, 2, objective=("nll",), **dense).metrics.keys() == {"nll"}
     assert trial(tmp_path, 3, **dense).likelihood == {}, "nor is it computed"
 
 
 def test_another_half_life_trains_nothing_and_is_as_if_trained_with_it(tmp_path: Path) -> None:
     small = {"width": 16, "timesteps": 100, "steps": 10}
-    options: dict[str, Any] = {"family": "ddpm", "plugins": (), "fidelity": 0.01, "keep_model": True}
+    options: dict[str, Any] = {"family": registry.family("ddpm").resolved(), "fidelity": 0.01, "keep_model": True}
 
     def model(record: Record) -> bytes:
         return (RunFolder(tmp_path / "run").artifact("models", record.name) / "model.safetensors").read_bytes()
@@ -196,7 +196,9 @@ def test_keeping_can_be_turned_off(tmp_path: Path, log: Path, monkeypatch: pytes
 
 
 def test_what_failed_is_not_kept(tmp_path: Path, tiny_plugin: Path) -> None:
-    options: dict[str, Any] = {"family": "tiny", "plugins": (str(tiny_plugin),), "params": {"mode": "diverge"}}
+    registry.load_plugin(tiny_plugin)
+    family = registry.family("tiny").resolved([str(tiny_plugin)])
+    options: dict[str, Any] = {"family": family, "params": {"mode": "diverge"}}
     assert str(trial(tmp_path, 0, **options).reason).startswith("diverged")
     states = tmp_path / "cache" / "trainings" / "states"
     assert not [path for path in states.glob("*/*") if path.is_dir()]

@@ -13,6 +13,7 @@ import pytest
 import torch
 from torch import Generator, nn
 
+from gentune.bench.data.examples import Examples
 from gentune.bench.seeds import derive
 from gentune.bench.training.averages import WIDTHS
 from gentune.bench.training.loop import (
@@ -67,7 +68,7 @@ def test_a_seed_fixes_everything_and_global_randomness_is_left_alone() -> None:
 def test_advancing_in_parts_equals_an_unbroken_run() -> None:
     def stage_training(model: Line) -> StageTraining:
         settings = LoopSettings(batch_size=16, averages=True)
-        return StageTraining(model, model.stages()[0], data(), settings, horizon=40, seed=3)
+        return StageTraining(model, model.stages()[0], Examples.of(data()), settings, horizon=40, seed=3)
 
     broken, whole = Line(), Line()
     parts = stage_training(broken)
@@ -91,6 +92,17 @@ def test_every_epoch_shows_every_example_once() -> None:
     assert stream[:10].tolist() != stream[10:].tolist()
     late = _Batches(10, 4, seed=0).indices(4)
     assert torch.equal(late, stream[16:20])
+
+
+def test_the_order_is_that_of_shuffled_epochs_of_which_one_is_held() -> None:
+    batches = _Batches(10, 4, seed=3)
+    expected = torch.cat(
+        [torch.randperm(10, generator=torch.Generator().manual_seed(derive(3, "epoch", epoch))) for epoch in range(4)]
+    )
+    for draw in (0, 1, 2, 7, 3):
+        assert torch.equal(batches.indices(draw), expected[4 * draw : 4 * draw + 4])
+    assert batches._kept is not None
+    assert (len(batches._kept[1]), batches._kept[1].dtype) == (10, torch.int32)
 
 
 def test_a_batch_may_be_larger_than_the_data() -> None:
@@ -153,7 +165,7 @@ def test_averaged_weights_lag_behind() -> None:
 def test_the_average_is_exponential_over_the_steps_so_far(half_life: float, until: int) -> None:
     model = Line()
     training = StageTraining(
-        model, model.stages()[0], data(), LoopSettings(batch_size=16, averages=True), horizon=100, seed=0
+        model, model.stages()[0], Examples.of(data()), LoopSettings(batch_size=16, averages=True), horizon=100, seed=0
     )
     seen = torch.cat([model.w.detach().clone() for _ in training.advance(until)])
     weights = 0.5 ** (torch.arange(until - 1, -1, -1) / (half_life * 100))
@@ -209,7 +221,7 @@ def test_learning_rate_schedule_refers_to_the_full_horizon() -> None:
             return (Stage("s", phases=(Phase("p", [self.w], self.loss, optimiser),)),)
 
     model = Scheduled()
-    training = StageTraining(model, model.stages()[0], data(), LoopSettings(), horizon=20, seed=0)
+    training = StageTraining(model, model.stages()[0], Examples.of(data()), LoopSettings(), horizon=20, seed=0)
     rates = [training._optimisers[0].param_groups[0]["lr"] for _ in training.advance(20)]
     cosine = [0.1 + 0.9 * 0.5 * (1 + math.cos(math.pi * s / 20)) for s in range(20)]
     expected = [c * min(1.0, (s + 1) / 4) for s, c in enumerate(cosine)]
@@ -435,7 +447,7 @@ def test_a_stage_starts_from_the_averaged_weights_of_the_one_before() -> None:
     assert not torch.equal(first, second)
     alone = Shared()
     (stage, _), settings = alone.stages(), LoopSettings(averages=True)
-    training = StageTraining(alone, stage, data(), settings, horizon=10, seed=derive(0, "first"))
+    training = StageTraining(alone, stage, Examples.of(data()), settings, horizon=10, seed=derive(0, "first"))
     for _ in training.advance(10):
         pass
     assert torch.equal(alone.w, first)

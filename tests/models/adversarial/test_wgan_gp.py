@@ -116,7 +116,7 @@ def test_eight_gaussians_are_all_covered() -> None:
     torch.manual_seed(0)
     model = WGANGP(data.spec)
     setting, steps = split_setting(card, {}), card.full_steps("eight_gaussians", "vector")
-    train(model, data.splits["train"], setting.loop, steps=steps, seed=0, average=setting.average)
+    train(model, data.splits["train"].all(), setting.loop, steps=steps, seed=0, average=setting.average)
     assert data.spec.mean is not None
     assert data.spec.deviation is not None
     x = model.sample(4000, generator=_generator())

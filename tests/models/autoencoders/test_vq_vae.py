@@ -243,8 +243,8 @@ def test_short_training_uses_its_codes_and_beats_independent_pixels() -> None:
     data = load("digits")
     torch.manual_seed(0)
     model = VQVAE(data.spec, codes=64, depth=1)
-    train(model, data.splits["train"], LoopSettings(batch_size=64), steps=300, seed=0)
-    x = data.splits["validation"].x
+    train(model, data.splits["train"].all(), LoopSettings(batch_size=64), steps=300, seed=0)
+    x = data.splits["validation"].x[:]
     with torch.no_grad():
         used = torch.bincount(model._codes_of(x).flatten(), minlength=64) / (4 * len(x))
     assert torch.exp(torch.special.entr(used).sum()) > 32

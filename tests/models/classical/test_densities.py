@@ -120,7 +120,7 @@ def test_values_and_examples_map_into_one_another() -> None:
 @pytest.mark.parametrize("make", [Gaussian, ProbabilisticPCA, KernelDensity, Histogram, NaiveBayes])
 def test_half_of_an_image_is_completed_better_than_by_the_mean(make: type[GenerativeModel]) -> None:
     data = load("digits")
-    model, train, x = make(data.spec), data.splits["train"], data.splits["test"].x[:60]
+    model, train, x = make(data.spec), data.splits["train"].all(), data.splits["test"].x[:60]
     model.stages()[0].fit(train, _generator())  # type: ignore[misc]
     missing = torch.zeros_like(x, dtype=torch.bool)
     missing[..., 4:] = True

@@ -54,9 +54,9 @@ def test_gaussian_is_scikit_learns() -> None:
 @pytest.mark.parametrize("pseudocount", [0.1, 1.0])
 def test_histogram_is_scikit_learns_on_digits(pseudocount: float) -> None:
     data = load("digits")
-    train, test = data.splits["train"], data.splits["test"]
+    train, test = data.splits["train"].all(), data.splits["test"].all()
     reference = CategoricalNB(alpha=pseudocount, min_categories=17)
-    levels = {name: data.spec.to_levels(batch.x).flatten(1).numpy() for name, batch in data.splits.items()}
+    levels = {name: data.spec.to_levels(examples.x[:]).flatten(1).numpy() for name, examples in data.splits.items()}
     reference.fit(levels["train"], train.condition.numpy())  # type: ignore[union-attr]
     model = _fitted(data.spec, train, pseudocount=pseudocount)
     joint = reference.predict_joint_log_proba(levels["test"])

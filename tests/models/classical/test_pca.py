@@ -51,10 +51,10 @@ def test_density_is_scikit_learns() -> None:
 def test_bits_of_digits_are_scikit_learns() -> None:
     data = load("digits")
     model = ProbabilisticPCA(data.spec, latent_dim=20)
-    model.fit(data.splits["train"], _generator())
-    x = data.splits["test"].x
+    model.fit(data.splits["train"].all(), _generator())
+    x = data.splits["test"].x[:]
     v = model._to_modelled(x, model.evaluation_generator())
-    train = to_values(data.splits["train"].x, data.spec).numpy()
+    train = to_values(data.splits["train"].x[:], data.spec).numpy()
     reference = PCA(20, svd_solver="full").fit(train)
     reference.noise_variance_ += 1 / (12 * 17**2)  # the dequantisation noise, which `train` has not
     reference.explained_variance_ += 1 / (12 * 17**2)
@@ -97,8 +97,8 @@ def test_reconstruction_of_digits_improves_with_directions() -> None:
     errors = []
     for q in (2, 8, 32):
         model = ProbabilisticPCA(data.spec, latent_dim=q)
-        model.fit(data.splits["train"], _generator())
-        x = data.splits["test"].x
+        model.fit(data.splits["train"].all(), _generator())
+        x = data.splits["test"].x[:]
         errors.append(float((model.reconstruct(Batch(x)) - x).square().mean()))
     assert errors == sorted(errors, reverse=True)
     assert errors[-1] < 0.2 * errors[0]
