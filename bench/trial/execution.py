@@ -171,10 +171,7 @@ def _carry_out(
             write_sample_details(folder, base.name, card, context, setting.sample, seed=derive(job.seed, "guidance"))
             write_outliers(folder, base.name, data, model, partial(trained_anew, job, setting))
             write_completions(folder, base.name, card, data, model, generated)
-    try:
-        record = replace(record, cost=job.budget.charge(job.cost, spent))
-    except UnpricedError as error:
-        raise TrialError(f"{card.name} {error}") from error
+    record = replace(record, cost=_charge(job, spent))
     if trained.stopped is not None:
         share = f"{trained.fidelity:g}".removeprefix("0")
         record = replace(record, state="stopped", reason=f"stopped at {share} of a training: {trained.stopped}")
@@ -200,6 +197,14 @@ def _counted(job: TrialJob, trained: Trained) -> dict[str, float]:
     done = (trained.fidelity - begun) / (goal - begun) if goal > begun else 1.0
     shares = {"train": done, "score": len(trained.points) / scores}
     return {part: shares.get(part, 1.0) * count for part, count in job.operations.items()}
+
+
+def _charge(job: TrialJob, spent: Spent) -> float:
+    """What the trial costs. Raises TrialError for a family whose cost cannot be told."""
+    try:
+        return job.budget.charge(job.cost, spent)
+    except UnpricedError as error:
+        raise TrialError(f"{job.family.card.name} {error}") from error
 
 
 def _spent(job: TrialJob, run: TrainingRun, clock: Clock, counted: Mapping[str, float] | None) -> Spent:
