@@ -8,6 +8,7 @@ divergence, checkpoints and the budget.
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
@@ -205,7 +206,9 @@ class GenerativeModel(Trainable):
                                                         many as the data has numbers
         impute(batch, missing, generator) -> Tensor     batch.x, filled in where `missing` (bool, like it)
 
-    Batches come on the model's device. Those of `reconstruct`, `encode` and `impute` may have a condition or none.
+    Batches come on the model's device. Those of `reconstruct`, `encode` and `impute` may have a condition or none. A
+    family that requires a condition is asked for nothing without one: its likelihood is log p(x|condition), and what
+    is asked without conditions (typicality, imputation, codes that are drawn and decoded) is not defined for it.
     """
 
     data: DataSpec
@@ -220,7 +223,8 @@ class GenerativeModel(Trainable):
 
             def sample(self, n, *, condition=None, generator, **its sampling hyperparameters) -> Tensor
 
-        with n rows of conditions, or None; type checkers take any such signature for an override.
+        with n rows of conditions, or None; type checkers take any such signature for an override. A family that cannot
+        do without a condition has no default for it (`condition: Tensor`).
         """
         raise NotImplementedError(f"{type(self).__name__} does not sample")
 
@@ -234,6 +238,12 @@ class GenerativeModel(Trainable):
     def evaluation_generator(self) -> Generator:
         """The noise of a likelihood estimate: fixed by `evaluation_seed`, so that a figure can be made again."""
         return torch.Generator(self.device).manual_seed(self.evaluation_seed)
+
+    @classmethod
+    def requires_condition(cls) -> bool:
+        """Whether it cannot do without a condition: its `sample` has no default for `condition`."""
+        condition = inspect.signature(cls.sample).parameters.get("condition")
+        return condition is not None and condition.default is inspect.Parameter.empty
 
     @classmethod
     def can(cls, capability: str) -> bool:

@@ -210,7 +210,9 @@ def _table_row(
 
 def _likelihood_kind(likelihood: Mapping[str, Any]) -> str:
     kind = str(likelihood.get("kind", "")).replace("_", " ")
-    return f"{kind}, {likelihood['samples']} noise samples" if (likelihood.get("samples") or 1) > 1 else kind
+    if (likelihood.get("samples") or 1) > 1:
+        kind += f", {likelihood['samples']} noise samples"
+    return f"{kind}, given the {likelihood['given']}" if likelihood.get("given") else kind
 
 
 def _samples(

@@ -14,6 +14,7 @@ from torch import Tensor
 from ...models.base import Batch, GenerativeModel
 from ...search_spaces import FamilyCard
 from ..data import DataSet
+from ..evaluators import Features
 from ..metrics import METRICS, MetricValue, measure
 from ..metrics.per_class import per_class
 from ..runs.run_folder import RunFolder
@@ -46,7 +47,7 @@ def write_sample_details(
 
     neighbours/NAME.json, .png: the samples nearest to the train set above their nearest train examples.
     classes/NAME.json: precision, recall and coverage of each class, for samples drawn with labels.
-    guidance/NAME.json: condition accuracy, recall and FID over the guidance scale, for families that have one.
+    guidance/NAME.json: recall, FID and, with labels, condition accuracy over a family's guidance scale.
 
     card: the family's. context: the samples against the test split, through the primary evaluator.
     sampling: the sampling hyperparameters that the samples were drawn with. seed: of samples at other scales.
@@ -57,26 +58,30 @@ def write_sample_details(
     generated, spec = context.generated, context.data.spec
     found = nearest_neighbours(seen.features, train.features)
     write_neighbours(folder.artifact("neighbours"), name, generated, context.train, found, spec, maker=card.name)
-    if generated.labels is None:
-        return
-    assert context.reference.labels is not None
+    if generated.labels is not None:
+        folder.write_json(f"classes/{name}.json", _by_class(generated.labels, seen, context.reference.labels, real))
+    if generated.condition is not None and "guidance_scale" in card.space:
+        folder.write_json(f"guidance/{name}.json", _over_guidance(context, sampling, seed=seed))
+
+
+def _by_class(labels: Tensor, seen: Features, real_labels: Tensor | None, real: Features) -> dict[str, Any]:
+    """Metrics of each class; labels and features of the samples, then of the real examples."""
+    assert real_labels is not None
     by_class = {}
     for metric in _BY_CLASS:
         scored = per_class(
             METRICS[metric].load(),
             seen.features,
             real.features,
-            generated.labels,
-            context.reference.labels,
+            labels,
+            real_labels,
             derive(0, "classes"),
         )
         by_class[metric] = {
             **{label: _figure(value) for label, value in scored.values.items()},
             **{label: {"undefined": reason} for label, reason in scored.undefined.items()},
         }
-    folder.write_json(f"classes/{name}.json", by_class)
-    if "guidance_scale" in card.space:
-        folder.write_json(f"guidance/{name}.json", _over_guidance(context, sampling, seed=seed))
+    return by_class
 
 
 def write_outliers(

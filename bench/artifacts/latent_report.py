@@ -16,13 +16,16 @@ def latent(folder: RunFolder, family: str, *, model: str | None = None, seed: in
     """Writes artifacts/latent/MODEL.json and its pictures; returns the document.
 
     model: a kept model of the family; None: the first. seed: of what is drawn.
-    Raises UsageError for a run without kept models, an unknown family or model, and a family without codes.
+    Raises UsageError for a run without kept models, an unknown family or model, and a family without codes or with
+    codes that it decodes with a condition alone.
     """
     for plugin in folder.study.plugins:
         registry.load_plugin(plugin)
     name = _chosen(folder, family, model)
     if not registry.family(family).load().can("decode"):
         raise UsageError(f"family {family!r} has no codes: it does not decode")
+    if registry.family(family).load().requires_condition():
+        raise UsageError(f"family {family!r} decodes codes with a condition alone; their pictures are drawn without")
 
     from ..data import open_data
     from ..evaluators import default_cache

@@ -79,7 +79,8 @@ def complete_held_out(
 def impute(
     model: GenerativeModel, x: Tensor, missing: Tensor, *, start: Tensor, samples: Tensor, generator: Generator
 ) -> Tensor:
-    """x with its missing entries filled in by the model, by the first of these means that the family has:
+    """x with its missing entries filled in by the model, by the first of these means that the family has (of families
+    that require a condition, the third):
 
     1. its own `impute(batch, missing, generator)`, such as a closed-form conditional expectation;
     2. `reconstruct`: ten rounds from `start`, each replacing the missing entries by those of the reconstruction
@@ -89,6 +90,8 @@ def impute(
        Weights by the likelihoods of the examples so completed cost as much as all other scores together, and on the
        digits made the errors of a flow and of a diffusion model a sixth larger.
     """
+    if model.requires_condition():
+        return _from_samples(samples, x, missing)
     own: Callable[[Batch, Tensor, Generator], Tensor] | None = getattr(model, "impute", None)
     if own is not None:
         return own(Batch(x), missing, generator)

@@ -28,6 +28,9 @@ def _tokens(context: ScoringContext) -> Tensor | None:
 
 
 def _true_log_density(context: ScoringContext) -> Tensor | None:
+    """log p(x) (n,) of the examples with a likelihood, unless that is given a condition."""
+    if context.model is not None and context.model.requires_condition():
+        return None
     if context.data.log_density is None or context.likelihood_examples is None or context.likelihood is None:
         return None
     return context.data.log_density(context.likelihood_examples.x)

@@ -62,12 +62,13 @@ def mapped(function: Callable[[_Rows], Tensor], model: GenerativeModel, rows: _R
 
 
 def path_examples(model: GenerativeModel | None, n: int) -> tuple[Tensor, Tensor] | None:
-    """Decoded codes, and decoded codes EPSILON further on the line to others; None where the model does not decode.
+    """Decoded codes, and decoded codes EPSILON further on the line to others; None where the model does not decode
+    codes alone.
 
     Both ends of a line are codes that the model would sample from: between them it is asked for what it never
     learned, and a smooth model has no jumps there.
     """
-    if model is None or not model.can("decode"):
+    if model is None or not model.can("decode") or model.requires_condition():
         return None
     a, b = drawn_codes(model, 2 * n, derive(0, "paths")).chunk(2)
     return decoded(model, a), decoded(model, interpolate(a, b, EPSILON))

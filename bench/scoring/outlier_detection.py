@@ -20,11 +20,11 @@ _OUTLIERS = 200  # examples of each generated set
 
 def typicality(model: GenerativeModel, x: Tensor, *, seed: int) -> Tensor | None:
     """How typical each example looks, float64 (n,) on the CPU: its log-likelihood; of families without one, minus
-    the mean squared error of its reconstruction; None without either.
+    the mean squared error of its reconstruction; None without either, and for families that require a condition.
     """
     likelihood: Callable[[Batch], Likelihood] | None = getattr(model, "log_likelihood", None)
     reconstruct: Callable[[Batch], Tensor] | None = getattr(model, "reconstruct", None)
-    if likelihood is None and reconstruct is None:
+    if model.requires_condition() or (likelihood is None and reconstruct is None):
         return None
 
     def score(part: Tensor) -> Tensor:

@@ -67,8 +67,13 @@ def cost_report(
 
 
 def likelihood_of(model: GenerativeModel, batch: Batch, *, seed: int) -> tuple[Likelihood | None, Batch]:
-    """log p(x) of (at most 20,000) examples, unconditionally, and these examples; None where not defined."""
-    examples = Batch(batch.x[: protocol.LIKELIHOOD_EXAMPLES])
+    """log p(x) of (at most 20,000) examples, and these examples; None where not defined.
+
+    Of a family that requires a condition, log p(x|condition).
+    """
+    examples = batch[: protocol.LIKELIHOOD_EXAMPLES]
+    if not model.requires_condition():
+        examples = Batch(examples.x)
     compute = getattr(model, "log_likelihood", None)
     if compute is None:
         return None, examples

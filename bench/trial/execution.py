@@ -242,7 +242,8 @@ def _measure(job: TrialJob, base: Record, context: ScoringContext, cost: Callabl
         second = score(replace(context, evaluator=evaluator), names)
     record = _with_scores(replace(base, samples=len(context.generated)), first, second)
     if likelihood is not None:
-        record = replace(record, likelihood={"kind": str(likelihood.kind), "samples": likelihood.samples})
+        given = {"given": context.data.spec.condition.kind} if context.model.requires_condition() else {}
+        record = replace(record, likelihood={"kind": str(likelihood.kind), "samples": likelihood.samples, **given})
     missing = [name for name in job.objective if name not in first.values]
     if missing:
         raise TrialError(f"{missing[0]} is not defined: {first.undefined.get(missing[0], 'unknown metric')}")

@@ -79,12 +79,18 @@ class FamilyContract:
         skip = ("self", "n", "condition", "generator")
         _compare(self.the_family().sample, self._parameters("sample"), skip=skip)
 
+    def test_it_requires_a_condition_where_the_card_says_so(self) -> None:
+        assert self.the_family().requires_condition() == self.the_card().requires_condition, (
+            "a family requires a condition if `condition` has no default in `sample`"
+        )
+
     def test_unknown_keywords_are_refused(self) -> None:
         spec = self.specs()[0]
         with pytest.raises(TypeError, match="no_such_setting"):
             self.the_family()(spec, no_such_setting=1)  # type: ignore[call-arg]
         with pytest.raises(TypeError, match="no_such_setting"):
-            self._build(spec).sample(1, generator=seeded(0), no_such_setting=1)
+            asked = self._askable(spec, 1)[0]
+            self._build(spec).sample(1, condition=asked, generator=seeded(0), no_such_setting=1)
 
     def test_stages_of_the_default_setting(self, spec: DataSpec) -> None:
         card = self.the_card()
@@ -266,7 +272,8 @@ class FamilyContract:
             elif family.can("decode") and not family.can("encode"):
                 z = torch.randn(4, model.latent_dim, generator=seeded(0))  # type: ignore[call-overload]
             if family.can("decode"):
-                decoded = model.decode(z)  # type: ignore[operator]
+                conditions = (batch.condition,) if family.requires_condition() else ()
+                decoded = model.decode(z, *conditions)  # type: ignore[operator]
                 assert decoded.shape == batch.x.shape
                 _check_values(decoded, spec, lattice=False)
             if family.can("reconstruct"):
@@ -277,9 +284,11 @@ class FamilyContract:
     def test_imputation_fills_in_what_is_missing_alone(self, spec: DataSpec) -> None:
         if not self.the_family().can("impute"):
             pytest.skip("no imputation of its own")
-        model, x = self._trained(spec), self.examples(spec, 6).x
+        model, batch = self._trained(spec), self.examples(spec, 6)
+        x = batch.x
         missing = torch.rand(x.shape, generator=seeded(0)) < 0.5
-        filled = model.impute(Batch(x), missing, seeded(0))  # type: ignore[operator]
+        given = batch if self.the_card().requires_condition else Batch(x)
+        filled = model.impute(given, missing, seeded(0))  # type: ignore[operator]
         assert filled.shape == x.shape
         assert torch.equal(filled[~missing], x[~missing])
         _check_values(filled, spec, lattice=False)

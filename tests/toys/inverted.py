@@ -62,7 +62,7 @@ class Reader(DataReader):
         return DataSet(spec, splits)  # type: ignore[arg-type]
 
 
-class OptionalInverter(GenerativeModel):
+class _Linear(GenerativeModel):
     """x = b + A c + deviation * noise for images c, by least squares; without c, b + deviation * noise."""
 
     def __init__(self, data: DataSpec, *, learning_rate: float = 0.1) -> None:
@@ -78,13 +78,10 @@ class OptionalInverter(GenerativeModel):
         return Losses(parts["marginal"] + parts["conditional"], parts)
 
     @torch.no_grad()
-    def sample(
-        self, n: int, *, condition: Tensor | None = None, generator: Generator, temperature: float = 1.0
-    ) -> Tensor:
+    def _draw(self, n: int, condition: Tensor | None, generator: Generator, temperature: float) -> Tensor:
         mean = self._mean(n, condition)
-        return self.data.to_lattice(
-            mean + 0.2 * temperature * torch.randn(mean.shape, generator=generator, device=self.device)
-        )
+        x = mean + 0.2 * temperature * torch.randn(mean.shape, generator=generator, device=self.device)
+        return self.data.to_lattice(x)
 
     def _mean(self, n: int, condition: Tensor | None) -> Tensor:
         mean = self.mean.expand(n, *self.data.shape)
@@ -93,15 +90,20 @@ class OptionalInverter(GenerativeModel):
         return mean + self.map(condition.flatten(1)).unflatten(1, self.data.shape)
 
 
-class Inverter(OptionalInverter):
-    """The same, which draws nothing without an image."""
+class OptionalInverter(_Linear):
+    """Takes images, and can do without."""
 
     def sample(
         self, n: int, *, condition: Tensor | None = None, generator: Generator, temperature: float = 1.0
     ) -> Tensor:
-        if condition is None:
-            raise ValueError("inverter draws no samples without images")
-        return super().sample(n, condition=condition, generator=generator, temperature=temperature)
+        return self._draw(n, condition, generator, temperature)
+
+
+class Inverter(_Linear):
+    """Requires images."""
+
+    def sample(self, n: int, *, condition: Tensor, generator: Generator, temperature: float = 1.0) -> Tensor:
+        return self._draw(n, condition, generator, temperature)
 
 
 CARDS = {

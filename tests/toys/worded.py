@@ -7,7 +7,7 @@ from torch import Generator, Tensor, nn
 
 from gentune.bench.data import DataReader, DataSet
 from gentune.bench.data.examples import Examples
-from gentune.models import Batch, ConditionSpec, DataSpec, GenerativeModel, Losses
+from gentune.models import Batch, ConditionSpec, DataSpec, GenerativeModel, Likelihood, LikelihoodKind, Losses
 
 LEFT, RIGHT, LOW, HIGH = range(4)  # the vocabulary
 SPEC = DataSpec(
@@ -27,6 +27,7 @@ class = "worded:{implementation}"
 kinds = ["vector"]
 conditional = {conditional}
 requires_condition = {requires}
+likelihood = "exact"
 [family.steps]
 vector = 40
 [train.learning_rate]
@@ -61,7 +62,7 @@ class Reader(DataReader):
         return DataSet(spec, splits)  # type: ignore[arg-type]
 
 
-class OptionalWorded(GenerativeModel):
+class _Linear(GenerativeModel):
     """x = b + A (sum of the words' vectors) + deviation * noise, by least squares; without words, b + noise."""
 
     def __init__(self, data: DataSpec, *, learning_rate: float = 0.1) -> None:
@@ -80,11 +81,14 @@ class OptionalWorded(GenerativeModel):
         return Losses(parts["marginal"] + parts["conditional"], parts)
 
     @torch.no_grad()
-    def sample(
-        self, n: int, *, condition: Tensor | None = None, generator: Generator, temperature: float = 1.0
-    ) -> Tensor:
+    def _draw(self, n: int, condition: Tensor | None, generator: Generator, temperature: float) -> Tensor:
         mean = self._mean(n, condition)
         return mean + 0.2 * temperature * torch.randn(mean.shape, generator=generator, device=self.device)
+
+    def log_likelihood(self, batch: Batch) -> Likelihood:
+        deviation = 1.0 if batch.condition is None else 0.2
+        law = torch.distributions.Normal(self._mean(len(batch), batch.condition), deviation)
+        return Likelihood(law.log_prob(batch.x).sum(1), LikelihoodKind.EXACT)
 
     def _mean(self, n: int, condition: Tensor | None) -> Tensor:
         mean = self.mean.expand(n, *self.data.shape)
@@ -93,15 +97,20 @@ class OptionalWorded(GenerativeModel):
         return mean + self.map(self.words(condition).sum(1))
 
 
-class Worded(OptionalWorded):
-    """The same, which draws nothing without a text."""
+class OptionalWorded(_Linear):
+    """Takes texts, and can do without."""
 
     def sample(
         self, n: int, *, condition: Tensor | None = None, generator: Generator, temperature: float = 1.0
     ) -> Tensor:
-        if condition is None:
-            raise ValueError("worded draws no samples without texts")
-        return super().sample(n, condition=condition, generator=generator, temperature=temperature)
+        return self._draw(n, condition, generator, temperature)
+
+
+class Worded(_Linear):
+    """Requires texts."""
+
+    def sample(self, n: int, *, condition: Tensor, generator: Generator, temperature: float = 1.0) -> Tensor:
+        return self._draw(n, condition, generator, temperature)
 
 
 CARDS = {

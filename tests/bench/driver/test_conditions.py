@@ -106,10 +106,29 @@ def test_what_needs_labels_is_undefined_with_the_reason(finished: RunFolder) -> 
     assert not list(finished.artifact("classes").glob("*"))
 
 
+def test_a_family_that_requires_its_condition_has_a_likelihood_given_it(finished: RunFolder) -> None:
+    records = {record.family: record for record in finished.records("final")}
+    if "worded" not in records:
+        assert all(record.undefined["nll"] == "needs a likelihood" for record in records.values())
+        return
+    given, marginal = records["worded"], records["optional_worded"]
+    assert given.likelihood == {"kind": "exact", "samples": None, "given": "text"}
+    assert marginal.likelihood == {"kind": "exact", "samples": None}
+    # Normal around a mean that is known: a deviation of 0.2 is told by 40 steps, and four places are not.
+    figures = [record.metrics["nll"]["value"] or 0.0 for record in (given, marginal)]
+    assert figures[0] < 0.5 < 2.5 < figures[1]
+    assert given.undefined["outlier_auroc"].startswith("needs a likelihood")
+    assert "outlier_auroc" in marginal.metrics
+    assert finished.read_json(f"outliers/{marginal.name}.json") is not None
+    assert finished.read_json(f"outliers/{given.name}.json") is None
+
+
 def test_the_report_is_written_and_names_who_was_left_out(finished: RunFolder) -> None:
     page = write_report(finished)
     kind = KINDS[finished.study.data.reader]
-    assert {"image": "each with an image as its condition", "text": "each with a text"}[kind] in page.read_text()
+    text = page.read_text()
+    assert {"image": "each with an image as its condition", "text": "each with a text"}[kind] in text
+    assert ("exact, given the text" in text) == (kind == "text")
     board = json.loads((finished.report_path / "leaderboard.json").read_text())
     assert {row["family"] for row in board["rows"]} == set(FAMILIES[finished.study.data.reader])
     assert board["skipped"]["gaussian"] == f"takes no conditions, and the data have {kind} conditions"
