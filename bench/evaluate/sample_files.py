@@ -28,7 +28,7 @@ _EIGHT_BIT_MODES = ("1", "L", "LA", "La", "P", "PA", "RGB", "RGBA", "RGBa", "RGB
 _FEWEST = 2  # one sample has no distribution
 _LARGEST = 1e18  # vectors: squares stay within float32
 _TOLERANCE = 1e-3  # how far outside [-1, 1] floats may lie: round-off of half precision
-# What reading a damaged or foreign file raises.
+# What reading a damaged file, or one of another format, raises.
 _UNREADABLE = (OSError, ValueError, EOFError, SyntaxError, KeyError, MemoryError, OverflowError, NotImplementedError)
 _BAD_ARCHIVE = (zipfile.BadZipFile, zlib.error)
 

@@ -16,7 +16,7 @@ def baselines(data: DataSet, split: Split) -> dict[str, Measurement]:
     """Each baseline's name and what it reaches on the test split; empty for other splits.
 
     logistic_regression: accuracy of the linear classifier of `metrics/utility.py` trained on the train split, to be
-        read beside the generative families' `bayes_accuracy`.
+        compared with the generative families' `bayes_accuracy`.
     png, zlib: their `compression_ratio`, all images in one file.
     """
     found: dict[str, Measurement] = {}

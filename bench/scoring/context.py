@@ -15,7 +15,7 @@ from ..evaluators import Evaluator, Features, describe_cached
 from ..metrics import CostReport
 from ..seeds import derive
 from .imputation import Completion, complete_held_out
-from .latent_codes import mapped, path_examples
+from .latent_codes import in_chunks, path_examples
 from .outlier_detection import outlier_sets, typicality
 from .references import reference_batch, reference_for, whole_train
 
@@ -97,7 +97,7 @@ class ScoringContext:
         """The model's reconstructions of the held-out examples, on the CPU."""
         if self.model is None or not self.model.can("reconstruct"):
             return None
-        return mapped(self.model.reconstruct, self.model, self.reference)  # type: ignore[arg-type]
+        return in_chunks(self.model.reconstruct, self.model, self.reference)  # type: ignore[arg-type]
 
     @cached_property
     def completion(self) -> Completion | None:

@@ -41,7 +41,7 @@ def decoded(model: GenerativeModel, codes: Tensor, labels: Tensor | None = None)
     """
     decode: Callable[..., Tensor] = model.decode  # type: ignore[assignment]
     if labels is None or "condition" not in inspect.signature(decode).parameters:
-        return mapped(decode, model, codes)
+        return in_chunks(decode, model, codes)
     with torch.no_grad():
         parts = zip(codes.split(protocol.CHUNK), labels.split(protocol.CHUNK), strict=True)
         return torch.cat([decode(z.to(model.device), y.to(model.device)).cpu() for z, y in parts])
@@ -51,10 +51,10 @@ def encoded(model: GenerativeModel | None, batch: Batch) -> Tensor | None:
     """Codes (n, c) of examples, on the CPU; None where the model does not encode."""
     if model is None or not model.can("encode"):
         return None
-    return mapped(model.encode, model, batch).flatten(1)  # type: ignore[arg-type]
+    return in_chunks(model.encode, model, batch).flatten(1)  # type: ignore[arg-type]
 
 
-def mapped(function: Callable[[_Rows], Tensor], model: GenerativeModel, rows: _Rows) -> Tensor:
+def in_chunks(function: Callable[[_Rows], Tensor], model: GenerativeModel, rows: _Rows) -> Tensor:
     """A model's function of examples or codes, some at a time on its device; the result lies on the CPU."""
     with torch.no_grad():
         parts = [rows[start : start + protocol.CHUNK] for start in range(0, len(rows), protocol.CHUNK)]

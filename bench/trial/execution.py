@@ -146,9 +146,8 @@ def _carry_out(
     with clock.timing("measure"):
         spent = _spent(job, run, clock, _counted(job, trained))
         operations = spent.operations
-        context = ScoringContext(
-            data, split, generated, evaluators_by_role(data, job.cache).get("primary"), Path(job.cache), model=model
-        )
+        evaluator = evaluators_by_role(data, job.cache).get("primary")
+        context = ScoringContext(data, split, generated, evaluator, Path(job.cache), model=model)
         if trained.fidelity == 1.0:  # a slow beginning looks like an untrained network, and its score is worth having
             _check_diversity(context)
         cost = partial(

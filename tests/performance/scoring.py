@@ -81,15 +81,14 @@ class Bench:
         for view, evaluator in self.evaluators.items():
             inputs = self.inputs(samples, real, view, evaluator.describe(samples.x), evaluator.describe(real.x))
             for name, card in self.cards.items():
-                through = any(need.endswith(("_features", "_probabilities")) for need in card.needs)
-                if not through and BOTH in scores[name]:
+                if not card.through_evaluator and BOTH in scores[name]:
                     continue
                 try:
                     value = card.load()(**{need: inputs[need] for need in card.needs}).value
                 except UndefinedError:
                     continue
                 if math.isfinite(value):
-                    scores[name][view if through else BOTH] = value
+                    scores[name][view if card.through_evaluator else BOTH] = value
         return scores
 
 
