@@ -69,7 +69,7 @@ def known() -> Iterator[None]:
         remove_reader(name)
 
 
-@pytest.fixture(scope="module", params=TOYS)
+@pytest.fixture(scope="module", params=["worded", pytest.param("inverted", marks=pytest.mark.slow)])
 def finished(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> RunFolder:
     name = request.param
     options = {
