@@ -12,19 +12,36 @@ if TYPE_CHECKING:
     from . import models, testing
     from .api import Run, compare, load, tune
     from .bench.proposal import BayesianSampler
-    from .bench.registry import register_family
+    from .bench.registry import register_data, register_family, register_metric
     from .bench.registry import register_family as register
+    from .bench.scheduling import register_executor
 
 __version__ = "0.1.0"
 
-__all__ = ["BayesianSampler", "Run", "compare", "load", "models", "register", "register_family", "testing", "tune"]
+__all__ = [
+    "BayesianSampler",
+    "Run",
+    "compare",
+    "load",
+    "models",
+    "register",
+    "register_data",
+    "register_executor",
+    "register_family",
+    "register_metric",
+    "testing",
+    "tune",
+]
 
 _HOMES = {
     "BayesianSampler": "bench.proposal",
     "Run": "api",
     "compare": "api",
     "load": "api",
+    "register_data": "bench.registry",
+    "register_executor": "bench.scheduling",
     "register_family": "bench.registry",
+    "register_metric": "bench.registry",
     "tune": "api",
 }
 

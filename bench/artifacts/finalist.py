@@ -17,7 +17,7 @@ from ..data import DataSet
 from ..evaluators import Features
 from ..metrics import METRICS, MetricValue, measure
 from ..metrics.per_class import per_class
-from ..runs.run_folder import RunFolder
+from ..runs.run_folder import RecordFolder
 from ..scoring.context import ScoringContext
 from ..scoring.imputation import complete_held_out
 from ..scoring.outlier_detection import measure_of_typicality, outlier_sets, typicality, without_last_class
@@ -35,7 +35,7 @@ _OVER_GUIDANCE = ("condition_accuracy", "recall", "fid")
 
 
 def write_sample_details(
-    folder: RunFolder,
+    folder: RecordFolder,
     name: str,
     card: FamilyCard,
     context: ScoringContext,
@@ -85,7 +85,7 @@ def _by_class(labels: Tensor, seen: Features, real_labels: Tensor | None, real: 
 
 
 def write_outliers(
-    folder: RunFolder,
+    folder: RecordFolder,
     name: str,
     data: DataSet,
     model: GenerativeModel,
@@ -122,7 +122,7 @@ def write_outliers(
 
 
 def write_completions(
-    folder: RunFolder, name: str, card: FamilyCard, data: DataSet, model: GenerativeModel, generated: Batch
+    folder: RecordFolder, name: str, card: FamilyCard, data: DataSet, model: GenerativeModel, generated: Batch
 ) -> None:
     """completions/NAME.png, of images: ten test images, the same with half of their pixels hidden (grey), completed."""
     if data.spec.kind != "image":

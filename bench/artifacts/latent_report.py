@@ -19,8 +19,7 @@ def latent(folder: RunFolder, family: str, *, model: str | None = None, seed: in
     Raises UsageError for a run without kept models, an unknown family or model, and a family without codes or with
     codes that it decodes with a condition alone.
     """
-    for plugin in folder.study.plugins:
-        registry.load_plugin(plugin)
+    registry.load_plugins(folder.study.plugins)
     name = _chosen(folder, family, model)
     if not registry.family(family).load().can("decode"):
         raise UsageError(f"family {family!r} has no codes: it does not decode")

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -11,26 +12,39 @@ from ..errors import UsageError
 from .options import Json
 from .output import console, print_json
 
+if TYPE_CHECKING:
+    from ..registry.plugins import PluginKind
+
 
 def list_(
-    what: Annotated[str, typer.Argument(metavar="families|data|metrics", help="What to list.")],
+    what: Annotated[str, typer.Argument(metavar="families|data|metrics|executors", help="What to list.")],
     plugin: Annotated[
         list[Path] | None,
-        typer.Option(metavar="FILE", help="Python file that registers families; may be repeated."),
+        typer.Option(
+            metavar="FILE",
+            help="Python file that registers families, data sets, metrics or executors; may be repeated.",
+        ),
     ] = None,
     as_json: Json = False,
 ) -> None:
     """List what is known by name."""
-    from ..registry import load_plugin
+    from ..registry import load_entry_points, load_plugin
 
     for path in plugin or ():
         load_plugin(path)
-    kinds = {"families": list_families, "data": list_data, "metrics": list_metrics}
+    kinds: dict[PluginKind, Callable[[], list[dict[str, Any]]]] = {
+        "families": list_families,
+        "data": list_data,
+        "metrics": list_metrics,
+        "executors": list_executors,
+    }
     if what not in kinds:
         from ...search_spaces.space import suggest
 
         raise UsageError(f"cannot list {what!r}{suggest(what, kinds)}")
-    rows = kinds[what]()
+    kind: PluginKind = next(kind for kind in kinds if kind == what)
+    load_entry_points(kind)
+    rows = kinds[kind]()
     if as_json:
         print_json(rows)
     else:
@@ -64,7 +78,7 @@ def list_data() -> list[dict[str, Any]]:
     """Every data set."""
     from ..data import data_specs
 
-    return [
+    rows = [
         {
             "name": spec.name,
             "kind": spec.kind,
@@ -74,16 +88,18 @@ def list_data() -> list[dict[str, Any]]:
             "entropy": spec.entropy,
             "source": spec.source,
             "licence": spec.licence,
+            "error": None,
         }
         for spec in data_specs().values()
     ]
+    return _with_broken("data", rows)
 
 
 def list_metrics() -> list[dict[str, Any]]:
     """Every metric."""
     from ..registry import METRICS
 
-    return [
+    rows = [
         {
             "name": card.name,
             "group": card.group,
@@ -91,6 +107,27 @@ def list_metrics() -> list[dict[str, Any]]:
             "unit": card.unit,
             "needs": list(card.needs),
             "summary": card.summary,
+            "error": None,
         }
         for card in METRICS.values()
     ]
+    return _with_broken("metrics", rows)
+
+
+def list_executors() -> list[dict[str, Any]]:
+    """Every executor."""
+    from ..scheduling import executors
+
+    rows = [
+        {"name": entry.name, "summary": entry.summary, "where": entry.where, "error": None}
+        for entry in executors().values()
+    ]
+    return _with_broken("executors", rows)
+
+
+def _with_broken(kind: PluginKind, rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """The rows, and one with a name and an error for each plug-in of a kind that could not be loaded."""
+    from ..registry import broken
+
+    empty = dict.fromkeys(rows[0])
+    return [*rows, *(empty | {"name": plugin.name, "error": plugin.error} for plugin in broken(kind))]

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import math
-import os
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import asdict, replace
@@ -25,8 +24,9 @@ from ..runs.lock import RunLock
 from ..runs.optuna_store import OptunaStore
 from ..runs.records import Record, Role
 from ..runs.run_folder import RunFolder
+from ..runs.spool import remove
 from ..runs.study_file import StudyFile
-from ..scheduling import InProcessPool, LocalPool, Pool, place
+from ..scheduling import IN_PROCESS, Executor, ExecutorSettings, executor
 from ..scoring.references import evaluators_by_role, reference_batch
 from ..training.cache import TrainingCache
 from ..training.cache_upkeep import pin
@@ -88,31 +88,43 @@ class ComparisonDriver:
             state = "interrupted"
             threads = torch.get_num_threads()
             torch.set_num_threads(1)  # the engine's results are the same bit for bit on one thread alone
-            pool = self._pool()
+            workers = self._executor()
             try:
-                self._lag = self._frozen_lag(pool)
-                self._workers = pool.size
+                self._lag = self._frozen_lag(workers)
+                self._workers = workers.size
                 self._journal.write_state("running", 0.0, self._facts())
                 recorded = self.data.as_recorded(self.config.data)
-                dispatcher = Dispatcher(pool, self.folder, self._journal, recorded, self._say)
+                dispatcher = Dispatcher(workers, self.folder, self._journal, recorded, self._say)
+                dispatcher.adopt_left_over()
                 self._prepare(dispatcher)
                 self._drive(dispatcher)
                 state = "finished"
             finally:
-                pool.close()
+                workers.close()
+                if state == "finished":
+                    remove(self._spool)
                 torch.set_num_threads(threads)
                 self._journal.write_state(state, time.monotonic() - began, self._facts())
 
     # Preparing
 
-    def _pool(self) -> Pool:
-        if any(family.local is not None for family in self._resolved.values()):
-            return InProcessPool()
-        cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-        devices = place(self.config.devices, self.config.workers, cuda_devices=torch.cuda.device_count(), cores=cores)
-        return LocalPool(devices, self.config.plugins)
+    def _executor(self) -> Executor:
+        config = self.config
+        shared = (
+            all(family.local is None for family in self._resolved.values())
+            and registry.is_shared("data", config.data.reader, config.plugins)
+            and registry.all_shared("metrics", config.plugins)
+        )
+        settings = ExecutorSettings(self._spool, config.plugins, config.devices, config.workers, self._say)
+        # What only this program knows cannot be sent to another process.
+        return executor(config.executor if shared else IN_PROCESS).start(settings)
 
-    def _frozen_lag(self, pool: Pool) -> int:
+    @property
+    def _spool(self) -> Path:
+        """Where this run's deliveries wait."""
+        return Path(self.cache) / "spool" / self._journal.run_id
+
+    def _frozen_lag(self, executor: Executor) -> int:
         """How many of a study's latest trials its next proposal does without, so that no worker is idle.
 
         Fixed when the run begins: a resumed run goes on with the same proposals, whatever its workers.
@@ -120,7 +132,7 @@ class ComparisonDriver:
         written = self._journal.state()
         if written is not None:
             return int(written["lag"])
-        return math.ceil(pool.size / (len(self.families) * self.config.repeats)) - 1
+        return math.ceil(executor.size / (len(self.families) * self.config.repeats)) - 1
 
     def _facts(self) -> dict[str, Any]:
         """What the run is like, for the journal."""

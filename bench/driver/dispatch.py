@@ -9,7 +9,8 @@ from typing import Any
 from ..errors import WorkError
 from ..runs.records import Record
 from ..runs.run_folder import RunFolder
-from ..scheduling import Died, Done, Pool
+from ..runs.spool import Delivery, adopt
+from ..scheduling import Cancelled, Died, Done, Executor
 from ..trial.jobs import Job, TrialJob
 from .journal import Journal
 from .study import FamilyStudy
@@ -26,24 +27,29 @@ class Ticket:
 
 
 class Dispatcher:
-    """Hands jobs to a pool and takes back what came of them.
+    """Hands jobs to an executor, and writes down what they leave.
 
-    folder: where the record of a trial that no worker could finish is written.
+    folder: where records and artifacts are written.
     data: what such a record says of the data (`DataSet.as_recorded`).
     say: told a line of text when a worker dies.
     """
 
     def __init__(
-        self, pool: Pool, folder: RunFolder, journal: Journal, data: Mapping[str, Any], say: Callable[[str], None]
+        self,
+        executor: Executor,
+        folder: RunFolder,
+        journal: Journal,
+        data: Mapping[str, Any],
+        say: Callable[[str], None],
     ) -> None:
-        self._pool, self._folder, self._journal, self._data, self._say = pool, folder, journal, data, say
+        self._executor, self._folder, self._journal, self._data, self._say = executor, folder, journal, data, say
         self._running: dict[int, Ticket] = {}
         self._last = 0
 
     @property
     def free(self) -> bool:
         """Whether a worker is free."""
-        return self._pool.free > 0
+        return self._executor.free > 0
 
     @property
     def busy(self) -> bool:
@@ -61,24 +67,42 @@ class Dispatcher:
         worker every time is a failure of its setting. Raises WorkError where another job does.
         """
         ended: list[tuple[Ticket, Record | None]] = []
-        for event in self._pool.wait(timeout):
+        for event in self._executor.wait(timeout):
             if isinstance(event, Done):
                 ticket = self._running.pop(event.ticket)
                 self._journal.log("end", ticket.job)
-                ended.append((ticket, event.record))
-            elif isinstance(event, Died):
+                ended.append((ticket, None if event.delivery is None else self._adopt(event.delivery)))
+            elif isinstance(event, Died | Cancelled):
                 ticket = self._running.pop(event.ticket)
-                self._journal.log("lost", ticket.job, reason=event.reason)
-                record = self._retry(ticket, event.reason)
+                reason = "cancelled" if isinstance(event, Cancelled) else event.reason
+                self._journal.log("lost", ticket.job, reason=reason)
+                record = self._retry(ticket, reason)
                 if record is not None:
                     ended.append((ticket, record))
         return ended
+
+    def adopt_left_over(self) -> None:
+        """Writes down what workers of an earlier driver have finished; what is written already is dropped."""
+        there = {record.name for record in self._folder.records()}
+        for delivery in self._executor.left_over():
+            if delivery.record.name in there:
+                self._say(f"{delivery.name}: a worker had left it, but it is written already; removed")
+                self._executor.acknowledge(delivery)
+            else:
+                self._adopt(delivery)
+                self._say(f"{delivery.name}: finished by a worker of the driver before")
+
+    def _adopt(self, delivery: Delivery) -> Record:
+        """Writes a delivery down, and only then lets its worker forget it."""
+        adopt(delivery, self._folder)
+        self._executor.acknowledge(delivery)
+        return delivery.record
 
     def _submit(self, ticket: Ticket) -> None:
         self._last += 1
         self._running[self._last] = ticket
         self._journal.log("start", ticket.job)
-        self._pool.submit(self._last, ticket.job)
+        self._executor.submit(self._last, ticket.job)
 
     def _retry(self, ticket: Ticket, reason: str) -> Record | None:
         """Starts a lost job again; after too many attempts, the record of a failed trial."""

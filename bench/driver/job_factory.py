@@ -83,7 +83,7 @@ class JobFactory:
         for split, against in (("validation", "test"), ("test", "validation")):
             # All metrics of real sequences against others would need a likelihood or an evaluator.
             if kind != "sequence" and f"reference-floor-{split}-000" not in there:
-                jobs.append(FloorJob(str(self._folder.path), self._config.data, split, against, self._cache))
+                jobs.append(FloorJob(self._config.data, split, against, self._cache))
             for family, number in product(REFERENCE_FAMILIES[kind], range(self._config.seeds)):
                 if f"reference-{family}-{split}-{number:03d}" not in there:
                     job = self._job(
@@ -114,7 +114,6 @@ class JobFactory:
     def _job(self, family: str, params: Mapping[str, Any], **fields: Any) -> TrialJob:
         held_out = fields["split"] == "test"
         return TrialJob(
-            folder=str(self._folder.path),
             family=self._families[family],
             data=self._config.data,
             params=self._families[family].card.space.activate(params),

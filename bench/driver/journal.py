@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import json
 import time
+import uuid
 from collections.abc import Iterator, Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any
@@ -21,10 +22,14 @@ _INCUMBENTS = "incumbents.json"
 
 
 class Journal:
-    """The driver's own files in one run folder; a resumed run goes on with what they say."""
+    """The driver's own files in one run folder; a resumed run goes on with what they say.
+
+    run_id: the run's own, drawn when it begins: another run in a folder of the same name has another one.
+    """
 
     def __init__(self, folder: RunFolder) -> None:
         self._folder = folder
+        self.run_id = str((self.state() or {}).get("run") or uuid.uuid4().hex)
         self._overhead: dict[str, float] = dict((self.state() or {}).get("overhead", {}))
 
     def state(self) -> dict[str, Any] | None:
@@ -46,6 +51,7 @@ class Journal:
         """
         before = self.state() or {"started": _now(), "seconds": 0.0}
         content = before | {
+            "run": self.run_id,
             "state": state,
             "finished": _now() if state == "finished" else None,
             "seconds": before["seconds"] + seconds,

@@ -12,6 +12,7 @@ from ..errors import UsageError
 from ..runs.records import SCHEMA
 from ..runs.run_folder import RunFolder
 from ..runs.study_file import BUDGETS, StudyFile, flag, metavar, parse_study, read_options, read_study, required
+from ..scheduling import executor
 from ..training.cache import cache_limit
 
 
@@ -46,11 +47,11 @@ def describe(study: Path | None, options: Mapping[str, Any], *, keywords: bool =
         first, second, last = (_usage(key, keywords) for key in BUDGETS)
         raise UsageError(f"{where}no budget given; wanted {first}, {second} or {last}")
 
-    for plugin in content.get("plugins", ()):
-        registry.load_plugin(plugin)
+    registry.load_plugins(content.get("plugins", ()))
     spec = describe_data(content["data"])
     content.setdefault("objective", (registry.default_objective(spec),))
     config = parse_study(content, "" if study is None else str(study))
+    executor(config.executor)  # a wrong name is refused before a folder is made
     everything = config.families == ("all",)
     names, _ = registry.families_for(config.families, spec)
     lacking = registry.check_objective(config.objective, names, spec)

@@ -1,24 +1,35 @@
-"""What is known by name: families and metrics, built in or from plug-ins.
+"""What is known by name: families, data sets and metrics, built in or from plug-ins.
 
 Listing costs no torch: classes are imported when they are used.
 """
 
 from ..metrics.catalogue import METRICS
+from .additions import metric, register_data, register_metric
 from .families import Family, ResolvedFamily, families, family, register_family
-from .plugins import load_plugin, load_plugins
-from .selection import check_objective, default_objective, families_for, metric
+from .names import check_name, look_up
+from .plugins import all_shared, broken, is_shared, load_entry_points, load_plugin, load_plugins, note_origin
+from .selection import check_objective, default_objective, families_for
 
 __all__ = [
     "METRICS",
     "Family",
     "ResolvedFamily",
+    "all_shared",
+    "broken",
+    "check_name",
     "check_objective",
     "default_objective",
     "families",
     "families_for",
     "family",
+    "is_shared",
+    "load_entry_points",
     "load_plugin",
     "load_plugins",
+    "look_up",
     "metric",
+    "note_origin",
+    "register_data",
     "register_family",
+    "register_metric",
 ]

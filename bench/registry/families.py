@@ -13,8 +13,8 @@ from ...models import load_class
 from ...search_spaces import CardError, FamilyCard, load_card, shipped_cards
 from ...search_spaces.card import parse_card
 from ..errors import UsageError
-from .names import look_up
-from .plugins import broken, loading
+from .names import check_name, look_up
+from .plugins import broken, is_shared, load_entry_points, note_origin
 
 if TYPE_CHECKING:
     from ...models.base import GenerativeModel
@@ -49,7 +49,6 @@ class Family:
 
     where: the file that it comes from.
     registered: the class that a plug-in or this program registered; shipped families are imported when they are used.
-    plugin: the plug-in file that registered it; None for shipped families and what this program registered itself.
     """
 
     name: str
@@ -57,7 +56,6 @@ class Family:
     card: FamilyCard | None = None
     error: str | None = None
     registered: type[GenerativeModel] | None = None
-    plugin: str | None = None
 
     def load(self) -> type[GenerativeModel]:
         """The family's class."""
@@ -69,7 +67,7 @@ class Family:
             raise UsageError(f"family {self.name!r} cannot be used: {self.error}")
         return self.card
 
-    def resolved(self, plugins: Iterable[str | Path] = ()) -> ResolvedFamily:
+    def resolved(self, plugins: Iterable[str] = ()) -> ResolvedFamily:
         """The family as jobs carry it.
 
         plugins: the plug-in files that worker processes load.
@@ -80,8 +78,7 @@ class Family:
         if self.registered is None:
             return ResolvedFamily(card, card.implementation)
         reference = f"{self.registered.__module__}:{self.registered.__qualname__}"
-        shared = self.plugin in {str(Path(path).resolve()) for path in plugins}
-        can_be_shared = shared and _found(reference) is self.registered
+        can_be_shared = is_shared("families", self.name, list(plugins)) and _found(reference) is self.registered
         return ResolvedFamily(card, reference, None if can_be_shared else self.registered)
 
 
@@ -90,6 +87,7 @@ _registered: dict[str, Family] = {}
 
 def families() -> Mapping[str, Family]:
     """Every known family, by name: the shipped ones, then those of plug-ins."""
+    load_entry_points("families")
     known: dict[str, Family] = {}
     for path in shipped_cards():
         try:
@@ -100,7 +98,7 @@ def families() -> Mapping[str, Family]:
         _add(known, family)
     for family in _registered.values():
         _add(known, family)
-    for plugin in broken.values():
+    for plugin in broken("families"):
         _add(known, Family(plugin.name, plugin.where, error=plugin.error))
     return known
 
@@ -111,16 +109,18 @@ def register_family(model: type[GenerativeModel], card: str | Path) -> None:
     model: its class.
     card: the path of its TOML file, or the TOML text itself (told apart by a line break).
 
-    Raises CardError for a card that does not say what it must, UsageError for a name that is taken.
+    Raises CardError for a card that does not say what it must, UsageError for a name that is taken or not plain.
     """
     text = str(card)
     where = getattr(sys.modules.get(model.__module__), "__file__", None) or model.__module__
     parsed = parse_card(text, where) if "\n" in text else load_card(text)
-    family = Family(parsed.name, where, parsed, registered=model, plugin=loading())
+    check_name(parsed.name, "a family", where)
+    family = Family(parsed.name, where, parsed, registered=model)
     if parsed.name in _registered and _registered[parsed.name].where == where:
         del _registered[parsed.name]  # the same file loaded again
     _add(dict(families()), family)
     _registered[parsed.name] = family
+    note_origin("families", parsed.name)
 
 
 def family(name: str) -> Family:

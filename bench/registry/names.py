@@ -1,7 +1,8 @@
-"""Names: how they are looked up."""
+"""Names: which are allowed, and how they are looked up."""
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from typing import TypeVar
 
@@ -9,6 +10,22 @@ from ...search_spaces.space import suggest
 from ..errors import UsageError
 
 T = TypeVar("T")
+
+_PLAIN = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]*")  # in commands, files and tables alike
+
+
+def check_name(name: object, what: str, where: str) -> None:
+    """Refuses a name that cannot stand in commands, file names and tables.
+
+    name: to be registered. what: its kind in words. where: the place that registers it.
+
+    Raises UsageError.
+    """
+    if not isinstance(name, str) or not _PLAIN.fullmatch(name) or ".." in name or name == "all":
+        raise UsageError(
+            f"{where}: {name!r} cannot name {what}; wanted letters, digits, '_', '-' and '.', "
+            "not 'all', no '..', and neither '-' nor '.' first"
+        )
 
 
 def look_up(name: str, known: Mapping[str, T], what: str) -> T:

@@ -6,15 +6,8 @@ from collections.abc import Iterable
 
 from ...models.data_spec import DataSpec
 from ..errors import UsageError
-from ..metrics.base import MetricCard
-from ..metrics.catalogue import METRICS
+from .additions import metric
 from .families import families, family
-from .names import look_up
-
-
-def metric(name: str) -> MetricCard:
-    """A metric's card by name."""
-    return look_up(name, METRICS, "metric")
 
 
 def families_for(names: Iterable[str], spec: DataSpec) -> tuple[list[str], dict[str, str]]:

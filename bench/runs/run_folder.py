@@ -15,11 +15,39 @@ from .records import Record, Role
 from .study_file import StudyFile, parse_study, read_study
 
 
-class RunFolder:
-    """One run on the disk. Reading needs no lock; only the lock's owner writes."""
+class RecordFolder:
+    """Records, artifacts and logs: of a run, or of one job on their way to a run."""
 
     def __init__(self, path: Path | str) -> None:
         self.path = Path(path)
+
+    @property
+    def records_path(self) -> Path:
+        return self.path / "records"
+
+    @property
+    def artifacts_path(self) -> Path:
+        return self.path / "artifacts"
+
+    @property
+    def log_path(self) -> Path:
+        return self.path / "log"
+
+    def artifact(self, *parts: str) -> Path:
+        """The path of an artifact, whether or not it is there."""
+        return self.artifacts_path.joinpath(*parts)
+
+    def write_record(self, record: Record) -> None:
+        """Writes or replaces a record, atomically."""
+        write_atomically(self.records_path / f"{record.name}.json", record.to_json())
+
+    def write_json(self, relative: str, content: Any) -> None:
+        """Writes a JSON artifact, atomically."""
+        write_atomically(self.artifacts_path / relative, json.dumps(content, indent=1, allow_nan=False) + "\n")
+
+
+class RunFolder(RecordFolder):
+    """One run on the disk. Reading needs no lock; only the lock's owner writes."""
 
     @classmethod
     def open(cls, path: Path | str) -> RunFolder:
@@ -61,18 +89,6 @@ class RunFolder:
         return self.path / "study.toml"
 
     @property
-    def records_path(self) -> Path:
-        return self.path / "records"
-
-    @property
-    def artifacts_path(self) -> Path:
-        return self.path / "artifacts"
-
-    @property
-    def log_path(self) -> Path:
-        return self.path / "log"
-
-    @property
     def report_path(self) -> Path:
         return self.path / "report"
 
@@ -85,10 +101,6 @@ class RunFolder:
         """Where the Optuna store is: the study's own URL, else SQLite in this folder."""
         return self.study.store or f"sqlite:///{(self.path / 'store.db').resolve()}"
 
-    def write_record(self, record: Record) -> None:
-        """Writes or replaces a record, atomically."""
-        write_atomically(self.records_path / f"{record.name}.json", record.to_json())
-
     def records(self, *roles: Role) -> list[Record]:
         """All records of these roles (none named: all), by family, repeat, incumbent and number."""
         found = []
@@ -99,14 +111,6 @@ class RunFolder:
             if not roles or record.role in roles:
                 found.append(record)
         return sorted(found, key=lambda r: (r.role, r.family, r.repeat, r.incumbent, r.number))
-
-    def artifact(self, *parts: str) -> Path:
-        """The path of an artifact, whether or not it is there."""
-        return self.artifacts_path.joinpath(*parts)
-
-    def write_json(self, relative: str, content: Any) -> None:
-        """Writes a JSON artifact, atomically."""
-        write_atomically(self.artifacts_path / relative, json.dumps(content, indent=1, allow_nan=False) + "\n")
 
     def read_json(self, relative: str) -> Any:
         """A JSON artifact, or None where it is not there."""

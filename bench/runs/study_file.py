@@ -179,6 +179,9 @@ class StudyFile(BaseModel):
         Field(ge=1),
         OptionSpec("Worker processes. Default: one per CUDA device, or else one per CPU core.", "K", identity=False),
     ] = None
+    executor: Annotated[
+        str, OptionSpec("Where trials run; see `gentune list executors`.", "NAME", identity=False)
+    ] = "local"
     devices: Annotated[Names, OptionSpec("auto, cpu, or devices such as cuda:0,cuda:1.", "a,b", identity=False)] = (
         "auto",
     )

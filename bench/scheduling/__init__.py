@@ -1,7 +1,18 @@
-"""Where trials run: in this process, or on local devices in worker processes of one thread each."""
+"""Where trials run: in this process, or on local devices in worker processes of one thread each. Costs no torch."""
 
-from .base import Died, Done, Pool, Progressed, place
-from .in_process import InProcessPool
-from .local import LocalPool
+from .base import Cancelled, Died, Done, Executor, ExecutorSettings, Progressed, place
+from .executors import IN_PROCESS, executor, executors, register_executor
 
-__all__ = ["Died", "Done", "InProcessPool", "LocalPool", "Pool", "Progressed", "place"]
+__all__ = [
+    "IN_PROCESS",
+    "Cancelled",
+    "Died",
+    "Done",
+    "Executor",
+    "ExecutorSettings",
+    "Progressed",
+    "executor",
+    "executors",
+    "place",
+    "register_executor",
+]

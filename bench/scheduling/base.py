@@ -2,21 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Protocol
 
 from ..errors import UsageError
-from ..runs.records import Record
+from ..runs.spool import Delivery
 from ..trial.jobs import Job
 
 
 @dataclass(frozen=True)
 class Done:
-    """A job ended; evaluators leave no record."""
+    """A job ended, and the driver may adopt what it has left; evaluators leave nothing."""
 
     ticket: int
-    record: Record | None
+    delivery: Delivery | None
 
 
 @dataclass(frozen=True)
@@ -35,11 +36,38 @@ class Progressed:
     share: float
 
 
-Event = Done | Died | Progressed
+@dataclass(frozen=True)
+class Cancelled:
+    """A job was ended by `cancel`, and has left nothing."""
+
+    ticket: int
 
 
-class Pool(Protocol):
-    """Workers that take one job each."""
+Event = Done | Died | Progressed | Cancelled
+
+
+@dataclass(frozen=True)
+class ExecutorSettings:
+    """What an executor is told when a run begins.
+
+    spool: a folder of the run on the driver's machine, in which deliveries wait for the driver.
+    plugins: files that every process loads before it is given a job.
+    devices, workers: as in the study file; `workers` None: as many as the executor thinks right.
+    say: told a line of text when something is amiss.
+    """
+
+    spool: Path
+    plugins: tuple[str, ...] = ()
+    devices: tuple[str, ...] = ("cpu",)
+    workers: int | None = 1
+    say: Callable[[str], None] = print
+
+
+class Executor(Protocol):
+    """Workers that take one job each and hand over what it leaves; they need no access to the run folder.
+
+    A ticket is the driver's number of a job that is running. It ends with one Done, Died or Cancelled.
+    """
 
     @property
     def free(self) -> int:
@@ -55,8 +83,20 @@ class Pool(Protocol):
     def wait(self, timeout: float | None = None) -> list[Event]:
         """What happened since the last call; waits for something to happen, `timeout` seconds at most."""
 
+    def cancel(self, ticket: int) -> None:
+        """Ends a running job and replaces its worker; `wait` tells whether it was cancelled or done before."""
+
+    def left_over(self) -> list[Delivery]:
+        """What jobs of an earlier driver of the same run have left, finished but not acknowledged.
+
+        Called once, before the first job.
+        """
+
+    def acknowledge(self, delivery: Delivery) -> None:
+        """The driver has written the delivery down: it may be removed."""
+
     def close(self) -> None:
-        """Ends the workers, whatever they are doing."""
+        """Ends the workers, whatever they are doing; deliveries that are not acknowledged stay."""
 
 
 def place(devices: Sequence[str], workers: int | None, *, cuda_devices: int, cores: int) -> list[str]:

@@ -4,36 +4,55 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+from ..runs.spool import Delivery, deliveries, remove
 from ..trial.execution import run_job
 from ..trial.jobs import Job
-from .base import Done, Event
+from .base import Cancelled, Done, Event, ExecutorSettings
 
 
-class InProcessPool:
+def start(settings: ExecutorSettings) -> InProcessExecutor:
+    """The executor for a run, on the CPU."""
+    return InProcessExecutor(settings)
+
+
+class InProcessExecutor:
     """Runs a submitted job when it is waited for."""
 
     size = 1
 
-    def __init__(self, device: str = "cpu") -> None:
-        self._device = device
+    def __init__(self, settings: ExecutorSettings, device: str = "cpu") -> None:
+        self._settings, self._device = settings, device
         self._waiting: tuple[int, Job] | None = None
+        self._events: list[Event] = []
 
     @property
     def free(self) -> int:
         return 0 if self._waiting else 1
 
     def submit(self, ticket: int, job: Job) -> None:
-        assert self._waiting is None, "the pool is full"
+        assert self._waiting is None, "the executor is full"
         self._waiting = (ticket, replace(job, device=self._device))
 
     def wait(self, timeout: float | None = None) -> list[Event]:
+        events, self._events = self._events, []
         if self._waiting is None:
-            return []
+            return events
         ticket, job = self._waiting
         try:
-            return [Done(ticket, run_job(job))]
+            return [*events, Done(ticket, run_job(job, self._settings.spool))]
         finally:
             self._waiting = None
+
+    def cancel(self, ticket: int) -> None:
+        if self._waiting is not None and self._waiting[0] == ticket:
+            self._waiting = None
+            self._events.append(Cancelled(ticket))
+
+    def left_over(self) -> list[Delivery]:
+        return deliveries(self._settings.spool, self._settings.say)
+
+    def acknowledge(self, delivery: Delivery) -> None:
+        remove(delivery.folder)
 
     def close(self) -> None:
         self._waiting = None

@@ -11,25 +11,37 @@ import os
 import signal
 import subprocess
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from multiprocessing.connection import Connection, Pipe, wait
 
-from ..trial.jobs import Job
-from .base import Died, Done, Event, Progressed
+from ..runs.spool import DamagedDeliveryError, Delivery, deliveries, read_delivery, remove
+from ..trial.jobs import EvaluatorJob, Job
+from .base import Cancelled, Died, Done, Event, ExecutorSettings, Progressed, place
 
 _ONE_THREAD = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS", "NUMEXPR_NUM_THREADS")
 _GRACE = 3.0  # seconds between asking a worker to end and ending it
 
 
-class LocalPool:
+def start(settings: ExecutorSettings) -> LocalExecutor:
+    """The executor for a run: a worker for each device, or as many as the study says."""
+    import torch
+
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    devices = place(settings.devices, settings.workers, cuda_devices=torch.cuda.device_count(), cores=cores)
+    return LocalExecutor(devices, settings)
+
+
+class LocalExecutor:
     """Worker processes on this machine.
 
-    devices: one worker for each. plugins: files that each worker loads before it is given a job.
+    devices: one worker for each. settings: of the run.
     """
 
-    def __init__(self, devices: Sequence[str], plugins: Sequence[str] = ()) -> None:
-        self._workers = [_Worker(device, plugins) for device in devices]
+    def __init__(self, devices: Sequence[str], settings: ExecutorSettings) -> None:
+        self._settings = settings
+        self._workers = [_Worker(device, settings) for device in devices]
+        self._events: list[Event] = []  # that no pipe tells of
 
     @property
     def size(self) -> int:
@@ -44,12 +56,23 @@ class LocalPool:
         worker.start(ticket, job)
 
     def wait(self, timeout: float | None = None) -> list[Event]:
+        events, self._events = self._events, []
         busy = {w.connection: w for w in self._workers if w.ticket is not None}
-        events: list[Event] = []
-        for connection in wait(list(busy), timeout):
+        for connection in wait(list(busy), 0.0 if events else timeout):
             assert isinstance(connection, Connection)
             events.append(busy[connection].receive())
         return events
+
+    def cancel(self, ticket: int) -> None:
+        for worker in self._workers:
+            if worker.ticket == ticket:
+                self._events.append(worker.cancel())
+
+    def left_over(self) -> list[Delivery]:
+        return deliveries(self._settings.spool, self._settings.say)
+
+    def acknowledge(self, delivery: Delivery) -> None:
+        remove(delivery.folder)
 
     def close(self) -> None:
         for worker in self._workers:
@@ -57,30 +80,37 @@ class LocalPool:
 
 
 class _Worker:
-    def __init__(self, device: str, plugins: Sequence[str]) -> None:
+    def __init__(self, device: str, settings: ExecutorSettings) -> None:
         self.device = device
-        self._plugins = tuple(plugins)
         self.ticket: int | None = None
+        self._job: Job | None = None
+        self._settings = settings
         self._spawn()
 
     def start(self, ticket: int, job: Job) -> None:
-        self.ticket = ticket
+        self.ticket, self._job = ticket, job
         with contextlib.suppress(BrokenPipeError):  # it died while idle: `receive` finds the pipe's end and says so
             self.connection.send(replace(job, device=self.device))
 
     def receive(self) -> Event:
+        """What a worker that is not idle tells."""
         assert self.ticket is not None
         try:
             kind, content = self.connection.recv()
         except (EOFError, ConnectionResetError):
-            ticket, self.ticket = self.ticket, None
             reason = self._how_it_ended()
             self._spawn()
-            return Died(ticket, reason)
+            return self._ended(lambda ticket: Died(ticket, reason))
         if kind == "progress":
             return Progressed(self.ticket, content)
         ticket, self.ticket = self.ticket, None
         return Died(ticket, content) if kind == "error" else Done(ticket, content)
+
+    def cancel(self) -> Event:
+        """Ends the process with its job, and starts another."""
+        self.end()
+        self._spawn()
+        return self._ended(Cancelled)
 
     def end(self) -> None:
         self.connection.close()
@@ -90,6 +120,19 @@ class _Worker:
         except subprocess.TimeoutExpired:
             self._process.kill()
             self._process.wait()
+
+    def _ended(self, otherwise: Callable[[int], Event]) -> Event:
+        """What became of the job of a process that is gone: it may have finished it without telling."""
+        assert self.ticket is not None
+        ticket, self.ticket = self.ticket, None
+        folder = None if isinstance(self._job, EvaluatorJob | None) else self._settings.spool / self._job.name
+        if folder is None or not folder.is_dir():
+            return otherwise(ticket)
+        try:
+            return Done(ticket, read_delivery(folder))
+        except DamagedDeliveryError:
+            remove(folder)
+            return otherwise(ticket)
 
     def _spawn(self) -> None:
         self.connection, theirs = Pipe()
@@ -102,7 +145,7 @@ class _Worker:
             env=environment,
         )
         theirs.close()
-        self.connection.send(self._plugins)
+        self.connection.send((self._settings.plugins, str(self._settings.spool)))
 
     def _how_it_ended(self) -> str:
         code = self._process.wait()

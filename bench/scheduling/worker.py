@@ -1,7 +1,7 @@
 """A worker process: takes jobs from a pipe, tells of progress, and ends with its driver.
 
-First comes the list of the study's plug-in files, and then one job after the other: what plug-ins bring is known before
-the first job is unpickled.
+First come the study's plug-in files and the spool's folder, and then one job after the other: what plug-ins bring is
+known before the first job is unpickled.
 
 Arguments: the pipe's file descriptor and the driver's process id.
 """
@@ -16,6 +16,7 @@ import threading
 import time
 import traceback
 from multiprocessing.connection import Connection
+from pathlib import Path
 
 _WATCH_EVERY = 0.5  # seconds between looks at whether the driver lives
 _TELL_EVERY = 0.5  # seconds between words of progress
@@ -31,7 +32,8 @@ def main() -> None:
     from ..trial.execution import run_job
 
     torch.set_num_threads(1)
-    registry.load_plugins(connection.recv())
+    plugins, spool = connection.recv()
+    registry.load_plugins(plugins)
     while True:
         try:
             content = connection.recv_bytes()
@@ -47,7 +49,7 @@ def main() -> None:
 
         result: tuple[str, object]
         try:
-            result = ("done", run_job(pickle.loads(content), tell))
+            result = ("done", run_job(pickle.loads(content), Path(spool), tell))
         except Exception as error:  # noqa: BLE001 - whatever it is, the driver must hear of it
             traceback.print_exc()
             result = ("error", f"{type(error).__name__}: {error}")

@@ -24,7 +24,8 @@ from ..metrics import METRICS, CostReport, Measurement, MetricValue
 from ..protocol import rungs_between
 from ..runs.provenance import provenance
 from ..runs.records import Figure, Record, State
-from ..runs.run_folder import RunFolder
+from ..runs.run_folder import RecordFolder
+from ..runs.spool import Delivery, Outbox
 from ..scoring.baselines import baselines
 from ..scoring.collapse import diversity
 from ..scoring.context import ScoringContext
@@ -40,18 +41,32 @@ from .jobs import EvaluatorJob, FloorJob, Job, TrialJob
 from .model_training import Clock, TellProgress, Trained, trained_anew, trained_model
 
 
-def run_job(job: Job, on_progress: TellProgress | None = None) -> Record | None:
-    """Does a job in this process and returns the record that it has written (evaluators leave none)."""
+def run_job(job: Job, spool: Path, on_progress: TellProgress | None = None) -> Delivery | None:
+    """Does a job in this process and returns what it leaves in the spool; evaluators leave nothing there.
+
+    spool: the folder of the run's deliveries. on_progress: told the share of the training that is done.
+    """
     if isinstance(job, EvaluatorJob):
         load_or_train(open_data(job.data), job.evaluator, cache=Path(job.cache))
         return None
-    return run_floor(job) if isinstance(job, FloorJob) else run_trial(job, on_progress)
+    outbox = Outbox(spool, job.name)
+    try:
+        if isinstance(job, FloorJob):
+            run_floor(job, outbox)
+        else:
+            run_trial(job, outbox, on_progress)
+        return outbox.close()
+    except BaseException:
+        outbox.discard()
+        raise
 
 
-def run_trial(job: TrialJob, on_progress: TellProgress | None = None) -> Record:
-    """Carries a trial out. Whatever the setting does wrong becomes a failed record, never an exception."""
+def run_trial(job: TrialJob, folder: RecordFolder, on_progress: TellProgress | None = None) -> Record:
+    """Carries a trial out. Whatever the setting does wrong becomes a failed record, never an exception.
+
+    folder: takes the record, the artifacts and, where the family's code fails, a log.
+    """
     base = job.record(started=_now())
-    folder = RunFolder(job.folder)
     clock = Clock(torch.device(job.device))
     run = TrainingRun()
     try:
@@ -81,8 +96,11 @@ def run_trial(job: TrialJob, on_progress: TellProgress | None = None) -> Record:
     return record
 
 
-def run_floor(job: FloorJob) -> Record:
-    """Scores real examples of `against` as if they were samples: what a perfect model could reach."""
+def run_floor(job: FloorJob, folder: RecordFolder) -> Record:
+    """Scores real examples of `against` as if they were samples: what a perfect model could reach.
+
+    folder: takes the records of the baselines and the floor.
+    """
     data = open_data(job.data)
     started = _now()
     split, against = _split(job.split), _split(job.against)
@@ -110,7 +128,6 @@ def run_floor(job: FloorJob) -> Record:
         evaluators=_evaluators(data, job.cache, True),
         provenance=provenance() | {"device": "cpu"},
     )
-    folder = RunFolder(job.folder)
     for name, measured in baselines(data, split).items():  # before the floor, by whose record a resumed run goes
         folder.write_record(replace(_with_scores(record, measured, None), family=name, params={}, evaluators={}))
     record = _with_scores(record, first, second)
@@ -119,7 +136,7 @@ def run_floor(job: FloorJob) -> Record:
 
 
 def _carry_out(
-    job: TrialJob, base: Record, folder: RunFolder, clock: Clock, run: TrainingRun, on_progress: TellProgress | None
+    job: TrialJob, base: Record, folder: RecordFolder, clock: Clock, run: TrainingRun, on_progress: TellProgress | None
 ) -> Record:
     data = open_data(job.data)
     card = job.family.card
@@ -288,7 +305,7 @@ def _is_out_of_memory(error: Exception) -> bool:
     return isinstance(error, RuntimeError) and "allocate memory" in str(error)  # the CPU allocator's words
 
 
-def _log_failure(folder: RunFolder, name: str) -> None:
+def _log_failure(folder: RecordFolder, name: str) -> None:
     write_atomically(folder.log_path / f"{name}.txt", traceback.format_exc())
 
 

@@ -35,7 +35,6 @@ class TrialJob:
     lean: whether only the objectives are measured, for studies of tuning itself, of which nothing else is wanted.
     """
 
-    folder: str
     role: Role
     family: ResolvedFamily
     number: int
@@ -66,6 +65,11 @@ class TrialJob:
     cache: str = ""
     attempts: int = 1
     device: str = "cpu"  # set by the scheduler
+
+    @property
+    def name(self) -> str:
+        """The job's name in its run: that of its record."""
+        return self.record().name
 
     @property
     def family_name(self) -> str:
@@ -101,7 +105,6 @@ class TrialJob:
 class FloorJob:
     """Real examples of one split scored against those of another: the floor of every sample metric."""
 
-    folder: str
     data: DataRef
     split: str
     against: str
@@ -109,6 +112,11 @@ class FloorJob:
     number: int = 0
     attempts: int = 1
     device: str = "cpu"
+
+    @property
+    def name(self) -> str:
+        """The job's name in its run: that of its last record."""
+        return f"reference-floor-{self.split}-{self.number:03d}"
 
 
 @dataclass(frozen=True)

@@ -1,6 +1,7 @@
 """Contracts that authors of plug-ins can hold their work to; installed as `gentune.testing`."""
 
+from .executors import ExecutorContract
 from .families import FamilyContract
 from .metrics import MetricContract
 
-__all__ = ["FamilyContract", "MetricContract"]
+__all__ = ["ExecutorContract", "FamilyContract", "MetricContract"]

@@ -59,7 +59,7 @@ def modes_by_seed(family: str, out: Path, *, trainings: float, seeds: int) -> di
     there = {record.name: record for record in folder.records()}
 
     def done(job: TrialJob) -> Record:
-        record = there.get(job.record().name) or run_trial(job)
+        record = there.get(job.record().name) or run_trial(job, folder)
         print(f"{record.name}: {record.reason or record.metrics['modes_covered']['value']}", file=sys.stderr)
         return record
 

@@ -114,7 +114,7 @@ class Run:
     def _record(self, job: TrialJob) -> Record:
         """The job's record, from an earlier run of the command or now; only the objective is measured."""
         lean = replace(job, lean=True, second_evaluator=False, keep_model=False, keep_samples=False)
-        return self.there.get(job.record().name) or run_trial(lean)
+        return self.there.get(job.record().name) or run_trial(lean, self.folder)
 
     def _halve(self) -> list[Record]:
         """Optuna's sampler and successive halving. The same seeds and records give the same trials again."""

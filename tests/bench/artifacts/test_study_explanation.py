@@ -24,7 +24,6 @@ from gentune.bench.proposal.outputs import standardise
 from gentune.bench.runs.records import Record, State
 from gentune.bench.runs.run_folder import RunFolder
 from gentune.bench.runs.study_file import StudyFile
-from gentune.bench.scheduling import InProcessPool
 from gentune.reports import write_report
 from gentune.reports.surrogate_plots import importance_plot, surrogate_plots
 from gentune.search_spaces import Parameter, SearchSpace
@@ -370,9 +369,10 @@ def test_a_run_without_explanations_has_no_section(tmp_path: Path) -> None:
 @pytest.mark.slow
 def test_a_comparison_explains_its_studies(tmp_path: Path, tiny_plugin: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(protocol, "SAMPLES", 200)
-    monkeypatch.setattr(ComparisonDriver, "_pool", lambda self: InProcessPool())
     options = {"data": "two_moons", "families": ["tiny"], "plugins": [str(tiny_plugin)], "objective": ["nll"]}
-    folder = RunFolder.create_or_match(tmp_path / "run", describe(None, {**options, "seeds": 1, "trainings": 7}))
+    folder = RunFolder.create_or_match(
+        tmp_path / "run", describe(None, {**options, "executor": "in_process", "seeds": 1, "trainings": 7})
+    )
     ComparisonDriver(folder).run()
     content = folder.read_json("explanations/tiny.json")
     trials = folder.records("trial")

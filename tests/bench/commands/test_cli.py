@@ -113,8 +113,9 @@ def test_the_version_is_the_packages(capsys: pytest.CaptureFixture[str]) -> None
     ("what", "keys", "known"),
     [
         ("families", "name group summary kinds conditional likelihood error", "ddpm"),
-        ("data", "name kind shape classes levels entropy source licence", "digits"),
-        ("metrics", "name group direction unit needs summary", "fid"),
+        ("data", "name kind shape classes levels entropy source licence error", "digits"),
+        ("metrics", "name group direction unit needs summary error", "fid"),
+        ("executors", "name summary where error", "local"),
     ],
 )
 def test_listings_are_lists_of_objects(capsys: pytest.CaptureFixture[str], what: str, keys: str, known: str) -> None:

@@ -24,7 +24,7 @@ from gentune.bench.runs.export import export
 from gentune.bench.runs.records import Record
 from gentune.bench.runs.run_folder import RunFolder
 from gentune.bench.runs.status import read_status
-from gentune.bench.scheduling import InProcessPool
+from gentune.bench.scheduling import IN_PROCESS, Executor, ExecutorSettings, executor
 from gentune.reports.leaderboard import build_leaderboard
 
 TIMES = ("seconds", "started", "finished", "provenance")
@@ -53,8 +53,8 @@ class Run(ComparisonDriver):
     stop_after: int | None = None
     done = 0
 
-    def _pool(self) -> Any:
-        return InProcessPool()
+    def _executor(self) -> Executor:
+        return executor(IN_PROCESS).start(ExecutorSettings(self._spool, say=self._say))
 
     def _take(self, study: Any, record: Record | None) -> None:
         super()._take(study, record)
@@ -219,7 +219,6 @@ def test_a_setting_that_goes_wrong_is_a_failed_record(tmp_path: Path, tiny: Path
 
     folder = begin(tmp_path / "run", tiny)
     job = TrialJob(
-        folder=str(folder.path),
         role="trial",
         family=registry.family("tiny").resolved(),
         number=0,
@@ -231,7 +230,7 @@ def test_a_setting_that_goes_wrong_is_a_failed_record(tmp_path: Path, tiny: Path
         cost=1.0,
         cache=str(default_cache()),
     )
-    record = run_trial(job)
+    record = run_trial(job, folder)
     assert record.state == "failed"
     assert record.reason is not None
     assert record.reason.startswith(reason)

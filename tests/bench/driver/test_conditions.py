@@ -8,7 +8,6 @@ from collections.abc import Iterator
 from importlib.util import module_from_spec, spec_from_file_location
 from pathlib import Path
 from types import ModuleType
-from typing import Any
 
 import pytest
 import torch
@@ -22,7 +21,7 @@ from gentune.bench.driver.run_setup import describe
 from gentune.bench.errors import UsageError
 from gentune.bench.evaluators import library
 from gentune.bench.runs.run_folder import RunFolder
-from gentune.bench.scheduling import InProcessPool
+from gentune.bench.scheduling import IN_PROCESS, Executor, ExecutorSettings, executor
 from gentune.bench.scoring.sampling import sample_like
 from gentune.bench.training.checkpoints import load_model
 from gentune.models import Batch
@@ -51,8 +50,8 @@ TOYS = {name: _toy(name) for name in FAMILIES}
 class _Run(ComparisonDriver):
     """A comparison in this process."""
 
-    def _pool(self) -> Any:
-        return InProcessPool()
+    def _executor(self) -> Executor:
+        return executor(IN_PROCESS).start(ExecutorSettings(self._spool, say=self._say))
 
 
 @pytest.fixture(scope="module", autouse=True)

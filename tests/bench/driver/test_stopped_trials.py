@@ -25,6 +25,7 @@ from gentune.bench.proposal import Curve, Point, Proposal, StoppingRule
 from gentune.bench.protocol import FEW, RUNGS, rungs_between
 from gentune.bench.runs.optuna_store import OptunaStore
 from gentune.bench.runs.records import Record
+from gentune.bench.runs.run_folder import RecordFolder
 from gentune.bench.trial.execution import run_trial
 from gentune.bench.trial.jobs import TrialJob
 from gentune.search_spaces import load_card, shipped_cards
@@ -51,7 +52,6 @@ def rule(value: float, begun: float = 0.0) -> StoppingRule:
 
 def trial(tmp_path: Path, number: int, cache: str = "cache", **options: Any) -> Record:
     known: dict[str, Any] = {
-        "folder": str(tmp_path / "run"),
         "role": "trial",
         "family": registry.family("beta_vae").resolved(),
         "number": number,
@@ -64,7 +64,7 @@ def trial(tmp_path: Path, number: int, cache: str = "cache", **options: Any) -> 
         "cost": 1.0,
         "operations": {"train": 900.0, "sample": 60.0, "score": 40.0},
     }
-    return run_trial(TrialJob(**{**known, **options}))
+    return run_trial(TrialJob(**{**known, **options}), RecordFolder(tmp_path / "run"))
 
 
 def told(record: Record) -> dict[str, Any]:

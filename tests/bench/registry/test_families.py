@@ -5,7 +5,10 @@ from __future__ import annotations
 import pickle
 from pathlib import Path
 
+import pytest
+
 from gentune.bench import registry
+from gentune.bench.registry import plugins
 from gentune.bench.registry.families import Family
 from gentune.models import GenerativeModel
 
@@ -17,14 +20,16 @@ class Here(GenerativeModel):
 def test_a_resolved_family_travels_between_processes(tiny_plugin: Path) -> None:
     registry.load_plugin(tiny_plugin)
     for family in (registry.family("vae"), registry.family("tiny")):
-        sent = family.resolved([tiny_plugin])
+        sent = family.resolved([str(tiny_plugin)])
         received = pickle.loads(pickle.dumps(sent))
         assert received == sent
         assert received.card == family.card
         assert received.load() is family.load()
 
 
-def test_what_other_processes_cannot_import_stays_in_this_one(tiny_plugin: Path) -> None:
+def test_what_other_processes_cannot_import_stays_in_this_one(
+    tiny_plugin: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     registry.load_plugin(tiny_plugin)
     card = registry.family("tiny").require_card()
 
@@ -33,6 +38,8 @@ def test_what_other_processes_cannot_import_stays_in_this_one(tiny_plugin: Path)
 
     plugin = str(tiny_plugin)
     assert registry.family("tiny").resolved().local is registry.family("tiny").load()  # workers do not load its file
-    assert Family("here", "here.py", card, registered=Here).resolved([plugin]).local is Here
-    assert Family("here", "here.py", card, registered=Here, plugin=plugin).resolved([plugin]).local is None
-    assert Family("inner", "here.py", card, registered=Inner, plugin=plugin).resolved([plugin]).local is Inner
+    assert registry.family("tiny").resolved([plugin]).local is None
+    assert Family("tiny", "here.py", card, registered=Here).resolved([plugin]).local is None
+    assert Family("tiny", "here.py", card, registered=Inner).resolved([plugin]).local is Inner
+    monkeypatch.setitem(plugins._origins, ("families", "tiny"), None)  # as when this program registers it
+    assert Family("tiny", "here.py", card, registered=Here).resolved([plugin]).local is Here

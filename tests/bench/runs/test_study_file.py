@@ -76,7 +76,7 @@ def test_each_value_is_checked_by_itself_and_put_into_the_fields_form(tmp_path: 
 def test_two_studies_differ_by_their_identity_alone() -> None:
     assert STUDY.first_difference(STUDY.model_copy(update={"workers": 7, "devices": ("cpu",)})) is None
     assert STUDY.first_difference(STUDY.model_copy(update={"workers": 7, "seed": 1})) == "seed"
-    assert changeable(STUDY) == {"workers": None, "devices": ("auto",)}
+    assert changeable(STUDY) == {"workers": None, "executor": "local", "devices": ("auto",)}
 
 
 def test_help_states_the_default_once() -> None:

@@ -165,6 +165,6 @@ def test_a_part_of_the_data_is_trained_on_for_as_many_steps_as_all(monkeypatch: 
     taken: list[int] = []
     monkeypatch.setattr("gentune.bench.trial.model_training.train", lambda *_, steps, **__: taken.append(steps))
     card = registry.family("beta_vae").require_card()
-    job = TrialJob("", "final", registry.family("beta_vae").resolved(), 0, 1, "test", DataRef("digits"), {}, ("fid",))
+    job = TrialJob("final", registry.family("beta_vae").resolved(), 0, 1, "test", DataRef("digits"), {}, ("fid",))
     trained_anew(job, split_setting(card, {}), fewer[0])
     assert taken == [card.steps["digits"]]

@@ -22,7 +22,8 @@ from gentune.bench.budget.kinds import Seconds
 from gentune.bench.data import DataRef
 from gentune.bench.runs.records import Record
 from gentune.bench.runs.run_folder import RunFolder
-from gentune.bench.scheduling import Done, LocalPool
+from gentune.bench.scheduling import Done, ExecutorSettings
+from gentune.bench.scheduling.local import LocalExecutor
 from gentune.bench.training.cache import TrainingCache
 from gentune.bench.training.cache_upkeep import trim
 from gentune.bench.training.checkpoints import KeptTraining
@@ -62,9 +63,8 @@ def calls(log: Path) -> Counter[str]:
 
 def job(tmp_path: Path, number: int, cache: str = "cache", **options: Any) -> TrialJob:
     known: dict[str, Any] = {
-        "folder": str(tmp_path / "run"),
         "role": "trial",
-        "family": registry.family("staged").resolved([PLUGIN]),
+        "family": registry.family("staged").resolved([str(PLUGIN)]),
         "number": number,
         "seed": 7,
         "split": "validation",
@@ -77,7 +77,7 @@ def job(tmp_path: Path, number: int, cache: str = "cache", **options: Any) -> Tr
 
 
 def trial(tmp_path: Path, number: int, cache: str = "cache", **options: Any) -> Record:
-    return run_trial(job(tmp_path, number, cache, **options))
+    return run_trial(job(tmp_path, number, cache, **options), RunFolder(tmp_path / "run"))
 
 
 def content(tmp_path: Path, record: Record) -> dict[str, Any]:
@@ -242,7 +242,7 @@ def test_waiting_for_another_process_keeps_to_the_deadline_and_tells(tmp_path: P
     locks = [cache.try_lock(stage) for stage in stages]
     assert key in stages
     assert None not in locks
-    late = run_trial(job(tmp_path, 1, budget=Seconds(), deadline=0.3), told.append)
+    late = run_trial(job(tmp_path, 1, budget=Seconds(), deadline=0.3), RunFolder(tmp_path / "run"), told.append)
     assert late.state == "stopped"
     assert "while another process trained stage codes" in str(late.reason)
     assert set(told) == {0.0}
@@ -251,7 +251,7 @@ def test_waiting_for_another_process_keeps_to_the_deadline_and_tells(tmp_path: P
 @pytest.mark.slow
 def test_two_processes_train_the_same_once(tmp_path: Path, log: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("STAGED_PAUSE", "0.02")  # so that the second comes while the first is at it
-    pool = LocalPool(["cpu", "cpu"], [str(PLUGIN)])
+    pool = LocalExecutor(["cpu", "cpu"], ExecutorSettings(tmp_path / "spool", (str(PLUGIN),)))
     warm: Job = EvaluatorJob(DataRef("two_moons"), "raw", str(tmp_path / "cache"))
     jobs: list[Job] = [job(tmp_path, number, params={"temperature": 0.9 + 0.1 * number}) for number in range(2)]
     records: list[Record] = []
@@ -263,7 +263,7 @@ def test_two_processes_train_the_same_once(tmp_path: Path, log: Path, monkeypatc
             while done < 2:
                 events = [event for event in pool.wait(60) if isinstance(event, Done)]
                 done += len(events)
-                records += [event.record for event in events if event.record is not None]
+                records += [event.delivery.record for event in events if event.delivery is not None]
     finally:
         pool.close()
     assert [record.state for record in records] == ["complete", "complete"]

@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from gentune.bench import registry
 from gentune.bench.data import DataRef
 from gentune.bench.runs.records import Record
+from gentune.bench.runs.run_folder import RecordFolder
 from gentune.bench.trial.execution import run_trial
 from gentune.bench.trial.jobs import TrialJob
 from gentune.models import Batch, DataSpec
@@ -133,7 +134,6 @@ def test_each_phase_trains_one_network() -> None:
 def _record(family: str, folder: Path, data: str = "digits", fidelity: float = 0.25) -> Record:
     registry.load_plugin(Path(__file__).parents[2] / "plugins" / "collapsing.py")
     job = TrialJob(
-        folder=str(folder),
         role="trial",
         family=registry.family(family).resolved(),
         number=0,
@@ -145,7 +145,7 @@ def _record(family: str, folder: Path, data: str = "digits", fidelity: float = 0
         fidelity=fidelity,
         cache=os.environ["GENTUNE_CACHE"],
     )
-    return run_trial(job)
+    return run_trial(job, RecordFolder(folder))
 
 
 @pytest.mark.parametrize(
