@@ -77,6 +77,7 @@ def test_what_was_finished_is_adopted_when_a_run_is_resumed(
     assert len((tmp_path / "log").read_text().split()) == lines
 
 
+@pytest.mark.slow
 def test_what_is_written_already_is_dropped(tmp_path: Path, own_cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """The driver ends between the adoption and its acknowledgement."""
     folder = begin(tmp_path / "run", "staged.py", executor="in_process")
@@ -132,6 +133,7 @@ def test_a_finished_trial_outlives_a_killed_driver(
     assert len(started) == 1
 
 
+@pytest.mark.slow
 def test_an_executor_is_added_from_one_new_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     log = tmp_path / "counted"
     monkeypatch.setenv("COUNTING_LOG", str(log))

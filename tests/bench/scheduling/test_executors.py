@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import pytest
+
 from gentune.bench.scheduling import Executor, ExecutorSettings, executor
 from gentune.testing import ExecutorContract
 
@@ -13,6 +15,7 @@ class TestInProcess(ExecutorContract):
         return executor("in_process").start(settings)
 
 
+@pytest.mark.slow  # starts three workers
 class TestLocal(ExecutorContract):
     def start(self, settings: ExecutorSettings) -> Executor:
         return executor("local").start(settings)
