@@ -10,11 +10,11 @@ SAMPLES = 2_000  # the most examples of each side that sample metrics see
 LIKELIHOOD_EXAMPLES = 20_000  # the most examples whose likelihood is computed
 TRAIN_EXAMPLES = 20_000  # the most train examples among which copies are looked for
 CHUNK = 500  # examples that a model draws or evaluates at a time; chunks have their own seeds
-RUNGS = (0.125, 0.25, 0.5)  # shares of a full training at which scores are taken, besides its end
+INTERMEDIATE_SHARES = (0.125, 0.25, 0.5)  # shares of a full training at which scores are taken, besides its end
 FEW = 64  # samples; a score on few is compared with other scores on as few alone
 SIGNS = {"lower": 1.0, "higher": -1.0}  # of objectives, in the engine's eyes
 
 
-def rungs_between(begun: float, goal: float) -> tuple[float, ...]:
+def shares_between(begun: float, goal: float) -> tuple[float, ...]:
     """The shares of a full training at which one that goes from `begun` to `goal` may be stopped."""
-    return tuple(rung for rung in RUNGS if begun < rung < goal)
+    return tuple(share for share in INTERMEDIATE_SHARES if begun < share < goal)

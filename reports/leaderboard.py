@@ -122,8 +122,8 @@ def compared_families(study: StudyFile, records: list[Record], comparison: Mappi
     """The families of the comparison in the study's order, and any others that have records."""
     skipped = comparison.get("skipped") or {}
     named = [f for f in study.families if f != "all"] + list(comparison.get("families") or {})
-    seen = [r.family for r in records if r.role in ("trial", "final")]
-    return tuple(f for f in dict.fromkeys(named + seen) if f not in skipped or f in seen)
+    recorded = [r.family for r in records if r.role in ("trial", "final")]
+    return tuple(f for f in dict.fromkeys(named + recorded) if f not in skipped or f in recorded)
 
 
 def _row(row: Standing, records: list[Record], incumbents: list[Mapping[str, Any]]) -> dict[str, Any]:

@@ -132,7 +132,7 @@ def test_the_wheel_works_in_a_fresh_environment(tmp_path: Path) -> None:
     subprocess.run(
         [home / "bin" / "pip", "install", "-q", "--no-compile", "-c", pins, str(wheel)], check=True, capture_output=True
     )
-    # A user's own `models` folder beside the run must not get in the way.
+    # A user's own `models` folder next to the run must not get in the way.
     (tmp_path / "models").mkdir()
     (tmp_path / "models" / "__init__.py").write_text("raise ImportError('the wrong models')\n")
     environment = {k: v for k, v in os.environ.items() if k not in ("PYTHONPATH", "VIRTUAL_ENV")}

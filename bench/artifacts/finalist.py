@@ -52,11 +52,11 @@ def write_sample_details(
     card: the family's. context: the samples against the test split, through the primary evaluator.
     sampling: the sampling hyperparameters that the samples were drawn with. seed: of samples at other scales.
     """
-    seen, train, real = context.generated_features, context.train_features, context.reference_features
-    if seen is None or train is None or real is None:
+    drawn, train, real = context.generated_features, context.train_features, context.reference_features
+    if drawn is None or train is None or real is None:
         return
     generated, spec = context.generated, context.data.spec
-    found = nearest_neighbours(seen.features, train.features)
+    found = nearest_neighbours(drawn.features, train.features)
     write_neighbours(folder.artifact("neighbours"), name, generated, context.train, found, spec, maker=card.name)
     if generated.labels is not None:
         folder.write_json(f"classes/{name}.json", _by_class(generated.labels, seen, context.reference.labels, real))
@@ -71,7 +71,7 @@ def _by_class(labels: Tensor, seen: Features, real_labels: Tensor | None, real: 
     for metric in _BY_CLASS:
         scored = per_class(
             METRICS[metric].load(),
-            seen.features,
+            drawn.features,
             real.features,
             labels,
             real_labels,

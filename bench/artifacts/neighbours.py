@@ -1,4 +1,4 @@
-"""Samples next to the train examples that lie nearest to them: what a memorisation score looks like."""
+"""Samples next to their nearest train examples: what a memorisation score looks like."""
 
 from __future__ import annotations
 

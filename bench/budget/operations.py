@@ -56,7 +56,7 @@ def count_operations(
 ) -> Operations:
     """Counts one training step of each stage and one sampling, on the CPU, and scales them up.
 
-    build: makes the model anew. data: some training examples. steps: of the full training.
+    build: makes a fresh model. data: some training examples. steps: of the full training.
     sampling: keyword arguments of `sample`. conditional: whether samples are drawn with conditions.
     """
     model = build()

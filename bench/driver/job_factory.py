@@ -61,7 +61,7 @@ class JobFactory:
         )
 
     def retrainings(self, study: FamilyStudy, incumbents: Sequence[Record], there: Collection[str]) -> list[Job]:
-        """The incumbents, and the default setting beside them, retrained with new seeds with seeds that no trial had.
+        """The incumbents, and the default setting as well, retrained with seeds that no trial had.
 
         Where the default won the tuning, its finals serve for both. `there`: names of records not to make again.
         """
@@ -71,10 +71,10 @@ class JobFactory:
         for number in range(self._config.seeds):
             for index, record in enumerate(incumbents):
                 if f"final-{study.card.name}-{study.repeat}-{index}-{number:03d}" not in there:
-                    job = self._anew(study, record.params, number, role="final", origin="incumbent")
+                    job = self._retraining(study, record.params, number, role="final", origin="incumbent")
                     jobs.append(replace(job, incumbent=index, trial=record.number, keep_model=True))
             if default_too and f"default-{study.card.name}-{number:03d}" not in there:
-                jobs.append(self._anew(study, default, number, role="default", origin="default"))
+                jobs.append(self._retraining(study, default, number, role="default", origin="default"))
         return jobs
 
     def references(self, kind: DataKind, there: Collection[str]) -> list[Job]:
@@ -98,7 +98,7 @@ class JobFactory:
                     jobs.append(replace(job, label=family, objective=(), budget=Trainings()))
         return jobs
 
-    def _anew(self, study: FamilyStudy, params: Mapping[str, Any], number: int, **fields: Any) -> TrialJob:
+    def _retraining(self, study: FamilyStudy, params: Mapping[str, Any], number: int, **fields: Any) -> TrialJob:
         return self._job(
             study.card.name,
             params,

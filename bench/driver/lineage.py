@@ -55,5 +55,5 @@ class Lineage:
 
 
 def training_seconds(record: Record) -> float:
-    """Seconds of all of the training that a trial sampled, whoever was charged for them."""
+    """Seconds of the whole training that a trial sampled, including parts that earlier trials were charged for."""
     return record.seconds.get("train", 0.0) + record.seconds.get("kept", 0.0)

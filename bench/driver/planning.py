@@ -11,7 +11,7 @@ from ...search_spaces import FamilyCard, SearchSpace
 from ..budget.kinds import Budget
 from ..budget.setting_cost import SettingCosts
 from ..proposal import Costs, Key, Observation, Proposal, StoppingRule, propose
-from ..protocol import rungs_between
+from ..protocol import shares_between
 from ..runs.records import Record
 from ..runs.study_file import StoppingChoice
 from ..seeds import derive
@@ -218,7 +218,7 @@ class TrialPlanner:
         """How many intermediate scores a proposal takes, its last one included."""
         if self._stopping == "none":
             return 0
-        return len(rungs_between(self._lineage.begun(proposal), proposal.fidelity)) + 1
+        return len(shares_between(self._lineage.begun(proposal), proposal.fidelity)) + 1
 
 
 def _measured_parts(records: Sequence[Record]) -> tuple[tuple[Mapping[str, Any], float, float], ...]:

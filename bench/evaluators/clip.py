@@ -57,8 +57,8 @@ class ClipEmbedder:
         parts = []
         for rows in values.split(chunk):
             pictures = self._processor(list(rows.numpy()), return_tensors="pt", input_data_format="channels_last")
-            seen = self._model.get_image_features(pixel_values=pictures["pixel_values"].to(self.device))
-            parts.append(_vectors(seen))
+            features = self._model.get_image_features(pixel_values=pictures["pixel_values"].to(self.device))
+            parts.append(_vectors(features))
         return torch.cat(parts)
 
     @torch.no_grad()
@@ -77,8 +77,10 @@ class ClipEmbedder:
                 max_length=length,
                 return_tensors="pt",
             ).to(self.device)
-            seen = self._model.get_text_features(input_ids=tokens["input_ids"], attention_mask=tokens["attention_mask"])
-            parts.append(_vectors(seen))
+            features = self._model.get_text_features(
+                input_ids=tokens["input_ids"], attention_mask=tokens["attention_mask"]
+            )
+            parts.append(_vectors(features))
         return torch.cat(parts)
 
     def _nothing(self) -> Tensor:

@@ -82,8 +82,8 @@ class Evaluator:
         """Both in one pass, `chunk` examples at a time."""
         features, probabilities = [], []
         for part in x.split(chunk or self.chunk):
-            seen, logits = self._see(part)
-            features.append(seen.cpu().double())
+            found, logits = self._see(part)
+            features.append(found.cpu().double())
             if logits is not None:
                 probabilities.append(logits.cpu().double().softmax(dim=1))
         return Features(torch.cat(features), torch.cat(probabilities) if probabilities else None)

@@ -71,8 +71,8 @@ class PretrainedEvaluator(Evaluator):
         return False
 
     def _see(self, x: Tensor) -> tuple[Tensor, Tensor | None]:
-        seen = self._module(to_rgb(x, self._spec).to(self.device))
-        return seen[0].flatten(1), seen[1] if self._logits else None
+        outputs = self._module(to_rgb(x, self._spec).to(self.device))
+        return outputs[0].flatten(1), outputs[1] if self._logits else None
 
 
 def load_pretrained(name: str, spec: DataSpec, *, weights: Path | None = None) -> PretrainedEvaluator:

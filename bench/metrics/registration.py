@@ -1,4 +1,4 @@
-"""Adding to a table of names at run time: each name once, whoever adds it. Free of torch."""
+"""Adding to a table of names at run time: each name once. Free of torch."""
 
 from __future__ import annotations
 

@@ -24,14 +24,14 @@ def incumbents(space: SearchSpace, observations: Sequence[Observation], *, at_mo
     empty when no other is left. Of equal settings the first is named. Where some models had less than a full training,
     settings are judged by what a full one is expected to give.
     """
-    seen = _fitted(space, observations)
-    rows = seen.worked[seen.valid]
+    fitted = _fitted(space, observations)
+    rows = fitted.worked[fitted.valid]
     if not len(rows):
         return []
-    if not len(seen.encoding):
+    if not len(fitted.encoding):
         return [int(rows[0])]
-    positions = _at_full_training(seen, seen.positions[rows])
-    means = np.stack([seen.standings(j, positions) for j in range(seen.objectives.shape[1])], axis=1)  # (n, m)
+    positions = _at_full_training(fitted, fitted.positions[rows])
+    means = np.stack([fitted.standings(j, positions) for j in range(fitted.objectives.shape[1])], axis=1)  # (n, m)
     rounded = np.round(means, 9)
     best = [int(np.argmin(rounded[:, 0]))] if means.shape[1] == 1 else _spread_front(rounded, at_most)
     return [int(rows[i]) for i in best]
@@ -44,11 +44,11 @@ def probability_of_better(
 
     challenger, baseline: indices of observations that succeeded. One objective.
     """
-    seen = _fitted(space, observations)
-    y = standardise(seen.objectives[:, 0])
-    columns = seen.columns[seen.worked]
-    pair = seen.encoding.columns(_at_full_training(seen, seen.positions[[challenger, baseline]]))
-    return probability_of_lower(columns, seen.encoding.groups, y, pair, trainings=seen.trainings())
+    fitted = _fitted(space, observations)
+    y = standardise(fitted.objectives[:, 0])
+    columns = fitted.columns[fitted.worked]
+    pair = fitted.encoding.columns(_at_full_training(fitted, fitted.positions[[challenger, baseline]]))
+    return probability_of_lower(columns, fitted.encoding.groups, y, pair, trainings=fitted.trainings())
 
 
 def _fitted(space: SearchSpace, observations: Sequence[Observation]) -> FittedTrials:
@@ -58,8 +58,8 @@ def _fitted(space: SearchSpace, observations: Sequence[Observation]) -> FittedTr
     return FittedTrials(Encoding(with_fidelity(space)), [observed(o) for o in observations])
 
 
-def _at_full_training(seen: FittedTrials, positions: Floats) -> Floats:
-    return at_full(positions) if FIDELITY in seen.encoding.space else positions
+def _at_full_training(fitted: FittedTrials, positions: Floats) -> Floats:
+    return at_full(positions) if FIDELITY in fitted.encoding.space else positions
 
 
 def _spread_front(means: Floats, at_most: int) -> list[int]:

@@ -23,7 +23,7 @@ class CostModel:
         self._positions = encoding.positions([setting for setting, _ in counted])  # (n, p)
         self._columns = encoding.columns(self._positions)
         self._known = dict(zip(encoding.keys(self._positions), self._counted.tolist(), strict=True))
-        # Free settings have no logarithm: a billionth of the dearest stands for nothing.
+        # Free settings have no logarithm: a billionth of the highest cost stands for zero.
         floor = 1e-9 * self._counted.max(initial=0.0)
         logs = np.log(np.maximum(self._counted, max(floor, 1e-300)))
         self._mean = float(logs.mean()) if len(logs) else 0.0

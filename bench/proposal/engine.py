@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -22,7 +22,7 @@ from .outputs import scalarise, standardise
 from .records import Costs, Kept, Key, Observation, Origin, Proposal
 from .repeats import may_repeat, worth_repeating
 from .surrogate import Surrogate
-from .transfer import Study, agreement, outlooks, portfolio, recall
+from .transfer import EarlierStudy, agreement, outlooks, portfolio, recall
 
 _START = (5, 10)  # the fewest and the most trials before the surrogate is asked; between, one for each parameter
 _START_REACH = 256  # points of the start's sequence that are looked at for one that is affordable
@@ -70,8 +70,9 @@ def propose(
     Raises ValueError when observations differ in their number of objectives, or a belief is about nothing.
     """
     costs, key = costs or Costs(), key or Key(0, 0)
+    options = _Options(start, default_first, beliefs or {}, earlier)
     if not (reusable or len(fidelities) > 1):
-        return _propose(space, observations, pending, costs, key, None, start, default_first, beliefs or {}, earlier)
+        return _propose(space, observations, pending, costs, key, options)
     space = with_fidelity(space)
     # A setting is affordable where the least of its trainings is; `Moves` looks at the others.
     least = tuple((setting, fidelities[0] * train + sample) for setting, train, sample in costs.parts)
@@ -82,13 +83,25 @@ def propose(
         [at_fidelity(setting) for setting in pending],
         costs,
         key,
+        replace(options, earlier=[[observed(o) for o in study] for study in earlier]),
         Moves(Encoding(space), reusable, fidelities, costs),
-        start,
-        default_first,
-        beliefs or {},
-        [[observed(o) for o in study] for study in earlier],
     )
     return None if proposal is None else replace(proposal, setting=without_fidelity(proposal.setting))
+
+
+@dataclass(frozen=True)
+class _Options:
+    """How a study starts and what is known before it; see `propose`."""
+
+    start: int | None
+    default_first: bool
+    beliefs: Mapping[str, Belief]
+    earlier: Sequence[Sequence[Observation]]
+
+    def start_for(self, dimensions: int) -> int:
+        """How many trials precede the surrogate."""
+        fewest, most = _START
+        return min(max(dimensions, fewest), most) if self.start is None else self.start
 
 
 def _propose(
@@ -97,33 +110,30 @@ def _propose(
     pending: Sequence[Setting],
     costs: Costs,
     key: Key,
-    moves: Moves | None,
-    start: int | None,
-    default_first: bool,
-    beliefs: Mapping[str, Belief],
-    earlier: Sequence[Sequence[Observation]],
+    options: _Options,
+    moves: Moves | None = None,
 ) -> Proposal | None:
     """`propose`; with moves, in the space with `FIDELITY`."""
     encoding = Encoding(space)
     rng = np.random.default_rng([key.seed % 2**64, key.number % 2**64])
-    seen = FittedTrials(encoding, observations)
-    observed_at = _at_full(moves, seen.positions)  # a setting trained in part is known: what is left of it is a move
+    fitted = FittedTrials(encoding, observations)
+    observed_at = _at_full(moves, fitted.positions)  # a setting trained in part is known: what is left of it is a move
     admission = Admission(encoding, observed_at, pending, costs)
-    studies = recall(encoding, earlier, seen.objectives.shape[1] if len(seen.objectives) else None)
+    studies = recall(encoding, options.earlier, fitted.objectives.shape[1] if len(fitted.objectives) else None)
 
     if not len(encoding):
         return _proposal(encoding, admission.first_left(), "default")
-    if default_first and key.number == 0 and len(admission.filter(encoding.positions([space.default()]))):
+    if options.default_first and key.number == 0 and len(admission.filter(encoding.positions([space.default()]))):
         return Proposal(space.default(), origin="default")
     rows: Floats
     origin: Origin
     dimensions = len(encoding) - (moves is not None)
-    if key.number < (_default_start(dimensions) if start is None else start) or all(o.failed for o in observations):
-        index = max(key.number - 1 if default_first else key.number, 0)
+    if key.number < options.start_for(dimensions) or all(o.failed for o in observations):
+        index = max(key.number - 1 if options.default_first else key.number, 0)
         if studies:
             known = portfolio(encoding, studies)
             past, step = key.number - _RECALLED[0], _RECALLED[1]
-            if past >= 0 and past % step == 0 and _agrees(seen, studies):
+            if past >= 0 and past % step == 0 and _agrees(fitted, studies):
                 row = admission.filter(known)
                 if len(row):
                     return _proposal(encoding, row, "earlier")
@@ -134,16 +144,16 @@ def _propose(
         if moves is not None:
             points = np.column_stack([points, np.ones(len(points))])
         # Where the point whose turn it is may not be proposed, the next one that may is.
-        row = admission.filter(encoding.snap(Beliefs(encoding, beliefs, 0).shape(points)))
+        row = admission.filter(encoding.snap(Beliefs(encoding, options.beliefs, 0).shape(points)))
         if len(row):
             fidelity = 1.0 if moves is None else moves.lowest
             return Proposal(encoding.decode(row[0]), fidelity=fidelity, origin="sobol")
-        if moves is not None and len(seen.worked):  # a kept training may still be sampled
-            return _by_surrogate(seen, admission, pending, beliefs, studies, moves, rng)
+        if moves is not None and len(fitted.worked):  # a kept training may still be sampled
+            return _by_surrogate(fitted, admission, pending, options.beliefs, studies, moves, rng)
         anywhere = candidates(encoding, np.zeros((0, len(encoding))), admission.costs, rng)
         rows, origin = rng.permutation(admission.filter(_at_full(moves, anywhere))), "random"
     else:
-        proposal = _by_surrogate(seen, admission, pending, beliefs, studies, moves, rng)
+        proposal = _by_surrogate(fitted, admission, pending, options.beliefs, studies, moves, rng)
         if proposal is not None or moves is not None:
             return proposal
         rows, origin = admission.first_left(), "random"
@@ -174,31 +184,31 @@ def propose_batch(
 
 
 def _by_surrogate(
-    seen: FittedTrials,
+    fitted: FittedTrials,
     admission: Admission,
     pending: Sequence[Setting],
     beliefs: Mapping[str, Belief],
-    studies: Sequence[Study],
+    studies: Sequence[EarlierStudy],
     moves: Moves | None,
     rng: np.random.Generator,
 ) -> Proposal | None:
     """The best setting, or move, by the acquisition function; None where nothing is admissible."""
-    encoding = seen.encoding
+    encoding = fitted.encoding
     under_trial = encoding.columns(encoding.positions(pending))
-    several = 1 < seen.objectives.shape[1] <= MOST_OBJECTIVES
+    several = 1 < fitted.objectives.shape[1] <= MOST_OBJECTIVES
     surrogates: Sequence[Surrogate | Ensemble]
     if several:
-        each = [seen.surrogate(raw, standardise(raw, logs=False), j) for j, raw in enumerate(seen.objectives.T)]
-        improvement, order = _of_several(seen, each, under_trial, rng)
+        each = [fitted.surrogate(raw, standardise(raw, logs=False), j) for j, raw in enumerate(fitted.objectives.T)]
+        improvement, order = _of_several(fitted, each, under_trial, rng)
         surrogates = each
-        tried, valid = seen.positions[seen.worked], seen.valid
+        tried, valid = fitted.positions[fitted.worked], fitted.valid
     else:
-        single = seen.objectives.shape[1] == 1
+        single = fitted.objectives.shape[1] == 1
         views = outlooks(encoding, studies, rng)
-        raw = seen.objectives[:, 0] if single else scalarise(seen.objectives, rng)
+        raw = fitted.objectives[:, 0] if single else scalarise(fitted.objectives, rng)
         y, objective = standardise(raw), 0 if single else None
-        surrogate = seen.with_earlier(raw, y, objective, views) if views else seen.surrogate(raw, y, objective)
-        tried, valid = seen.positions[seen.worked[surrogate.kept]], seen.valid[surrogate.kept]
+        surrogate = fitted.with_earlier(raw, y, objective, views) if views else fitted.surrogate(raw, y, objective)
+        tried, valid = fitted.positions[fitted.worked[surrogate.kept]], fitted.valid[surrogate.kept]
         at = surrogate.columns if moves is None else encoding.columns(at_full(tried))
         surrogate, improvement, order = _of_one(surrogate, at, valid, under_trial)
         surrogates = [surrogate]
@@ -210,21 +220,21 @@ def _by_surrogate(
         return None
 
     terms: list[Term] = [] if improvement is None else [improvement]
-    terms += [of_constraint(columns, encoding.groups, figures) for columns, figures in seen.constraints()]
+    terms += [of_constraint(columns, encoding.groups, figures) for columns, figures in fitted.constraints()]
     if beliefs:
-        terms.append(Beliefs(encoding, beliefs, len(seen.observations)))
+        terms.append(Beliefs(encoding, beliefs, len(fitted.observations)))
     success: list[Term] = []
-    if seen.failed.any():
-        success.append(of_success(seen.columns, encoding.groups, seen.failed))
-    cheapness = admission.costs.cheapness(sum(o.cost for o in seen.observations))
-    taken = np.concatenate([seen.columns, under_trial])
+    if fitted.failed.any():
+        success.append(of_success(fitted.columns, encoding.groups, fitted.failed))
+    cheapness = admission.costs.cheapness(sum(o.cost for o in fitted.observations))
+    taken = np.concatenate([fitted.columns, under_trial])
     new = points
     if len(points):
         every = [*terms, *success, *([] if cheapness is None else [cheapness])]
         new = maximise(Acquisition(every), encoding, points, admission, taken)
 
-    one = seen.objectives.shape[1] == 1 and improvement is not None
-    if one and len(new) and may_repeat(encoding.keys(seen.positions[seen.worked]), seen.objectives[:, 0]):
+    one = fitted.objectives.shape[1] == 1 and improvement is not None
+    if one and len(new) and may_repeat(encoding.keys(fitted.positions[fitted.worked]), fitted.objectives[:, 0]):
         again = admission.repeatable(tried[valid] if moves is None else tried[valid & (tried[:, -1] == 1.0)])
         columns = encoding.columns(again)
         row = worth_repeating(surrogates[0], columns, encoding.columns(new)) if len(again) else None
@@ -232,7 +242,7 @@ def _by_surrogate(
             return _proposal(encoding, again[[row]], "surrogate")
     if moves is None:
         return _proposal(encoding, new, "surrogate")
-    return moves.best(new, terms, success, surrogates, seen, rng)
+    return moves.best(new, terms, success, surrogates, fitted, rng)
 
 
 def _of_one(
@@ -256,36 +266,31 @@ def _of_one(
 
 
 def _of_several(
-    seen: FittedTrials, surrogates: Sequence[Surrogate], under_trial: Floats, rng: np.random.Generator
+    fitted: FittedTrials, surrogates: Sequence[Surrogate], under_trial: Floats, rng: np.random.Generator
 ) -> tuple[Term | None, Ints]:
     """Several objectives: the improvement's term, given what is under trial (k, c), and the rows of those that worked
     from the best on, the Pareto front first; no term where none of them is valid."""
-    columns = seen.columns[seen.worked]
+    columns = fitted.columns[fitted.worked]
     means = np.stack([s.standing(columns) for s in surrogates], axis=1)  # (w, m)
     front = np.zeros(len(means), dtype=bool)
-    rows = np.flatnonzero(seen.valid)
+    rows = np.flatnonzero(fitted.valid)
     front[rows[pareto(means[rows])]] = True
-    order = np.lexsort((rng.random(len(means)), ~front, ~seen.valid))
+    order = np.lexsort((rng.random(len(means)), ~front, ~fitted.valid))
     if not len(rows):
         return None, order
     if len(under_trial):
         surrogates = [s.believe(under_trial) for s in surrogates]
-    columns, counts = np.concatenate([columns, under_trial]), np.r_[seen.valid, np.ones(len(under_trial), dtype=bool)]
+    columns, counts = np.concatenate([columns, under_trial]), np.r_[fitted.valid, np.ones(len(under_trial), dtype=bool)]
     return HypervolumeImprovement(surrogates, columns, reference_point(means[rows], rng), rng, counts=counts), order
 
 
-def _agrees(seen: FittedTrials, studies: Sequence[Study]) -> bool:
+def _agrees(fitted: FittedTrials, studies: Sequence[EarlierStudy]) -> bool:
     """Whether trials so far came out in the order that earlier studies expect, rather than in the opposite one."""
-    return agreement(seen.encoding, studies, seen.positions[seen.worked], seen.objectives) > 0
+    return agreement(fitted.encoding, studies, fitted.positions[fitted.worked], fitted.objectives) > 0
 
 
 def _at_full(moves: Moves | None, positions: Floats) -> Floats:
     return positions if moves is None else at_full(positions)
-
-
-def _default_start(dimensions: int) -> int:
-    fewest, most = _START
-    return min(max(dimensions, fewest), most)
 
 
 def _proposal(encoding: Encoding, rows: Floats, origin: Origin) -> Proposal | None:

@@ -101,19 +101,21 @@ class Explanation:
         self.space, self.observations, self.objective = space, list(observations), objective
         self._sign = 1.0 if direction == "lower" else -1.0
         self._encoding = Encoding(space)
-        seen = FittedTrials(self._encoding, observations)
-        if not 0 <= objective < seen.objectives.shape[1]:
-            raise ValueError(f"objective {objective} is asked for; a trial has {seen.objectives.shape[1]} of them")
-        values = seen.objectives[:, objective]
+        fitted = FittedTrials(self._encoding, observations)
+        if not 0 <= objective < fitted.objectives.shape[1]:
+            raise ValueError(f"objective {objective} is asked for; a trial has {fitted.objectives.shape[1]} of them")
+        values = fitted.objectives[:, objective]
         y = standardise(values)
         self._invert = _inverse(values, y)
         # Location and scale come from the observations as well: with few of them normal intervals are too narrow.
         self._reach = float(t.ppf(0.5 + _LEVEL / 2, len(successes) - 1))
-        self._surrogate = seen.surrogate(values, y, objective) if len(space) else None
+        self._surrogate = fitted.surrogate(values, y, objective) if len(space) else None
         self._feasibility = (
-            of_success(seen.columns, self._encoding.groups, seen.failed) if seen.failed.any() and len(space) else None
+            of_success(fitted.columns, self._encoding.groups, fitted.failed)
+            if fitted.failed.any() and len(space)
+            else None
         )
-        tried = seen.positions[seen.worked]
+        tried = fitted.positions[fitted.worked]
         best = int(np.argmin(np.round(self._moments(tried)[0], 9)))
         self.recommended: dict[str, Value] = self._encoding.decode(tried[best])
 

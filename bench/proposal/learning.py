@@ -47,7 +47,7 @@ def fit(
 
     Priors, after those of Optuna's GPSampler, which did best at 5 to 50 observations among the usual ones:
     log p(θ_j) = −(1/θ_j + θ_j)/10 + const, s ~ Gamma(2, 1), v and t ~ Gamma(1.1, 30); and log(a / (1 − a)) ~ N(0, 1).
-    Of very many observations a part decides (`crowd`).
+    Of very many observations a subset is used (`subset`).
 
     noise, trainings (n,): see `Surrogate`. most_relevant: an upper bound on θ, hence a lower one on lengthscales.
     favour_low: whether, of very many observations, the low ones count more.

@@ -112,7 +112,7 @@ class Moves:
         everywhere: Sequence[Term],
         success: Sequence[Term],
         surrogates: Sequence[Surrogate | Ensemble],
-        seen: FittedTrials,
+        fitted: FittedTrials,
         rng: np.random.Generator,
     ) -> Proposal | None:
         """The move that is worth most; None where nothing is affordable.
@@ -124,18 +124,18 @@ class Moves:
         """
         acquisition = Acquisition(everywhere)
         promising = self._promising(surrogates[0])
-        parts = [self._anew(new), *(self._of_kept(row, acquisition, seen, rng) for row in promising)]
+        parts = [self._from_the_start(new), *(self._of_kept(row, acquisition, fitted, rng) for row in promising)]
         options = _Options(*(np.concatenate(each) for each in zip(*(vars(p).values() for p in parts), strict=True)))
         possible = options.cost <= self._remaining * (1.0 + 1e-9)
         # The last entry is for what starts from no kept run, of row −1, which always trains.
-        exhausted = np.array([*(self._exhausted(kept, seen) for kept in self._kept), False])
+        exhausted = np.array([*(self._exhausted(kept, fitted) for kept in self._kept), False])
         possible &= options.trains | ~exhausted[options.kept]
         options = _Options(*(each[possible] for each in vars(options).values()))
         if not len(options):
             return None
         sought = self._encoding.columns(at_full(options.positions))
         shown = self._encoding.columns(options.positions)
-        numbers = seen.training_numbers()
+        numbers = fitted.training_numbers()
         trainings = np.array([-1 if k < 0 else numbers.get(self._kept[k].training, -1) for k in options.kept])
         least = _LEAST * float(self._train.predict(options.positions[:, :-1]).max())
         score = acquisition.evaluate(sought) - np.log(np.maximum(options.cost, max(least, 1e-300)))
@@ -154,19 +154,19 @@ class Moves:
         setting |= {p.name: kept.setting[p.name] for p in self._plain.space if p.role not in FREE and p.name in setting}
         return Proposal(setting, "continue" if fidelity > kept.fidelity else "resample", kept.trial, fidelity)
 
-    def _anew(self, new: Floats) -> _Options:
+    def _from_the_start(self, new: Floats) -> _Options:
         """The new setting at every fidelity."""
         k = len(self._fidelities) if len(new) else 0
         positions = np.repeat(new, k, axis=0) if k else new
         fidelity = np.array(self._fidelities[:k])
         return self._options(positions, np.full(k, -1), np.zeros(k), fidelity)
 
-    def _of_kept(self, row: int, acquisition: Acquisition, seen: FittedTrials, rng: np.random.Generator) -> _Options:
+    def _of_kept(self, row: int, acquisition: Acquisition, fitted: FittedTrials, rng: np.random.Generator) -> _Options:
         """Sampling a kept run again, and training it further."""
         kept = self._kept[row]
         own = self._encoding.positions([at_fidelity(kept.setting, kept.fidelity)])
         points = self._samplings(own, acquisition, rng)
-        sampled = seen.positions[[o.training == kept.training for o in seen.observations]]
+        sampled = fitted.positions[[o.training == kept.training for o in fitted.observations]]
         positions, fidelities = [], []
         for fidelity in (kept.fidelity, *(f for f in self._fidelities if kept.fidelity < f < kept.failed_at)):
             at = points.copy()
@@ -204,9 +204,9 @@ class Moves:
         climbed[:, -1] = own[0, -1]
         return np.concatenate([points, climbed])
 
-    def _exhausted(self, kept: Kept, seen: FittedTrials) -> bool:
+    def _exhausted(self, kept: Kept, fitted: FittedTrials) -> bool:
         """Whether a training has been sampled as often as its samples are taken to tell something."""
-        fidelities = [o.fidelity for o in seen.observations if o.training == kept.training]
+        fidelities = [o.fidelity for o in fitted.observations if o.training == kept.training]
         most = max(_SAMPLINGS * int(self._sampling.sum()), _FEWEST_SAMPLINGS)
         return len(fidelities) >= most * len(set(fidelities))
 

@@ -83,18 +83,18 @@ class StoppingRule:
 
     def _by_halving(self, own: Curve) -> str | None:
         fidelity = own.points[-1].fidelity
-        rung = [own.points[-1].values]
-        seen = {own.training}
+        scores = [own.points[-1].values]
+        counted = {own.training}
         for curve in self.curves:
             for point in curve.points:
-                if point.fidelity == fidelity and point.values is not None and curve.training not in seen:
-                    seen.add(curve.training)
-                    rung.append(point.values)
-        better = _in_better_fronts(np.array(rung, dtype=float))
-        kept = max(1, len(rung) // _REDUCTION)
+                if point.fidelity == fidelity and point.values is not None and curve.training not in counted:
+                    counted.add(curve.training)
+                    scores.append(point.values)
+        better = _in_better_fronts(np.array(scores, dtype=float))
+        kept = max(1, len(scores) // _REDUCTION)
         if better < kept:
             return None
-        return f"{better} of {len(rung)} trainings were better at this point, and {kept} go on"
+        return f"{better} of {len(scores)} trainings were better at this point, and {kept} go on"
 
     def _by_curves(self, own: Curve, seed: int) -> str | None:
         observations = [*_observations(self.curves), *_observations([own])]
@@ -117,7 +117,7 @@ def chance_of_better(
     training at which they were taken, `training` what shares its luck.
     """
     encoding = Encoding(with_fidelity(space))
-    seen = FittedTrials(encoding, [observed(o) for o in observations])
+    fitted = FittedTrials(encoding, [observed(o) for o in observations])
     settings = [at_fidelity(observations[i].setting) for i in (row, *rivals)]
     columns = encoding.columns(encoding.positions(settings))
     others = np.unique(columns[1:], axis=0)
@@ -125,8 +125,8 @@ def chance_of_better(
     columns = np.concatenate([columns[:1], others[(others != columns[0]).any(axis=1)]])  # (1 + k, c)
     random = np.random.default_rng(seed)
     dominated = np.ones((_DRAWS, len(columns) - 1), dtype=bool)  # by each rival, so far
-    for objective, raw in enumerate(seen.objectives.T):
-        surrogate = seen.surrogate(raw, standardise(raw), objective)
+    for objective, raw in enumerate(fitted.objectives.T):
+        surrogate = fitted.surrogate(raw, standardise(raw), objective)
         mean, covariance = surrogate.joint(columns)
         drawn = mean + random.standard_normal((_DRAWS, len(columns))) @ _root(covariance)
         dominated &= drawn[:, 1:] <= drawn[:, :1]

@@ -21,7 +21,7 @@ from .surrogate import Surrogate
 
 
 @dataclass(frozen=True)
-class Study:
+class EarlierStudy:
     """What is left of an earlier study in the present space: positions (n, p) of the trials that succeeded, their
     objectives (n, m), whether they kept their constraints (n,), and which columns (c,) the study knows."""
 
@@ -31,7 +31,9 @@ class Study:
     known: Bools
 
 
-def recall(encoding: Encoding, earlier: Sequence[Sequence[Observation]], objectives: int | None = None) -> list[Study]:
+def recall(
+    encoding: Encoding, earlier: Sequence[Sequence[Observation]], objectives: int | None = None
+) -> list[EarlierStudy]:
     """Earlier studies as the present space has them; those from which nothing can be learned are left out.
 
     Parameters are matched by name. Parameters that the space lacks are passed over, as are trials with a value that
@@ -54,7 +56,7 @@ def recall(encoding: Encoding, earlier: Sequence[Sequence[Observation]], objecti
         known = np.array([bool((~np.isnan(column)).any()) for column in positions.T], dtype=bool)
         if known.any() and any(standardise(column).any() for column in values.T):
             valid = np.array([not o.violates for _, o in kept])
-            studies.append(Study(positions, values, valid, known[encoding.groups]))
+            studies.append(EarlierStudy(positions, values, valid, known[encoding.groups]))
     return studies
 
 
@@ -70,7 +72,7 @@ def _within(encoding: Encoding, observation: Observation) -> dict[str, Value] | 
 class Outlook:
     """The posterior mean of one earlier study, on the columns that it knows."""
 
-    def __init__(self, encoding: Encoding, study: Study, values: Floats) -> None:
+    def __init__(self, encoding: Encoding, study: EarlierStudy, values: Floats) -> None:
         self._known = study.known
         columns = encoding.columns(study.positions)[:, self._known]
         groups: Ints = np.unique(encoding.groups[self._known], return_inverse=True)[1]
@@ -95,7 +97,7 @@ def _remembered_fit(columns: bytes, groups: bytes, y: bytes) -> Surrogate:
     return fit(np.frombuffer(columns).reshape(len(values), -1).copy(), np.frombuffer(groups, np.int64), values.copy())
 
 
-def outlooks(encoding: Encoding, studies: Sequence[Study], rng: np.random.Generator) -> list[Outlook]:
+def outlooks(encoding: Encoding, studies: Sequence[EarlierStudy], rng: np.random.Generator) -> list[Outlook]:
     """The outlook of each earlier study on its objective, or on several as `scalarise` makes them one by the weights
     that it would draw next from `rng`, which is left as it was."""
     values = [
@@ -105,7 +107,7 @@ def outlooks(encoding: Encoding, studies: Sequence[Study], rng: np.random.Genera
     return [Outlook(encoding, study, v) for study, v in zip(studies, values, strict=True)]
 
 
-def agreement(encoding: Encoding, studies: Sequence[Study], positions: Floats, objectives: Floats) -> float:
+def agreement(encoding: Encoding, studies: Sequence[EarlierStudy], positions: Floats, objectives: Floats) -> float:
     """How far earlier studies expect the order in which trials at positions (n, p) came out by objectives (n, m): the
     mean of Kendall's tau-a over studies and objectives; 0 for fewer than two trials."""
     pairs = np.triu_indices(len(positions), k=1)
@@ -121,7 +123,7 @@ def agreement(encoding: Encoding, studies: Sequence[Study], positions: Floats, o
     return float(np.mean(found))
 
 
-def portfolio(encoding: Encoding, studies: Sequence[Study], n: int = 12) -> Floats:
+def portfolio(encoding: Encoding, studies: Sequence[EarlierStudy], n: int = 12) -> Floats:
     """At most n positions (k, p) that were tried before, for a new study to begin with.
 
     Greedy: each makes the mean, over studies and objectives, of the log rank of the best one so far the lowest, ranks

@@ -16,8 +16,8 @@ from .latent_codes import EPSILON, encoded
 Provider = Callable[[ScoringContext], object]
 
 
-def _features(seen: Features | None) -> Tensor | None:
-    return None if seen is None else seen.features
+def _features(found: Features | None) -> Tensor | None:
+    return None if found is None else found.features
 
 
 def _tokens(context: ScoringContext) -> Tensor | None:

@@ -100,8 +100,8 @@ class TrainingKey:
 
 def _describe(data: DataSet) -> str:
     spec = data.spec
-    seen = (spec.kind, spec.shape, spec.levels, spec.vocabulary, spec.padding, spec.condition, spec.pairing)
-    return f"{data.fingerprint} {seen!r} {spec.mean!r} {spec.deviation!r}"
+    fields = (spec.kind, spec.shape, spec.levels, spec.vocabulary, spec.padding, spec.condition, spec.pairing)
+    return f"{data.fingerprint} {fields!r} {spec.mean!r} {spec.deviation!r}"
 
 
 def _end(part: PlannedStage, average: float) -> tuple[int, float | None]:

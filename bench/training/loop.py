@@ -11,7 +11,7 @@ rebuilt from (`averages`), and so the training is the same whatever the half-lif
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 
@@ -91,8 +91,8 @@ def train(
     watch = Watch(run, planned, deadline, on_progress)
     initial = copy_of(model) if kept is not None and any(p.stage.depends_on is not None for p in planned) else None
     data = data if isinstance(data, Examples) else Examples.of(data)
-    device = data.device
-    with _own_randomness(device):
+    call = _Call(model, data.device, kept, initial, run, watch)
+    with _own_randomness(data.device):
         first, state = furthest(kept, planned)
         for index, part in enumerate(planned):
             if index < first:
@@ -102,29 +102,48 @@ def train(
             watch.enter(index)
             training = _begin(model, part, data, settings, seed)
             with _holding(kept, index, part, state, watch.waiting):
-                if kept is not None:  # another process may have trained it by now
-                    state = kept.newest(index, part.until, 0 if state is None else state.step) or state
-                if state is not None:
-                    put_state(state, model, run)
-                    training.restore(state)
-                    watch.check(training.step)
-                reached = training.step
-                with watch.counting() if reached < part.until else nullcontext():
-                    for step in training.advance(part.until):
-                        watch.check(step)
-                training.report(run, since=reached)
-                if device.type == "cuda":
-                    run.peak_memory = max(run.peak_memory or 0.0, float(torch.cuda.max_memory_allocated(device)))
-                if kept is not None and training.step > reached:
-                    before = None if part.stage.depends_on is None else initial
-                    state = take_state(training.step, model, before, training.tensors(), run)
-                    if state is not None:
-                        kept.keep(index, state)
+                call.advance(training, index, part, state)
             training.use_average(average)
             state = None
     _check_weights(model)
     model.eval()
     return run
+
+
+@dataclass(frozen=True)
+class _Call:
+    """One call of `train`. initial: the model's tensors before it, where a stage names the settings it depends on."""
+
+    model: Trainable
+    device: torch.device
+    kept: StateStore | None
+    initial: Mapping[str, Tensor] | None
+    run: TrainingRun
+    watch: Watch
+
+    def advance(
+        self, training: StageTraining | FitTraining, index: int, part: PlannedStage, state: TrainingState | None
+    ) -> None:
+        """Trains stage `index` as far as planned, from `state` or a later one that is kept; keeps what it reaches."""
+        if self.kept is not None:  # another process may have trained it by now
+            state = self.kept.newest(index, part.until, 0 if state is None else state.step) or state
+        if state is not None:
+            put_state(state, self.model, self.run)
+            training.restore(state)
+            self.watch.check(training.step)
+        reached = training.step
+        with self.watch.counting() if reached < part.until else nullcontext():
+            for step in training.advance(part.until):
+                self.watch.check(step)
+        training.report(self.run, since=reached)
+        if self.device.type == "cuda":
+            peak = float(torch.cuda.max_memory_allocated(self.device))
+            self.run.peak_memory = max(self.run.peak_memory or 0.0, peak)
+        if self.kept is not None and training.step > reached:
+            before = None if part.stage.depends_on is None else self.initial
+            new = take_state(training.step, self.model, before, training.tensors(), self.run)
+            if new is not None:
+                self.kept.keep(index, new)
 
 
 def _begin(
@@ -167,7 +186,7 @@ class FitTraining:
             yield self.step
 
     def tensors(self) -> dict[str, Tensor]:
-        """Nothing beside the model's own."""
+        """None besides the model's own."""
         return {}
 
     def restore(self, state: TrainingState) -> None:

@@ -1,7 +1,7 @@
 """What lies between two steps of a training, and how far its stages go.
 
 A state is whole: weights before averaging, optimiser state, running averages, the curve so far. The generators are no
-part of it, since the loop seeds them anew at every step.
+part of it, since the loop reseeds them at every step.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ _RUN = ("history", "steps", "seconds", "fit_operations", "peak_memory")  # of a 
 
 @dataclass
 class TrainingRun:
-    """What a training leaves beside the weights.
+    """What a training leaves besides the weights.
 
     history: its curve. steps: of all its stages. fit_operations: of its `fit` stages.
     seconds: that the whole training took, whenever its parts were trained; seconds_now: trained in this call.
@@ -70,7 +70,7 @@ def plan(stages: Sequence[Stage], steps: int, fidelity: float = 1.0) -> tuple[Pl
 class TrainingState:
     """A training between two steps of a stage.
 
-    tensors: by name, the model's own ("model.NAME"), and what the stage's training holds beside them.
+    tensors: by name, the model's own ("model.NAME"), and what the stage's training holds besides them.
     run: the fields of a TrainingRun over all stages so far.
     """
 
@@ -103,18 +103,18 @@ def furthest(kept: StateStore | None, planned: Sequence[PlannedStage]) -> tuple[
 
 
 def take_state(
-    step: int, model: nn.Module, initial: Mapping[str, Tensor] | None, beside: Mapping[str, Tensor], run: TrainingRun
+    step: int, model: nn.Module, initial: Mapping[str, Tensor] | None, extra: Mapping[str, Tensor], run: TrainingRun
 ) -> TrainingState | None:
     """The state as it stands; None where a number in it is not finite.
 
     initial: the model's tensors before the training: of the model, only what differs from them in any bit is taken.
         A stage that depends on some settings alone is shared by models that differ elsewhere, even in their shapes.
-    beside: what the stage's training holds beside the model.
+    extra: what the stage's training holds besides the model.
     """
     own = {name: tensor.detach() for name, tensor in model.state_dict().items()}
     if initial is not None:
         own = {name: tensor for name, tensor in own.items() if not _same_bits(tensor.cpu(), initial[name])}
-    tensors = {_MODEL + name: tensor for name, tensor in own.items()} | dict(beside)
+    tensors = {_MODEL + name: tensor for name, tensor in own.items()} | dict(extra)
     if not all(t.isfinite().all() for t in tensors.values() if t.is_floating_point()):
         return None
     account = {key: getattr(run, key) for key in _RUN} | {"history": list(run.history)}

@@ -21,7 +21,7 @@ from ..data import DataSet, Split, open_data
 from ..evaluators import load_or_train
 from ..files import write_atomically
 from ..metrics import METRICS, CostReport, Measurement, MetricValue
-from ..protocol import rungs_between
+from ..protocol import shares_between
 from ..runs.provenance import provenance
 from ..runs.records import Figure, Record, State
 from ..runs.run_folder import RecordFolder
@@ -38,7 +38,7 @@ from ..training.loop import DeadlineError, DivergedError, TrainingRun
 from ..training.setting import split_setting
 from .energy import Meter
 from .jobs import EvaluatorJob, FloorJob, Job, TrialJob
-from .model_training import Clock, TellProgress, Trained, trained_anew, trained_model
+from .model_training import Clock, TellProgress, Trained, retrained_on_part, trained_model
 
 
 def run_job(job: Job, spool: Path, on_progress: TellProgress | None = None) -> Delivery | None:
@@ -185,7 +185,7 @@ def _carry_out(
             save_model(folder.artifact("models", base.name), model, card_of_model)
         if job.role == "final" and job.number == 0 and not job.lean:
             write_sample_details(folder, base.name, card, context, setting.sample, seed=derive(job.seed, "guidance"))
-            write_outliers(folder, base.name, data, model, partial(trained_anew, job, setting))
+            write_outliers(folder, base.name, data, model, partial(retrained_on_part, job, setting))
             write_completions(folder, base.name, card, data, model, generated)
     record = replace(record, cost=_charge(job, spent))
     if trained.stopped is not None:
@@ -208,7 +208,7 @@ def _counted(job: TrialJob, trained: Trained) -> dict[str, float]:
     """The operations of what was done, by the count before the start: a stopped trial has done a part of it."""
     if job.stopping is None:
         return {**job.operations}
-    goal, begun, scores = job.fidelity, job.stopping.begun, len(rungs_between(job.stopping.begun, job.fidelity)) + 1
+    goal, begun, scores = job.fidelity, job.stopping.begun, len(shares_between(job.stopping.begun, job.fidelity)) + 1
     # A kept run may have had all of its training.
     done = (trained.fidelity - begun) / (goal - begun) if goal > begun else 1.0
     shares = {"train": done, "score": len(trained.points) / scores}
@@ -279,11 +279,11 @@ def _figures(values: Mapping[str, MetricValue]) -> dict[str, Figure]:
 
 def _check_diversity(context: ScoringContext) -> None:
     """Raises TrialError where the samples have collapsed, as the primary evaluator sees them."""
-    seen, real = context.generated_features, context.reference_features
-    if seen is None or real is None:
+    drawn, real = context.generated_features, context.reference_features
+    if drawn is None or real is None:
         return
     labels = (context.generated.labels, context.reference.labels)
-    found = diversity(seen.features, real.features, *labels, images=context.data.spec.kind == "image")
+    found = diversity(drawn.features, real.features, *labels, images=context.data.spec.kind == "image")
     if found is not None and found.collapsed is not None:
         raise TrialError(f"collapsed: {found.collapsed}")
 

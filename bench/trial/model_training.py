@@ -14,7 +14,7 @@ import torch
 from ...models.base import GenerativeModel
 from ..data import DataSet, Split, describe_data
 from ..proposal import Point
-from ..protocol import rungs_between
+from ..protocol import shares_between
 from ..seeds import derive
 from ..training.cache import TrainingCache, cache_limit, state_name
 from ..training.checkpoints import KeptTraining
@@ -84,7 +84,7 @@ def trained_model(
     if rule is None:
         return _train(job, setting, data, run, job.fidelity, on_progress=on_progress)
     points: list[Point] = []
-    for fidelity in (*rungs_between(rule.begun, job.fidelity), job.fidelity):
+    for fidelity in (*shares_between(rule.begun, job.fidelity), job.fidelity):
         tell = None if on_progress is None else partial(_tell_part, on_progress, fidelity / job.fidelity)
         scored = clock.seconds.get("score", 0.0)
         trained = _train(job, setting, data, run, fidelity, scored=scored, on_progress=tell)
@@ -103,8 +103,8 @@ def trained_model(
     return trained
 
 
-def trained_anew(job: TrialJob, setting: SettingByRole, data: DataSet) -> GenerativeModel:
-    """The job's setting trained on a part of its data for as many steps as on all, in no budget and kept nowhere."""
+def retrained_on_part(job: TrialJob, setting: SettingByRole, data: DataSet) -> GenerativeModel:
+    """The job's setting retrained on a part of its data, for the full number of steps, uncharged and not kept."""
     whole = describe_data(job.data)
     seed = derive(job.seed, "anew")
     model = build_model(job.family.load(), data.spec, setting.train, seed).to(torch.device(job.device))

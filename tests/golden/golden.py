@@ -1,7 +1,7 @@
 """The golden comparison: fixed commands give the same figures, bit for bit, before and after a change.
 
-`python tests/golden/golden.py check long` runs the commands and tells where they differ from `long.json`; `make` writes
-that file anew, which a commit of its own says the reason for. `short` is the form that the tests run.
+`python tests/golden/golden.py check long` runs the commands and tells where they differ from `long.json`; `make`
+rewrites that file; commit it separately and say why. `short` is the form that the tests run.
 
 Processors of different make differ in the seventh digit, and then in what is proposed, so the kernels are fixed by
 KERNELS; on another processor than the file names figures agree to 1e-3, relative.

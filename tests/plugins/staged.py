@@ -17,7 +17,7 @@ training = ["batch_size"]
 [family]
 name = "staged"
 group = "test"
-summary = "A linear map, a centre, and a small network beside them"
+summary = "A linear map, a centre, and a small network"
 class = "staged:Staged"
 kinds = ["vector"]
 likelihood = "none"

@@ -93,6 +93,6 @@ def test_score_against_cost_is_drawn_with_and_without_what_was_kept() -> None:
     assert lines["best so far"]["x"] == pytest.approx([1.0, 1.1, 1.325, 1.325])
     assert lines["without reuse"]["x"] == pytest.approx([1.0, 2.0, 2.225, 2.225])
     assert lines["without reuse"]["y"] == lines["best so far"]["y"] == [5.0, 4.0, 4.0, 4.0]
-    anew = [replace(r, move="train", parent=None, cost=1.0, operations={"train": 90.0}) for r in RECORDS[:2]]
-    ((_, plain),) = budget_plots(CONTENT, anew, {"toy": ("#000000", "circle")})
+    unshared = [replace(r, move="train", parent=None, cost=1.0, operations={"train": 90.0}) for r in RECORDS[:2]]
+    ((_, plain),) = budget_plots(CONTENT, unshared, {"toy": ("#000000", "circle")})
     assert "without reuse" not in {trace.get("name") for trace in plain["data"]}

@@ -22,7 +22,7 @@ from gentune.bench.data import DataRef
 from gentune.bench.driver.planning import PlannedTrial, TuningOptions
 from gentune.bench.driver.study import FamilyStudy
 from gentune.bench.proposal import Curve, Point, Proposal, StoppingRule
-from gentune.bench.protocol import FEW, RUNGS, rungs_between
+from gentune.bench.protocol import FEW, INTERMEDIATE_SHARES, shares_between
 from gentune.bench.runs.optuna_store import OptunaStore
 from gentune.bench.runs.records import Record
 from gentune.bench.runs.run_folder import RecordFolder
@@ -44,8 +44,8 @@ def _few_samples(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def rule(value: float, begun: float = 0.0) -> StoppingRule:
-    """Halving among three trainings that had this score at every rung."""
-    points = tuple(Point(f, (value,)) for f in RUNGS)
+    """Halving among three trainings that had this score at every share."""
+    points = tuple(Point(f, (value,)) for f in INTERMEDIATE_SHARES)
     curves = tuple(Curve({}, f"other {i}", points) for i in range(3))
     return StoppingRule("halving", CARD.space, curves, "own", begun)
 
@@ -89,7 +89,7 @@ def test_a_trial_that_no_rule_stops_is_what_it_is_without_one(tmp_path: Path) ->
     scored = trial(tmp_path, 1, "two", stopping=rule(value=1e9))
     assert (plain.state, scored.state) == ("complete", "complete"), (plain.reason, scored.reason)
     assert plain.curve == ()
-    assert [point["fidelity"] for point in scored.curve] == [*RUNGS, 1.0]
+    assert [point["fidelity"] for point in scored.curve] == [*INTERMEDIATE_SHARES, 1.0]
     assert all(len(point["objectives"]) == 1 for point in scored.curve)
     assert scored.metrics["mmd"] == plain.metrics["mmd"]
     assert scored.training == plain.training
@@ -193,14 +193,14 @@ def carry_out(asked: PlannedTrial) -> Record:
     points: list[Point] = []
     reason, reached, operations = None, proposal.fidelity, dict(asked.operations)
     if rule is not None:
-        rungs = (*rungs_between(rule.begun, proposal.fidelity), proposal.fidelity)
-        assert operations["score"] == pytest.approx(len(rungs) * SAMPLE * FEW / SAMPLES)
-        for reached in rungs:
+        shares = (*shares_between(rule.begun, proposal.fidelity), proposal.fidelity)
+        assert operations["score"] == pytest.approx(len(shares) * SAMPLE * FEW / SAMPLES)
+        for reached in shares:
             points.append(Point(reached, (-score(proposal.setting, reached) + 1.0,)))
             reason = rule.reason_to_stop(proposal.setting, points, 0) if reached < proposal.fidelity else None
             if reason is not None:
                 operations["train"] *= (reached - rule.begun) / (proposal.fidelity - rule.begun)
-                operations["score"] *= len(points) / len(rungs)
+                operations["score"] *= len(points) / len(shares)
                 break
     return Record(
         role="trial",

@@ -117,10 +117,10 @@ def test_more_settings_are_tried_at_the_same_cost(records: dict[int, Record]) ->
 
 @pytest.mark.parametrize("seed", range(3))
 def test_the_start_stays_with_cheap_settings(seed: int) -> None:
-    def dear(setting: Mapping[str, Any]) -> Operations:
+    def expensive(setting: Mapping[str, Any]) -> Operations:
         return Operations(train=float(setting["width"]) ** 4, per_sample=1.0)
 
-    made = run(study(seed=seed, count=dear), stop_after=5)
+    made = run(study(seed=seed, count=expensive), stop_after=5)
     assert len({tuple(record.params.values()) for record in made.values()}) == 5
     for number in range(1, 5):
         assert (made[number].move, made[number].fidelity) == ("train", 0.25)
@@ -214,9 +214,9 @@ def test_the_report_tells_what_was_saved(records: dict[int, Record]) -> None:
     content = {"rows": [{"family": "toy"}], "budget": {"kind": "trainings", "amount": 5.0}}
     (row,) = moves(list(records.values()), content)
     assert row["trials"] == len(records) == row["train"] + row["continue"] + row["resample"]
-    assert row["anew"] == pytest.approx(sum(map(cost_from_the_beginning, records.values())))
+    assert row["without_reuse"] == pytest.approx(sum(map(cost_from_the_beginning, records.values())))
     assert row["spent"] == pytest.approx(sum(r.cost for r in records.values()))
-    assert row["spent"] < 0.8 * row["anew"]
+    assert row["spent"] < 0.8 * row["without_reuse"]
     alone = [dataclasses.replace(r, move="train", parent=None, fidelity=1.0) for r in records.values()]
     assert moves(alone, content) == []
 

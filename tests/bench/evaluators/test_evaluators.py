@@ -120,7 +120,7 @@ def test_it_learns_to_classify(name: str, tmp_path: Path) -> None:
 def test_a_kept_evaluator_is_loaded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     data = picture_set()
     first = load_or_train(data, "convolutional", cache=tmp_path)
-    assert len(folders(tmp_path)) == 1  # and no draft beside it
+    assert len(folders(tmp_path)) == 1  # and no draft next to it
     monkeypatch.setattr(training, "train", None)
     again = load_or_train(data, "convolutional", cache=tmp_path)
     assert again.fingerprint == first.fingerprint

@@ -167,7 +167,7 @@ def test_dinov2_takes_a_file_beside_the_code_of_the_hub(tmp_path: Path, monkeypa
     monkeypatch.setenv("TORCH_HOME", str(tmp_path / "torch"))
     network = nn.Sequential(nn.AdaptiveMaxPool2d(2), nn.Flatten(), nn.Linear(12, 6))
     torch.save(network.state_dict(), tmp_path / "w.pth")
-    with pytest.raises(UsageError, match="a file of weights needs DINOv2's code beside it"):
+    with pytest.raises(UsageError, match="a file of weights needs DINOv2's code next to it"):
         load_pretrained("dinov2-vit-b-14", COLOUR, weights=tmp_path / "w.pth")
     code = tmp_path / "torch" / "hub" / "facebookresearch_dinov2_main"
     code.mkdir(parents=True)

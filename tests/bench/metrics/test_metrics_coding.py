@@ -1,4 +1,4 @@
-"""Bits per token, compression ratios and the coders beside them."""
+"""Bits per token, compression ratios and the baseline coders."""
 
 from __future__ import annotations
 

@@ -102,7 +102,7 @@ def test_vendi_falls_with_collapse() -> None:
 
 
 def test_vendi_interval_is_the_delete_one_jackknifes() -> None:
-    """The influence function against the figure computed anew without each sample."""
+    """The influence function against the metric computed without each sample."""
     x = normal(150, 4, 3) + torch.tensor([1.0, 0.0, 0.0, 0.0])
     result = vendi(x)
     without = torch.tensor([math.log(vendi(torch.cat([x[:i], x[i + 1 :]])).value) for i in range(150)])

@@ -43,7 +43,7 @@ def test_the_fast_distance_is_fid() -> None:
 
 
 def test_the_influence_of_an_example_is_what_its_weight_does() -> None:
-    """Against the distance computed anew without each example."""
+    """Against the distance computed without each example."""
     x, y = 1.3 * normal(300, 4, 5) + 0.3, normal(250, 4, 6)
     found = frechet(x, y)
     without = torch.tensor([frechet(torch.cat([x[:i], x[i + 1 :]]), y).value for i in range(300)], dtype=torch.float64)

@@ -97,7 +97,7 @@ def test_few_examples_get_no_interval() -> None:
     assert inception_score(normal(20, 3, 5).softmax(1), 0).low is not None
 
 
-# Figures without an example are those computed anew
+# Leave-one-out values equal direct computation without the example
 
 
 @pytest.mark.parametrize("repeats", [False, True])
@@ -115,10 +115,10 @@ def test_leaving_an_example_out_is_computing_without_it(name: str, repeats: bool
         "coverage": lambda a, b: density_and_coverage(a, b).coverage,
     }
     found = whole[name](x, y)
-    anew = whole[name] if name not in ("density", "coverage") else _by_definition(name)
-    expected = [anew(without(x, i), y).value for i in range(31)]
+    direct = whole[name] if name not in ("density", "coverage") else _by_definition(name)
+    expected = [direct(without(x, i), y).value for i in range(31)]
     np.testing.assert_allclose(found.without_generated.numpy(), expected, rtol=1e-9, atol=1e-12)
-    expected = [anew(x, without(y, i)).value for i in range(31)]
+    expected = [direct(x, without(y, i)).value for i in range(31)]
     np.testing.assert_allclose(found.without_real.numpy(), expected, rtol=1e-9, atol=1e-12)
 
 

@@ -158,15 +158,15 @@ def test_where_only_samples_are_affordable_samples_are_proposed(tuned: Tuning) -
     assert earlier.ask(spent + 0.04) is None
 
 
-def test_samples_as_dear_as_trainings_are_no_bargain() -> None:
-    dear, cheap = Tuning(seed=1, sample_cost=1.0), Tuning(seed=1)
-    for tuning in (dear, cheap):
+def test_samples_that_cost_as_much_as_trainings_are_drawn_less_often() -> None:
+    expensive, cheap = Tuning(seed=1, sample_cost=1.0), Tuning(seed=1)
+    for tuning in (expensive, cheap):
         tuning.run(budget=9.0)
 
     def share(tuning: Tuning) -> float:
         return sum(p.move == "resample" for p in tuning.proposals) / len(tuning.proposals)
 
-    assert share(dear) < share(cheap)
+    assert share(expensive) < share(cheap)
 
 
 def test_samples_that_cost_nothing_wait_for_the_next_training() -> None:
@@ -251,7 +251,7 @@ def test_correlation_is_that_of_the_joint_normal_distribution() -> None:
         assert found[i] == pytest.approx(after[0, 1] / math.sqrt(after[0, 0] * after[1, 1]), rel=1e-6)
 
 
-def test_an_average_of_the_weights_is_chosen_anew_on_a_kept_run() -> None:
+def test_a_kept_training_is_sampled_again_with_another_average_of_the_weights() -> None:
     half_life = Parameter("half_life", "float", 0.05, low=0.0, high=0.2, role="average")
     space = SearchSpace((SPACE["rate"], half_life))
     rng = np.random.default_rng(0)

@@ -44,7 +44,7 @@ def test_gradient_of_the_posterior_mode() -> None:
 
 
 def test_a_lucky_training_does_not_win_by_being_sampled_often() -> None:
-    # Ten samplings of one training that came out .8 lower than its setting deserves, beside one each of others.
+    # Ten samplings of one training that came out .8 lower than its setting deserves, and one each of others.
     rng = np.random.default_rng(0)
     columns = np.r_[np.full((10, 1), 0.5), rng.random((20, 1))]
     trainings = np.r_[np.zeros(10, dtype=int), np.arange(1, 21)]

@@ -20,7 +20,7 @@ from gentune.bench.scoring.sampling import sample_like
 from gentune.bench.scoring.scorer import metric_names, score
 from gentune.bench.training.setting import split_setting
 from gentune.bench.trial.jobs import TrialJob
-from gentune.bench.trial.model_training import trained_anew
+from gentune.bench.trial.model_training import retrained_on_part
 from gentune.models import Batch, ConditionSpec, DataSpec, GenerativeModel
 from gentune.models.classical.gaussian import Gaussian
 from gentune.models.classical.naive_bayes import NaiveBayes
@@ -166,5 +166,5 @@ def test_a_part_of_the_data_is_trained_on_for_as_many_steps_as_all(monkeypatch: 
     monkeypatch.setattr("gentune.bench.trial.model_training.train", lambda *_, steps, **__: taken.append(steps))
     card = registry.family("beta_vae").require_card()
     job = TrialJob("final", registry.family("beta_vae").resolved(), 0, 1, "test", DataRef("digits"), {}, ("fid",))
-    trained_anew(job, split_setting(card, {}), fewer[0])
+    retrained_on_part(job, split_setting(card, {}), fewer[0])
     assert taken == [card.steps["digits"]]

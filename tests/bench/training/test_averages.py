@@ -192,7 +192,7 @@ def test_averages_are_rebuilt_within_a_few_percent(horizon: int, share: float, b
 
 @pytest.mark.parametrize("share", [0.4, 1.0])
 def test_a_rebuilt_half_life_is_nearer_than_one_changed_by_a_tenth(share: float) -> None:
-    """The scale for errors: whoever cannot tell 0.050 from 0.055 cannot tell a rebuilt average from a real one."""
+    """The scale for errors: half-lives of 0.050 and 0.055 differ more than a rebuilt average from the real one."""
     step = round(share * 1000)
     for half_life in HALF_LIVES:
         target, changed = (ExponentialProfile(h, 1000) for h in (half_life, 1.1 * half_life))

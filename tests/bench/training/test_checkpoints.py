@@ -129,7 +129,7 @@ def test_a_lock_is_waited_for_and_passed_on(tmp_path: Path) -> None:
     assert waits
 
 
-def test_a_lock_whose_file_was_tidied_away_is_taken_anew(tmp_path: Path) -> None:
+def test_a_lock_whose_file_was_deleted_is_taken_again(tmp_path: Path) -> None:
     cache = TrainingCache(tmp_path)
     lock = cache.try_lock(KEY)
     assert lock is not None
@@ -235,15 +235,15 @@ class Own(GenerativeModel):
 
 @pytest.fixture
 def plugin_version(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[..., str | None]]:
-    """The version of a plug-in's family with these contents of its file, its helper, and a file beside them."""
+    """The version of a plug-in's family with these contents of its file, its helper, and an unrelated file."""
     count = iter(range(100))
 
-    def version(body: str = "pass", helper: str = "x = 1", beside: str = "") -> str | None:
+    def version(body: str = "pass", helper: str = "x = 1", unrelated: str = "") -> str | None:
         folder = tmp_path / str(next(count))
         folder.mkdir()
         (folder / "own.py").write_text(PLUGIN.format(body=body))
         (folder / "helper_of_a_plugin.py").write_text(helper)
-        (folder / "beside.py").write_text(beside)
+        (folder / "unrelated.py").write_text(unrelated)
         with monkeypatch.context() as patch:
             patch.syspath_prepend(str(folder))
             code_version_module._is_library.cache_clear()
@@ -260,7 +260,7 @@ def test_a_change_of_a_plugin_or_of_what_it_imports_changes_the_version(
     first = plugin_version()
     assert first is not None
     assert plugin_version() == first  # in another folder
-    assert plugin_version(beside="y = 2") == first
+    assert plugin_version(unrelated="y = 2") == first
     assert plugin_version(body="y = 2") != first
     assert plugin_version(helper="x = 2") != first
 

@@ -100,7 +100,7 @@ def test_a_continued_trial_is_the_same_as_an_unbroken_one(tmp_path: Path, log: P
     assert calls(log) == Counter(codes=5, centre=1, prior=15)
     assert content(tmp_path, short)["metrics"] != content(tmp_path, unbroken)["metrics"]
     continued = trial(tmp_path, 2)
-    # The first stage goes on; what comes after it starts from where it ends, and so anew.
+    # The first stage continues; the later ones start from its end, and so from the beginning.
     assert calls(log) == Counter(codes=15, centre=1, prior=60)
     assert content(tmp_path, continued) == content(tmp_path, unbroken)
 

@@ -404,7 +404,7 @@ def test_weights_that_are_not_finite_are_not_kept() -> None:
 
 
 class Shared(Line):
-    """A first stage that depends on nothing, beside weights of any shape."""
+    """A first stage that depends on nothing, besides weights of any shape."""
 
     def __init__(self, width: int = 3) -> None:
         super().__init__()
