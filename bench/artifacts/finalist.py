@@ -59,12 +59,12 @@ def write_sample_details(
     found = nearest_neighbours(drawn.features, train.features)
     write_neighbours(folder.artifact("neighbours"), name, generated, context.train, found, spec, maker=card.name)
     if generated.labels is not None:
-        folder.write_json(f"classes/{name}.json", _by_class(generated.labels, seen, context.reference.labels, real))
+        folder.write_json(f"classes/{name}.json", _by_class(generated.labels, drawn, context.reference.labels, real))
     if generated.condition is not None and "guidance_scale" in card.space:
         folder.write_json(f"guidance/{name}.json", _over_guidance(context, sampling, seed=seed))
 
 
-def _by_class(labels: Tensor, seen: Features, real_labels: Tensor | None, real: Features) -> dict[str, Any]:
+def _by_class(labels: Tensor, drawn: Features, real_labels: Tensor | None, real: Features) -> dict[str, Any]:
     """Metrics of each class; labels and features of the samples, then of the real examples."""
     assert real_labels is not None
     by_class = {}
