@@ -26,7 +26,7 @@ class Batch:
 
     x: (n, *spec.shape); see `DataSpec` for its type and range, and `DataSpec.mask_of(x)` for what of it counts.
     condition: int64 labels (n,), source images (n, C', H', W'), or token ids (n, T'); None without conditions.
-        Their kind is told by their shape.
+        Their shape tells their kind.
     """
 
     x: Tensor

@@ -87,7 +87,7 @@ class SearchSpace:
         seen: dict[str, Parameter] = {}
         for parameter in self.parameters:
             if parameter.name in seen:
-                raise ValueError(f"parameter {parameter.name!r} stands twice in the space")
+                raise ValueError(f"parameter {parameter.name!r} is defined twice in the space")
             for parent, values in parameter.when.items():
                 if parent not in seen:
                     raise ValueError(

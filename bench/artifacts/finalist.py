@@ -1,4 +1,4 @@
-"""What a first finalist leaves next to its scores: nearest train examples, scores by class and over guidance, how well
+"""Artifacts of a first finalist: nearest train examples, scores by class and over guidance, how well
 it detects outliers, and how it completes examples with hidden entries.
 """
 

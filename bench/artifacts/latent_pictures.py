@@ -29,12 +29,12 @@ _REACH = 2.0  # deviations to either side
 _CLASSES = 10  # columns of the arithmetic
 _PLANE = 1_000  # examples on the plane
 _PERPLEXITY = 30.0
-_DRAWN = 1_000  # codes by which their means and deviations are told
+_DRAWN = 1_000  # codes from which their means and deviations are estimated
 
 
 @dataclass(frozen=True)
 class _Subject:
-    """A model, and what it says of some held-out examples.
+    """A model, with its codes of some held-out examples.
 
     codes: (n, c) of `examples`; None where the model does not encode. drawn: (m, c), which it would sample from.
     """
@@ -50,7 +50,7 @@ class _Subject:
 
 @dataclass(frozen=True)
 class _Writer:
-    """Where pictures go, and who made what is on them."""
+    """Writes pictures into a folder and names their maker."""
 
     folder: Path
     name: str

@@ -17,14 +17,14 @@ def latent(folder: RunFolder, family: str, *, model: str | None = None, seed: in
 
     model: a kept model of the family; None: the first. seed: of what is drawn.
     Raises UsageError for a run without kept models, an unknown family or model, and a family without codes or with
-    codes that it decodes with a condition alone.
+    codes that it decodes only with a condition.
     """
     registry.load_plugins(folder.study.plugins)
     name = _chosen(folder, family, model)
     if not registry.family(family).load().can("decode"):
         raise UsageError(f"family {family!r} has no codes: it does not decode")
     if registry.family(family).load().requires_condition():
-        raise UsageError(f"family {family!r} decodes codes with a condition alone; their pictures are drawn without")
+        raise UsageError(f"family {family!r} decodes only with a condition; pictures of codes are drawn without one")
 
     from ..data import open_data
     from ..evaluators import default_cache

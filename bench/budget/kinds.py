@@ -82,7 +82,7 @@ class Budget(ABC):
     def charge(self, price: float, spent: Spent) -> float:
         """What a finished trial is charged: a completed or stopped one for what it took, a failed one in full.
 
-        price: as told beforehand; 0 where it was not known. Raises UnpricedError where it is not known now either.
+        price: as known beforehand; 0 where it was not known. Raises UnpricedError where it is not known now either.
         """
 
     @abstractmethod

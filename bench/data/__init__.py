@@ -1,4 +1,4 @@
-"""What to learn: data sets, the readers that give them, and references by which any process can open them."""
+"""Data sets, the readers that give them, and references by which any process can open them."""
 
 from .base import DataReader, DataSet, Modes, Split
 from .readers import add_reader, data_specs, describe_data, load, open_data, readers, remove_reader

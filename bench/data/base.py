@@ -1,4 +1,4 @@
-"""A data set: its description and three splits by fixed seeds; and the interface of what reads it."""
+"""A data set: its description and three splits by fixed seeds; and the interface of its reader."""
 
 from __future__ import annotations
 

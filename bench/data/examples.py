@@ -1,7 +1,7 @@
 """The examples of one split: stored compactly, and made into batches by index.
 
-What batches hold is four to eight times as large as what tells the examples apart: levels of images fit into bytes,
-and so do labels. The compact form lies in memory or in a mapped file; floats exist of the batch at hand alone.
+Batches are four to eight times as large as the compact form: levels of images and labels fit into bytes. The compact
+form lies in memory or in a mapped file; only the current batch is converted to floats.
 """
 
 from __future__ import annotations

@@ -27,7 +27,7 @@ def readers() -> Mapping[str, DataReader]:
 
 
 def add_reader(reader: DataReader) -> None:
-    """Makes a reader known by its name; the same class of the same file, loaded again, takes its former's place.
+    """Makes a reader known by its name; the same class of the same file, loaded again, replaces the earlier one.
 
     Raises UsageError for a name that is not plain or is taken.
     """
@@ -39,7 +39,7 @@ def add_reader(reader: DataReader) -> None:
         )
     there = readers().get(name)
     if there is not None and (name in BUILT_IN or _identity(there) != _identity(reader)):
-        raise UsageError(f"data reader {name!r} stands twice: in {_place(there)} and in {_place(reader)}")
+        raise UsageError(f"data reader {name!r} is registered twice: in {_place(there)} and in {_place(reader)}")
     _added[name] = reader
     _open.cache_clear()
 

@@ -1,4 +1,4 @@
-"""Which data set is meant: a reader's name and its options, in a form that travels. Free of torch and numpy."""
+"""Identifies a data set by a reader's name and its options, for every process. Free of torch and numpy."""
 
 from __future__ import annotations
 

@@ -42,10 +42,10 @@ Say = Callable[[str], None]
 
 
 class ComparisonDriver:
-    """Drives one run folder from wherever it stands to its end.
+    """Drives the comparison in a run folder from its current state to its end.
 
     config: the folder's study, but for workers and devices, which may differ from run to run.
-    say: told a line of text when something happens. on_update: called often, for live displays.
+    say: called with a line of text when something happens. on_update: called often, for live displays.
     """
 
     def __init__(
@@ -74,7 +74,7 @@ class ComparisonDriver:
         self._lag = 0
         self._workers = 1
         self._studies: list[FamilyStudy] = []
-        self._queue: list[Job] = []  # of what no study waits for: references and retrainings
+        self._queue: list[Job] = []  # jobs that no study waits for: references and retrainings
         self._concluded: set[str] = set()  # studies whose retrainings are queued
         self._uncountable: dict[str, str] = {}  # families whose default setting cannot be counted, and why
         self._pinned: set[str] = set()  # kept trainings of incumbents
@@ -116,7 +116,7 @@ class ComparisonDriver:
             and registry.all_shared("metrics", config.plugins)
         )
         settings = ExecutorSettings(self._spool, config.plugins, config.devices, config.workers, self._say)
-        # What only this program knows cannot be sent to another process.
+        # Objects that are registered in this process alone cannot be sent to another.
         return executor(config.executor if shared else IN_PROCESS).start(settings)
 
     @property
@@ -125,9 +125,9 @@ class ComparisonDriver:
         return Path(self.cache) / "spool" / self._journal.run_id
 
     def _frozen_lag(self, executor: Executor) -> int:
-        """How many of a study's latest trials its next proposal does without, so that no worker is idle.
+        """How many of the latest trials a proposal ignores, so that no worker is idle.
 
-        Fixed when the run begins: a resumed run goes on with the same proposals, whatever its workers.
+        Fixed when the run begins: a resumed run makes the same proposals, whatever its number of workers.
         """
         written = self._journal.state()
         if written is not None:
@@ -135,7 +135,7 @@ class ComparisonDriver:
         return math.ceil(executor.size / (len(self.families) * self.config.repeats)) - 1
 
     def _facts(self) -> dict[str, Any]:
-        """What the run is like, for the journal."""
+        """Facts about the run for the journal."""
         cards = {name: self._resolved[name].card for name in self.families}
         return {
             "lag": self._lag,
@@ -173,7 +173,7 @@ class ComparisonDriver:
             accuracy = "" if evaluator.accuracy is None else f", accuracy {evaluator.accuracy:.1%} on validation"
             self._say(f"{role} evaluator {evaluator.name} ({evaluator.fingerprint}){accuracy}")
         if not by_role:
-            self._say(f"no evaluator for {self.data.spec.kind} data: metrics that look through one are not defined")
+            self._say(f"no evaluator for {self.data.spec.kind} data: metrics that need one are not defined")
         self._journal.write_evaluators(by_role)
 
     def _open_studies(self) -> None:
@@ -269,7 +269,7 @@ class ComparisonDriver:
         self._say(f"{record.family} {record.role} {record.number} ({record.split}): {outcome}")
 
     def _conclude(self, study: FamilyStudy) -> None:
-        """Writes down what a finished study has chosen and learned, and queues the retrainings of its incumbents."""
+        """Records what a finished study has chosen and learned, and queues the retrainings of its incumbents."""
         with self._journal.timing("explain"):
             chosen = study.incumbents()
             self._journal.write_incumbents(study.card.name, study.repeat, chosen)
@@ -282,7 +282,7 @@ class ComparisonDriver:
         self._concluded.add(study.name)
 
     def _pin(self, chosen: list[Record]) -> None:
-        """Has the trainings of incumbents spared when kept trainings are evicted."""
+        """Protects the trainings of incumbents from eviction."""
         self._pinned |= {record.training for record in chosen if record.training}
         pin(TrainingCache(Path(self.cache)), self.folder.path, self._pinned)
 
@@ -294,7 +294,7 @@ class ComparisonDriver:
             self._collect(dispatcher)
 
     def _written(self, *roles: Role) -> set[str]:
-        """Names of the records that are there, so that a resumed run does not make them again."""
+        """Names of the existing records, which a resumed run does not make again."""
         return {record.name for record in self.folder.records(*roles)}
 
     def _objective_text(self, record: Record) -> str:
@@ -304,7 +304,7 @@ class ComparisonDriver:
 
 @contextlib.contextmanager
 def terminable() -> Iterator[None]:
-    """Turns a polite end (SIGTERM) into the same clean stop as Ctrl-C."""
+    """Turns SIGTERM into the same clean stop as Ctrl-C."""
     import signal
 
     def stop(*_: object) -> None:

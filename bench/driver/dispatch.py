@@ -1,4 +1,4 @@
-"""Jobs on their way through a pool of workers: handed out, tried again when a worker dies, handed back when done."""
+"""Dispatches jobs to a pool of workers, retries those whose worker died, and collects the results."""
 
 from __future__ import annotations
 
@@ -27,11 +27,11 @@ class Ticket:
 
 
 class Dispatcher:
-    """Hands jobs to an executor, and writes down what they leave.
+    """Hands jobs to an executor, and writes their results.
 
     folder: where records and artifacts are written.
     data: what such a record says of the data (`DataSet.as_recorded`).
-    say: told a line of text when a worker dies.
+    say: called with a line of text when a worker dies.
     """
 
     def __init__(
@@ -82,15 +82,15 @@ class Dispatcher:
         return ended
 
     def adopt_left_over(self) -> None:
-        """Writes down what workers of an earlier driver have finished; what is written already is dropped."""
+        """Writes what workers of an earlier driver have finished; drops what is already written."""
         there = {record.name for record in self._folder.records()}
         for delivery in self._executor.left_over():
             if delivery.record.name in there:
-                self._say(f"{delivery.name}: a worker had left it, but it is written already; removed")
+                self._say(f"{delivery.name}: already written; a second copy that a worker left was removed")
                 self._executor.acknowledge(delivery)
             else:
                 self._adopt(delivery)
-                self._say(f"{delivery.name}: finished by a worker of the driver before")
+                self._say(f"{delivery.name}: finished by a worker of the previous driver")
 
     def _adopt(self, delivery: Delivery) -> Record:
         """Writes a delivery down, and only then lets its worker forget it."""

@@ -1,4 +1,4 @@
-"""What a driver writes down about its run, next to the records: state, events, evaluators, incumbents, own seconds."""
+"""What a driver records about its run besides the trials: state, events, evaluators, incumbents, its own seconds."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ _INCUMBENTS = "incumbents.json"
 
 
 class Journal:
-    """The driver's own files in one run folder; a resumed run goes on with what they say.
+    """The driver's own files in one run folder; a resumed run continues from them.
 
     run_id: the run's own, drawn when it begins: another run in a folder of the same name has another one.
     """
@@ -47,7 +47,7 @@ class Journal:
         """Writes comparison.json.
 
         state: "running", "interrupted" or "finished". seconds: that this process has worked on the run.
-        facts: what the run is like: workers, lag, data, families.
+        facts: workers, lag, data and families of the run.
         """
         before = self.state() or {"started": _now(), "seconds": 0.0}
         content = before | {
@@ -61,7 +61,7 @@ class Journal:
 
     @contextlib.contextmanager
     def timing(self, part: str) -> Iterator[None]:
-        """Counts seconds of the driver's own work, which no budget counts."""
+        """Measures seconds of the driver's own work, which no budget is charged for."""
         began = time.monotonic()
         try:
             yield
@@ -81,7 +81,7 @@ class Journal:
         if before is not None and [e["fingerprint"] for e in before] != [e["fingerprint"] for e in described]:
             raise UsageError(
                 f"{self._folder.path} was scored through evaluators {', '.join(e['fingerprint'] for e in before)}, "
-                f"which this version or machine would train otherwise; begin a new run"
+                f"which this version or machine would train differently; begin a new run"
             )
         self._folder.write_json(_EVALUATORS, described)
 

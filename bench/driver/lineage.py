@@ -1,4 +1,4 @@
-"""Which training each trial of a study sampled, and what of it is kept for further trials."""
+"""Which training each trial of a study sampled, and which trainings are kept for further trials."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from ..runs.records import Record
 
 
 class Lineage:
-    """The trainings behind a study's trials: a trial samples its own, or goes on from an earlier trial's.
+    """The trainings behind a study's trials: a trial trains its own model, or continues from an earlier trial's.
 
     records: of the study's trials by number, as they come in.
     """
@@ -29,7 +29,7 @@ class Lineage:
         return None if proposal.parent is None else self._records[proposal.parent]
 
     def begun(self, proposal: Proposal) -> float:
-        """The share of a full training that is kept of what a proposal starts from."""
+        """The share of a full training that the proposal's parent has already had."""
         parent = self.parent_of(proposal)
         return 0.0 if parent is None else parent.fidelity
 

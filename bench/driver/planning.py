@@ -1,4 +1,4 @@
-"""The next trial of a study: what the engine is told of costs and kept trainings, and what its proposal will cost."""
+"""Plans the next trial of a study: gives the engine costs and kept trainings, and prices its proposal."""
 
 from __future__ import annotations
 
@@ -19,8 +19,8 @@ from .lineage import Lineage, training_seconds
 
 _COUNTS = 12  # proposals that may be counted and found too expensive before a study ends
 _FIDELITIES = (0.25, 0.5, 1.0)  # shares of a full training that a new one may have
-# Times what the least training of the default setting costs, which a trial of the start may take where there are two
-# speeds: an expensive setting, trained in part at random, would take what many samples of the default's training cost.
+# The most that a trial of the start may cost under two speeds, in costs of the default setting's shortest training:
+# a random expensive setting, even partly trained, would cost as much as many samples of the default's training.
 _START_COST = 2.0
 
 
@@ -33,10 +33,10 @@ class TuningOptions:
         well a trial was measured.
     samples: how many samples a trial draws.
     seed: of the comparison.
-    lag: how many of the latest trials a proposal does without.
+    lag: how many of the latest trials a proposal ignores.
     start: length of the space-filling start.
     two_speeds: whether trainings are kept, to be resampled and trained further; else each trial trains in full.
-    stopping: the rule by which trainings are stopped on their way, in place of proposals to train in part; the default
+    stopping: the rule by which trainings are stopped early, in place of proposals to train in part; the default
         setting is trained in full.
     """
 
@@ -57,7 +57,7 @@ class PlannedTrial:
 
     cost: its price beforehand; 0 where that is only known afterwards. operations: as counted beforehand, by part.
     deadline: seconds that its training may take; None: as many as it needs.
-    training_seed: of the training that it samples or goes on with; None for one of its own. paid: measured seconds of
+    training_seed: of the training that it samples or continues; None for a new one. paid: measured seconds of
     that training that an earlier trial was charged. stopping: the rule by which its training may be stopped.
     """
 
@@ -111,12 +111,12 @@ class TrialPlanner:
         self._stopping: StoppingChoice = options.stopping if counted.train else "none"
         # Where a later stage starts from averaged weights, another average is another training.
         self._space = _with_averages_trained(card.space) if counted.chained else card.space
-        # What trains by `fit` is trained whole, and so is what a rule may stop.
+        # Trainings by `fit`, and those that a rule may stop, are planned in full.
         in_parts = options.two_speeds and self._stopping == "none" and counted.train
         self._fidelities = _FIDELITIES if in_parts else (1.0,)
 
     def plan(self, so_far: StudySoFar) -> PlannedTrial | None:
-        """The next trial; None where nothing that is left of the budget is good for one."""
+        """The next trial; None where the rest of the budget pays for none."""
         budget = self._options.budget
         if budget.is_spent(so_far.remaining):
             return None
@@ -142,7 +142,7 @@ class TrialPlanner:
         return None
 
     def _known_costs(self, limit: float, tried: Sequence[Mapping[str, Any]], so_far: StudySoFar) -> Costs:
-        """What the engine is told: prices of the settings tried, or where there are none, what trials were charged."""
+        """Costs for the engine: prices of the settings tried or, without prices, what trials were charged."""
         two_speeds, parts = self._options.two_speeds, []
         for setting in tried:
             price = self._costs.parts(setting)
@@ -201,7 +201,7 @@ class TrialPlanner:
         return replace(planned, training_seed=self._lineage.root(parent).seed, paid=training_seconds(parent))
 
     def _rule(self, so_far: StudySoFar, proposal: Proposal) -> StoppingRule | None:
-        """What may stop a trial, by the curves of those that its proposal has seen; nothing stops the default one."""
+        """The rule that may stop a trial, by the curves of earlier trials; None for the default setting."""
         if self._stopping == "none":
             return None
         number = so_far.number
@@ -211,7 +211,7 @@ class TrialPlanner:
         return StoppingRule(self._stopping, self._space, tuple(curves), root, self._lineage.begun(proposal))
 
     def _share(self, proposal: Proposal) -> float:
-        """The share of a full training that a proposal adds to what is kept."""
+        """The share of a full training that a proposal adds to its parent's."""
         return max(proposal.fidelity - self._lineage.begun(proposal), 0.0)
 
     def _scores(self, proposal: Proposal) -> int:

@@ -1,4 +1,4 @@
-"""From what people ask for to a checked description and a driven run; shared by the command line and Python."""
+"""Checks the options of a run and drives it; shared by the command line and the Python API."""
 
 from __future__ import annotations
 
@@ -17,13 +17,13 @@ from ..training.cache import cache_limit
 
 
 class Listener(Protocol):
-    """Who follows a run."""
+    """Receives the messages of a run."""
 
     def say(self, line: str) -> None:
-        """Something happened."""
+        """Reports one line of text."""
 
     def update(self) -> None:
-        """Called often: time to look at the folder again."""
+        """Called often, so that a display can reread the folder."""
 
 
 def describe(study: Path | None, options: Mapping[str, Any], *, keywords: bool = False) -> StudyFile:

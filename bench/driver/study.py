@@ -1,7 +1,7 @@
-"""One family's study: its tuning on a data set under a budget. It asks the engine, and is told records.
+"""One family's study: its tuning on a data set under a budget, from the engine's proposals and the trials' records.
 
 A study's proposals are a function of its records alone: proposal n sees the trials numbered below n - lag, and
-takes the later ones as pending, whether or not they have ended. So a resumed study goes on with the same
+takes the later ones as pending, whether or not they have ended. So a resumed study makes the same
 proposals, and under counted budgets timing changes nothing.
 """
 
@@ -66,7 +66,7 @@ class FamilyStudy:
 
     @property
     def finished(self) -> bool:
-        """Whether the budget is used up as far as it can be, and nothing is running."""
+        """Whether the rest of the budget pays for no trial, and nothing is running."""
         return self._ended and not self.running
 
     @property
@@ -104,7 +104,7 @@ class FamilyStudy:
         return planned
 
     def tell(self, record: Record) -> None:
-        """Takes the record of a trial; a trial that the machine lost is simply asked for again."""
+        """Takes the record of a trial; a trial that the machine lost is asked for again."""
         self.running.pop(record.number, None)
         self.records[record.number] = record
 

@@ -1,6 +1,6 @@
 """Trials of earlier runs that proposals learn from.
 
-They are copied into the run's folder when it is made: taken up again, a run goes on with the same proposals, whatever
+They are copied into the run's folder when it is made: a resumed run makes the same proposals, whatever
 has become of the earlier ones.
 """
 
@@ -40,7 +40,7 @@ def _collect(folder: RunFolder, path: str, config: StudyFile) -> dict[str, Any]:
             f"wanted as many"
         )
     signs = [1.0 if registry.metric(name).direction == "lower" else -1.0 for name in study.objective]
-    # What was trained in part is of another function.
+    # Scores of partial trainings are of another function.
     trials = [r for r in folder.records("trial") if r.family in config.families and r.fidelity == 1.0]
     if not trials:
         raise UsageError(

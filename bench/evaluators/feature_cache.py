@@ -66,7 +66,7 @@ def _read(path: Path) -> Features:
     except (OSError, SafetensorError, ValueError) as error:
         raise _DamagedError(f"{path}: {error}") from error
     if written != _hash(tensors) or "features" not in tensors:
-        raise _DamagedError(f"{path}: the content is not what was written")
+        raise _DamagedError(f"{path}: the content differs from what was written")
     return Features(tensors["features"], tensors.get("probabilities"))
 
 

@@ -53,7 +53,7 @@ _FAILURES = (OSError, RuntimeError, ValueError, KeyError, AttributeError, TypeEr
 
 
 class PretrainedEvaluator(Evaluator):
-    """An extractor of torch-fidelity's as an evaluator. Its probabilities, if any, are of classes of its own."""
+    """An extractor of torch-fidelity's as an evaluator. Its probabilities, if any, are of its own classes."""
 
     chunk = _CHUNK
 

@@ -27,6 +27,6 @@ def added(name: str, entry: T, known: dict[str, T], added_by: dict[str, str], *,
     if not name.isidentifier():
         raise ValueError(f"{where} adds {what} {name!r}; wanted letters, digits and underscores")
     if name in known and added_by.get(name) != where:
-        raise ValueError(f"{what} {name!r} stands twice: in {added_by.get(name, BUILT_IN)} and in {where}")
+        raise ValueError(f"{what} {name!r} is registered twice: in {added_by.get(name, BUILT_IN)} and in {where}")
     known[name] = entry
     added_by[name] = where

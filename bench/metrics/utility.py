@@ -1,4 +1,4 @@
-"""What synthetic data and codes are good for: classifiers trained on them and tested on real examples.
+"""Utility of synthetic data and codes: classifiers trained on them and tested on real examples.
 
 The classifiers are fixed, so that figures compare:
     linear   multinomial logistic regression, C = 0.1, at most 500 steps of L-BFGS, on examples minus the train mean

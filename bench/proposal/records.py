@@ -1,4 +1,4 @@
-"""What the engine is told and what it answers."""
+"""The inputs and outputs of the engine."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ class Observation:
     values: the objectives, all to be minimised; None when the trial failed.
     errors: the standard error of each value, where the measurement gives one.
     constraints: figures that must not exceed zero, by name.
-    training: what trials that sampled one and the same trained model have in common; None: a training of its own.
+    training: what trials that sampled one and the same trained model have in common; None: a new training.
     cost: what the trial took, in the study's unit of budget.
     fidelity: the share of a full training that the sampled model had had.
     """

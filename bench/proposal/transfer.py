@@ -1,5 +1,5 @@
 """What earlier studies of the same parameters, on other data or for other objectives, say of a new one: what they
-expect anywhere in its space, and the settings that it had best begin with. `ensemble` weighs them.
+expect anywhere in its space, and the settings that it should begin with. `ensemble` weighs them.
 """
 
 from __future__ import annotations

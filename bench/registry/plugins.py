@@ -117,7 +117,7 @@ def load_plugin(path: str | Path) -> None:
 
 @contextmanager
 def _catching(kind: PluginKind, name: str, place: str, origin: str) -> Iterator[None]:
-    """Writes down what goes wrong while a plug-in is loaded; a wrong name in a plug-in file is told at once."""
+    """Writes down what goes wrong while a plug-in is loaded; a wrong name in a plug-in file is reported at once."""
     _loading.append(origin)
     try:
         yield

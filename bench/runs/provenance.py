@@ -1,4 +1,4 @@
-"""What a record needs to be made again: versions, revision, local edits, machine."""
+"""What is needed to reproduce a record: versions, revision, local edits, machine."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ _PACKAGES = ("torch", "numpy", "scipy", "scikit-learn", "optuna", "gpytorch", "b
 
 @cache
 def provenance() -> dict[str, Any]:
-    """Versions of Gentune, Python and what figures depend on; revision and a hash of local edits; the machine."""
+    """Versions of Gentune, Python and the libraries that results depend on; revision and a hash of local edits; the machine."""
     revision, edits = _revision()
     return {
         "gentune": _version("gentune"),

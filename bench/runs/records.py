@@ -1,4 +1,4 @@
-"""What is written down of a trial, a finalist or a reference: one frozen record, one JSON file."""
+"""The record of a trial, a finalist or a reference: one frozen object, one JSON file."""
 
 from __future__ import annotations
 

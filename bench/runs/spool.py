@@ -1,4 +1,4 @@
-"""Deliveries: what a job leaves, on its way from the worker that did it to the run folder that its driver writes.
+"""Deliveries: the results of a job on their way from its worker to the run folder, which only the driver writes.
 
 A worker writes into an outbox, a hidden folder in the run's spool. A finished outbox gets a manifest and its job's name,
 and waits there until the driver has adopted it, whatever becomes of worker and driver. Read and written without torch.
@@ -24,7 +24,7 @@ _MANIFEST = "delivery.json"
 
 
 class DamagedDeliveryError(Exception):
-    """A delivery is not what its manifest says; the message says in what."""
+    """A delivery differs from its manifest; the message says how."""
 
 
 @dataclass(frozen=True)
@@ -95,7 +95,7 @@ def read_delivery(folder: Path) -> Delivery:
 def deliveries(spool: Path, say: Callable[[str], None]) -> list[Delivery]:
     """The whole deliveries in a spool, by name; what is unfinished or damaged is removed.
 
-    say: told a line of each damaged one. No job may be running.
+    say: called with a line for each damaged one. No job may be running.
     """
     found = []
     for folder in sorted(spool.iterdir()) if spool.is_dir() else ():
@@ -105,7 +105,7 @@ def deliveries(spool: Path, say: Callable[[str], None]) -> list[Delivery]:
         try:
             found.append(read_delivery(folder))
         except DamagedDeliveryError as error:
-            say(f"{folder.name}: what a worker left of it is damaged and was removed ({error})")
+            say(f"{folder.name}: the delivery that a worker left is damaged and was removed ({error})")
             remove(folder)
     return found
 

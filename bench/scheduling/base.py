@@ -48,12 +48,12 @@ Event = Done | Died | Progressed | Cancelled
 
 @dataclass(frozen=True)
 class ExecutorSettings:
-    """What an executor is told when a run begins.
+    """What an executor gets when a run begins.
 
     spool: a folder of the run on the driver's machine, in which deliveries wait for the driver.
     plugins: files that every process loads before it is given a job.
     devices, workers: as in the study file; `workers` None: as many as the executor thinks right.
-    say: told a line of text when something is amiss.
+    say: called with a line of text when something goes wrong.
     """
 
     spool: Path

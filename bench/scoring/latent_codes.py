@@ -1,4 +1,4 @@
-"""What is asked of a model's codes for the metrics of latent control."""
+"""Codes of a model, and their decoded examples, for the metrics of latent control."""
 
 from __future__ import annotations
 

@@ -47,11 +47,11 @@ def measure_of_typicality(model: GenerativeModel) -> str:
 
 
 def outlier_sets(spec: DataSpec, held_out: Batch, *, seed: int) -> Mapping[str, Tensor]:
-    """Examples (at most 200 a set) that the data has none of, by the name of their set; empty for sequences.
+    """Sets of outliers (at most 200 examples each) by name; empty for sequences.
 
     noise: every entry uniform, over all levels of images or over the range of the held-out vectors.
-    shuffled: every entry from a held-out example of its own: right one by one, wrong together.
-    inverted: held-out images with dark for light.
+    shuffled: every entry from a different held-out example: the marginals are right, the joint law is wrong.
+    inverted: held-out images with dark and light exchanged.
     """
     x = some_of(held_out.x, _OUTLIERS, seed=seed)
     n = len(x)
@@ -70,7 +70,7 @@ def outlier_sets(spec: DataSpec, held_out: Batch, *, seed: int) -> Mapping[str, 
 
 
 def without_last_class(data: DataSet) -> tuple[DataSet, int] | None:
-    """The data set as if it never had had its last class, and that class; None where fewer than two would be left.
+    """The data set without its last class, and that class; None where fewer than two would be left.
 
     The last, so that the others keep their labels, and the same for every family.
     """

@@ -1,4 +1,4 @@
-"""What is drawn from a trained model and asked of it before scoring: samples, likelihoods, costs."""
+"""What scoring needs from a trained model: samples, likelihoods, costs."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The one scorer: which metrics are measured of a set of samples, and what they are."""
+"""The scorer: chooses the metrics of a set of samples and computes them."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ def score(context: ScoringContext, names: Iterable[str]) -> Measurement:
 
 
 def _reason_not_to_try(context: ScoringContext, card: MetricCard) -> str | None:
-    """Why a metric means nothing here although its inputs may be there; None where it may be tried."""
+    """Why a metric is meaningless here even if its inputs exist; None where it may be tried."""
     spec, evaluator = context.data.spec, context.evaluator
     if not card.through_evaluator:
         return None

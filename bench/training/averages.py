@@ -41,7 +41,7 @@ _RIDGE = 1e-3  # keeps coefficients small where profiles hardly differ: they mul
 
 
 class Profile(Protocol):
-    """What an average weighs."""
+    """The weights that an average gives to steps."""
 
     def masses(self, step: int) -> NDArray[np.float64]:
         """Masses (step + 1,) of the weights after steps 0, ..., `step`; they add up to 1."""

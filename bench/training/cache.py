@@ -4,7 +4,7 @@
     CACHE/trainings/states/KEY/STEP/state.json          what belongs to the tensors; its time of change is the last use
     CACHE/trainings/states/KEY/STEP/tensors.safetensors
     CACHE/trainings/damaged/                            what was found not to be what was written
-    CACHE/trainings/pins/                               states that runs want spared (cache_upkeep.py)
+    CACHE/trainings/pins/                               states that runs protect (cache_upkeep.py)
 
 A state is written into a temporary folder and moved into place, under the stage's lock; it is read without the
 lock, since a place is either whole or not there.
@@ -37,7 +37,7 @@ _FIRST_WAIT, _LONGEST_WAIT = 0.01, 0.25  # seconds between looks at a lock
 
 
 class DamagedError(Exception):
-    """A kept state is not what was written."""
+    """A kept state differs from what was written."""
 
 
 def cache_limit() -> int:
@@ -185,12 +185,12 @@ class TrainingCache:
                 rest.append(path)
         if not rest:
             (folder / _LOCK).unlink(missing_ok=True)
-            with suppress(OSError):  # somebody has begun to use it
+            with suppress(OSError):  # another process has begun to use it
                 folder.rmdir()
 
 
 def describe(place: Path) -> dict[str, Any]:
-    """A state's description. Raises DamagedError where it is not what was written."""
+    """A state's description. Raises DamagedError where it differs from what was written."""
     text = (place / _DESCRIPTION).read_bytes()
     try:
         content = json.loads(text)
@@ -198,7 +198,7 @@ def describe(place: Path) -> dict[str, Any]:
     except (ValueError, KeyError, AttributeError) as error:
         raise DamagedError(f"{_DESCRIPTION} cannot be read") from error
     if written != _content_hash(content):
-        raise DamagedError(f"{_DESCRIPTION} is not what was written")
+        raise DamagedError(f"{_DESCRIPTION} differs from what was written")
     return content
 
 
@@ -208,7 +208,7 @@ def last_use(place: Path) -> float:
 
 
 def release(lock: int) -> None:
-    """Gives a lock of `try_lock` back."""
+    """Releases a lock of `try_lock`."""
     fcntl.flock(lock, fcntl.LOCK_UN)  # before closing: a child process may have inherited the descriptor
     os.close(lock)
 

@@ -1,4 +1,4 @@
-"""Upkeep of the kept trainings: what there is, what runs want spared, what must go. Free of torch."""
+"""Upkeep of the kept trainings: lists them, pins those that runs need, and removes the oldest. Free of torch."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ def entries(cache: TrainingCache) -> list[StateEntry]:
 
 
 def damaged(cache: TrainingCache) -> list[tuple[Path, int]]:
-    """What was set aside, with its bytes; the oldest first."""
+    """Damaged states that were set aside, with their bytes; the oldest first."""
     found = []
     for folder in _folders(cache.damaged_path):
         with suppress(FileNotFoundError):
@@ -68,7 +68,7 @@ def about(cache: TrainingCache, entry: StateEntry) -> dict[str, str]:
 
 
 def pin(cache: TrainingCache, run_folder: Path, names: Iterable[str]) -> None:
-    """Has states spared, by their names, as long as a run folder is there; replaces what it had pinned before."""
+    """Protects the named states while a run folder exists; replaces its earlier pins."""
     run = str(run_folder.resolve())
     content = {"run": run, "states": sorted(set(names))}
     write_atomically(_pin_path(cache, run), json.dumps(content, indent=1) + "\n")

@@ -44,7 +44,7 @@ def save_model(folder: Path, model: GenerativeModel, card: ModelCard) -> None:
 
 
 def load_model(folder: Path, device: str = "cpu") -> tuple[GenerativeModel, ModelCard]:
-    """A model as it was saved, ready to sample. Raises FileNotFoundError where no whole model was saved."""
+    """A saved model, ready to sample. Raises FileNotFoundError where no whole model was saved."""
     content = json.loads((folder / "model.json").read_text(encoding="utf-8"))
     card = ModelCard(**content | {"data": DataRef.from_value(content["data"])})
     family = registry.family(card.family)
@@ -91,7 +91,7 @@ class KeptTraining:
             yield
 
     def keep(self, stage: int, state: TrainingState) -> None:
-        """Writes a state. A training does not fail for want of room on the disk: a line says that it is not kept."""
+        """Writes a state. A full disk does not fail the training: a line says that the state is not kept."""
         content = save({name: _plain(tensor) for name, tensor in state.tensors.items()})
         if len(content) > self._limit:
             return
@@ -107,5 +107,5 @@ class KeptTraining:
 
 
 def _plain(tensor: Tensor) -> Tensor:
-    """A copy of its own on the CPU: safetensors refuses tensors that share memory."""
+    """A copy on the CPU: safetensors refuses tensors that share memory."""
     return tensor.detach().to("cpu", copy=True).contiguous()

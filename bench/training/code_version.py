@@ -168,5 +168,5 @@ def _label(name: str) -> str:
     return path.name if path is not None else name
 
 
-# Read while what is on the disk is what has just been imported: a run goes on for hours, and files may be edited.
+# Read right after the import, while the files are as imported: a run takes hours, and files may be edited.
 _core_sources.update(_closure(list(_CORE))[0])

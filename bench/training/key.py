@@ -1,4 +1,4 @@
-"""What a kept training is known by: a hash of all that its weights depend on, for each of its stages."""
+"""The key of a kept training: for each stage a hash of all that its weights depend on."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ _SCHEMA = 2  # of the keys and of what lies behind them
 
 @dataclass(frozen=True)
 class TrainingKey:
-    """All that a training depends on but its stages' lengths.
+    """All that a training depends on except its stages' lengths.
 
     settings: the training hyperparameters, every one of the family's, and the loop's ("loop.NAME").
     data: fingerprint and what the model sees of the description. seed: of initial weights and training.

@@ -1,8 +1,8 @@
-"""The one training loop of the house.
+"""The training loop of all families.
 
 It owns batch size, EMA, clipping, precision, seeds, divergence and the horizon. All randomness of step s comes
-from (seed, stage, s), so that a training that is taken up again between two steps equals an unbroken one: what lies
-there is weights, optimiser state and running averages, and nothing of the generators.
+from (seed, stage, s), so that a training that is resumed between two steps equals an unbroken one: its state
+is weights, optimiser state and running averages, without the generators.
 
 The half-life of the EMA is chosen at the end: along the way a few running averages are kept that any other can be
 rebuilt from (`averages`), and so the training is the same whatever the half-life.
@@ -74,13 +74,13 @@ def train(
     fidelity: the share of the full training, in (0, 1]; schedules stay those of the full horizon.
     average: half-life of the exponential average of the weights with which every stage ends, as a share of its full
         horizon; 0: the last weights. More than 0 needs `settings.averages`.
-    kept: where states are kept: the training goes on from the one that is nearest to its end, and keeps one at the
-        end of every stage. With a state of the very end nothing is trained.
+    kept: where states are kept: the training continues from the latest one, and keeps one at the end of every
+        stage. With a state of the last step nothing is trained.
     deadline: a `time.monotonic()` moment past which DeadlineError is raised. What is taken from `kept` counts with
         the seconds that it took when it was trained; waiting for another process that trains the same does not.
-    on_progress: told the share of this call's training that is done, now and then.
-    run: filled in as the training goes on, for callers who want to know how far a failed one came.
-    Raises DivergedError when a loss or weight stops being finite, ValueError for a half-life that cannot be had.
+    on_progress: called now and then with the share of this call's training that is done.
+    run: filled in during the training, for callers who want to know how far a failed one came.
+    Raises DivergedError when a loss or weight stops being finite, ValueError for an impossible half-life.
     """
     if not 0.0 <= average < math.inf:
         raise ValueError(f"average is {average}; wanted a half-life of 0 or more")
@@ -168,7 +168,7 @@ def _holding(
 
 
 class FitTraining:
-    """The training of a stage that brings its own: one step."""
+    """The training of a stage with its own `fit`: one step."""
 
     def __init__(self, stage: Stage, data: Examples, *, seed: int) -> None:
         assert stage.fit is not None
@@ -177,7 +177,7 @@ class FitTraining:
         self._operations = 0.0
 
     def advance(self, until: int) -> Iterator[int]:
-        """Fits, unless that was done before."""
+        """Fits, unless it is fitted already."""
         if self.step < until:
             torch.manual_seed(self._seed)
             generator = torch.Generator(self._data.device).manual_seed(self._seed)
@@ -190,7 +190,7 @@ class FitTraining:
         return {}
 
     def restore(self, state: TrainingState) -> None:
-        """Takes a state up."""
+        """Restores a state."""
         self.step = state.step
 
     def report(self, run: TrainingRun, *, since: int) -> None:
@@ -265,7 +265,7 @@ class StageTraining:
         return found
 
     def restore(self, state: TrainingState) -> None:
-        """Takes a state up, but for the model's own tensors."""
+        """Restores a state, except for the model's own tensors."""
         self.step = state.step
         if self._averages is not None:
             kept = {name.removeprefix(_AVERAGE): t for name, t in state.tensors.items() if name.startswith(_AVERAGE)}
@@ -317,14 +317,14 @@ class StageTraining:
         try:
             return phase.loss(batch, self._generator)
         except Exception as error:
-            # Weights that are no longer finite make a family's own checks fail in ways of their own.
+            # Weights that are no longer finite make a family's own checks fail in unforeseen ways.
             if self._finite.item():
                 raise
             raise DivergedError(f"loss not finite by step {self.step} of {self.horizon}: {error}") from error
 
 
 class _Batches:
-    """An endless stream of shuffled epochs, cut into batches; any draw can be had without the ones before it."""
+    """An endless stream of shuffled epochs, cut into batches; any batch can be drawn without the ones before it."""
 
     def __init__(self, n: int, batch_size: int, seed: int) -> None:
         self._n, self._size, self._seed = n, batch_size, seed

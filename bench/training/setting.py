@@ -1,4 +1,4 @@
-"""A setting taken apart by who uses it, and the fresh model that it describes."""
+"""Splits a setting by role, and builds the model that it describes."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What lies between two steps of a training, and how far its stages go.
+"""The state of a training between two steps, and how far its stages go.
 
 A state is whole: weights before averaging, optimiser state, running averages, the curve so far. The generators are no
 part of it, since the loop reseeds them at every step.
@@ -105,7 +105,7 @@ def furthest(kept: StateStore | None, planned: Sequence[PlannedStage]) -> tuple[
 def take_state(
     step: int, model: nn.Module, initial: Mapping[str, Tensor] | None, extra: Mapping[str, Tensor], run: TrainingRun
 ) -> TrainingState | None:
-    """The state as it stands; None where a number in it is not finite.
+    """The current state; None where a number in it is not finite.
 
     initial: the model's tensors before the training: of the model, only what differs from them in any bit is taken.
         A stage that depends on some settings alone is shared by models that differ elsewhere, even in their shapes.
@@ -122,7 +122,7 @@ def take_state(
 
 
 def put_state(state: TrainingState, model: nn.Module, run: TrainingRun) -> None:
-    """Puts back what a state says of the model and of the run so far."""
+    """Restores the model and the run so far from a state."""
     make_room(model, state.tensors, _MODEL)
     own = model.state_dict()
     for name in state.tensors:

@@ -8,7 +8,7 @@ from contextlib import contextmanager
 
 from .state import PlannedStage, TrainingRun
 
-_TELL_EVERY = 10  # steps between words of progress
+_TELL_EVERY = 10  # steps between reports of progress
 
 
 class DeadlineError(RuntimeError):
@@ -16,7 +16,7 @@ class DeadlineError(RuntimeError):
 
 
 class Watch:
-    """Counts the seconds of a training into `run`, keeps its deadline, and tells of its progress.
+    """Counts the seconds of a training into `run`, enforces its deadline, and reports its progress.
 
     deadline: a `time.monotonic()` moment. What lies between now and then is an allowance of training seconds, of
         which parts that were kept take what they took when they were trained, and waiting takes nothing.

@@ -1,1 +1,1 @@
-"""One job carried out: from a setting to a trained model, its samples and its record."""
+"""Runs one job: from a setting to a trained model, its samples and its record."""

@@ -1,4 +1,4 @@
-"""Energy drawn by a device, where it tells: NVIDIA's counters through NVML (the package nvidia-ml-py)."""
+"""Energy drawn by a device that reports it: NVIDIA's counters through NVML (the package nvidia-ml-py)."""
 
 from __future__ import annotations
 
@@ -11,12 +11,12 @@ import torch
 
 
 class Meter:
-    """Counts the energy of a device while it is running.
+    """Measures the energy that a device draws while the meter runs.
 
     The counter is the whole device's, idle power and other programs included. A processor's counters (RAPL) are not
     read: they are for the whole package, which other trials share.
 
-    joules: so far; None where the device does not tell, or nothing has run.
+    joules: so far; None where the device does not report it, or nothing has run.
     """
 
     def __init__(self, device: torch.device, counter: Callable[[torch.device], float | None] | None = None) -> None:

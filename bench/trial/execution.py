@@ -1,4 +1,4 @@
-"""One trial from a proposal to a record: train, sample, measure, write down."""
+"""Runs one trial from its job to its record: train, sample, score, record."""
 
 from __future__ import annotations
 
@@ -42,9 +42,9 @@ from .model_training import Clock, TellProgress, Trained, retrained_on_part, tra
 
 
 def run_job(job: Job, spool: Path, on_progress: TellProgress | None = None) -> Delivery | None:
-    """Does a job in this process and returns what it leaves in the spool; evaluators leave nothing there.
+    """Runs a job in this process and returns its delivery in the spool; evaluators deliver nothing.
 
-    spool: the folder of the run's deliveries. on_progress: told the share of the training that is done.
+    spool: the folder of the run's deliveries. on_progress: called with the share of the training that is done.
     """
     if isinstance(job, EvaluatorJob):
         load_or_train(open_data(job.data), job.evaluator, cache=Path(job.cache))
@@ -62,7 +62,7 @@ def run_job(job: Job, spool: Path, on_progress: TellProgress | None = None) -> D
 
 
 def run_trial(job: TrialJob, folder: RecordFolder, on_progress: TellProgress | None = None) -> Record:
-    """Carries a trial out. Whatever the setting does wrong becomes a failed record, never an exception.
+    """Runs a trial. A setting that fails gives a failed record, never an exception.
 
     folder: takes the record, the artifacts and, where the family's code fails, a log.
     """
@@ -75,11 +75,11 @@ def run_trial(job: TrialJob, folder: RecordFolder, on_progress: TellProgress | N
         state: State = "stopped" if isinstance(error, DeadlineError) else "failed"
         prefix = "diverged: " if isinstance(error, DivergedError) else ""
         record = replace(base, state=state, reason=f"{prefix}{error}")
-    except Exception as error:  # noqa: BLE001 - a family may fail in any way; the study goes on and the log tells
+    except Exception as error:  # noqa: BLE001 - a family may fail in any way; the study continues and the log has the traceback
         _log_failure(folder, base.name)
         reason = "out of memory" if _is_out_of_memory(error) else f"{type(error).__name__}: {error}"
         if job.device.startswith("cuda"):
-            torch.cuda.empty_cache()  # what the failed model held is the next trial's
+            torch.cuda.empty_cache()  # frees what the failed model held for the next trial
         record = replace(base, reason=" ".join(reason.split())[:500])
     if record.objectives is None:  # failed, or past its deadline
         record = replace(record, cost=job.budget.charge(job.cost, _spent(job, run, clock, None)))
@@ -128,7 +128,7 @@ def run_floor(job: FloorJob, folder: RecordFolder) -> Record:
         evaluators=_evaluators(data, job.cache, True),
         provenance=provenance() | {"device": "cpu"},
     )
-    for name, measured in baselines(data, split).items():  # before the floor, by whose record a resumed run goes
+    for name, measured in baselines(data, split).items():  # before the floor, which marks all as done
         folder.write_record(replace(_with_scores(record, measured, None), family=name, params={}, evaluators={}))
     record = _with_scores(record, first, second)
     folder.write_record(record)
@@ -165,7 +165,7 @@ def _carry_out(
         operations = spent.operations
         evaluator = evaluators_by_role(data, job.cache).get("primary")
         context = ScoringContext(data, split, generated, evaluator, Path(job.cache), model=model)
-        if trained.fidelity == 1.0:  # a slow beginning looks like an untrained network, and its score is worth having
+        if trained.fidelity == 1.0:  # an early model may look like an untrained network, and its score is still useful
             _check_diversity(context)
         cost = partial(
             cost_report,
@@ -195,7 +195,7 @@ def _carry_out(
 
 
 def _as_trained(base: Record, trained: Trained) -> Record:
-    """The record with what has come of the training."""
+    """The record with the results of the training."""
     return replace(
         base,
         training=trained.training,
@@ -205,7 +205,7 @@ def _as_trained(base: Record, trained: Trained) -> Record:
 
 
 def _counted(job: TrialJob, trained: Trained) -> dict[str, float]:
-    """The operations of what was done, by the count before the start: a stopped trial has done a part of it."""
+    """The counted operations that were carried out: a stopped trial has done a part of the planned ones."""
     if job.stopping is None:
         return {**job.operations}
     goal, begun, scores = job.fidelity, job.stopping.begun, len(shares_between(job.stopping.begun, job.fidelity)) + 1
@@ -216,7 +216,7 @@ def _counted(job: TrialJob, trained: Trained) -> dict[str, float]:
 
 
 def _charge(job: TrialJob, spent: Spent) -> float:
-    """What the trial costs. Raises TrialError for a family whose cost cannot be told."""
+    """What the trial costs. Raises TrialError for a family whose cost cannot be determined."""
     try:
         return job.budget.charge(job.cost, spent)
     except UnpricedError as error:

@@ -1,4 +1,4 @@
-"""What a worker is asked to do: small frozen descriptions that travel between processes. Free of torch."""
+"""The jobs of workers: small frozen descriptions that travel between processes. Free of torch."""
 
 from __future__ import annotations
 
@@ -18,21 +18,21 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class TrialJob:
-    """One training, sampling and measurement, written down as one record.
+    """One training, sampling and scoring, which gives one record.
 
     family: what is trained, with all that the study changes in it; label: the name on the record, where that differs.
     params: the setting; what it leaves out stays at the family's defaults.
     split: what is scored on. seed: of initial weights, training and samples, each derived from it.
-    move, parent: how the trial comes by a trained model, and the trial whose training it starts from.
+    move, parent: how the trial gets its trained model, and the trial whose training it starts from.
     training_seed: of weights and training, where they are those of an earlier trial; None: `seed`.
     fidelity: the share of a full training, in (0, 1].
-    cost: the price told before the start; 0 where it is only known afterwards. operations: as counted before the start.
+    cost: the price before the start; 0 where it is only known afterwards. operations: as counted before the start.
     budget: charges for what the trial took; by default an unlimited one.
     deadline: seconds that the training may take under a measured budget, next to `paid`: those for which an earlier
         trial has been charged.
     stopping: decides at intermediate scores whether the training goes on; None: it goes on, and none are taken.
     keep_model, keep_samples: whether weights and a picture or points of samples are kept as artifacts.
-    lean: whether only the objectives are measured, for studies of tuning itself, of which nothing else is wanted.
+    lean: whether only the objectives are measured, for studies of tuning itself, which need nothing else.
     """
 
     role: Role

@@ -1,4 +1,4 @@
-"""The model of a trial: trained, taken up from what is kept, and stopped on the way where a rule says so."""
+"""Trains the model of a trial, or restores a kept one; a stopping rule may end the training early."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ TellProgress = Callable[[float], None]
 
 
 class Clock:
-    """Seconds by part of the trial; a part that fails is counted too."""
+    """Seconds by part of the trial, failed parts included."""
 
     def __init__(self, device: torch.device) -> None:
         self.seconds: dict[str, float] = {}
@@ -77,8 +77,8 @@ def trained_model(
 ) -> Trained:
     """Trains the job's model to its fidelity, or to where its rule stops it; `run` and `clock` are filled in.
 
-    With a rule the training goes from one intermediate score to the next, each part taken up from the state that the
-    part before has kept: what an earlier trial has trained whole is scored at the same points as what is new.
+    With a rule the training goes from one intermediate score to the next, each part restored from the state that the
+    part before has kept: a training that an earlier trial completed is scored at the same points as a new one.
     """
     rule = job.stopping
     if rule is None:
@@ -95,7 +95,7 @@ def trained_model(
                 )
             )
         if fidelity < job.fidelity:
-            with clock.timing("measure"):  # thinking about it is in no budget
+            with clock.timing("measure"):  # the decision is charged to no budget
                 trained.stopped = rule.reason_to_stop(job.params, points, derive(job.seed, "stopping", len(points)))
             if trained.stopped is not None:
                 break
@@ -133,7 +133,7 @@ def _train(
     scored: float = 0.0,
     on_progress: TellProgress | None,
 ) -> Trained:
-    """A fresh model trained to a fidelity, or taken up from what is kept of it; `scored` seconds of the job's allowance
+    """A model trained to a fidelity from the beginning, or from its kept state; `scored` seconds of the job's allowance
     went into scores on the way."""
     device = torch.device(job.device)
     seed = job.seed if job.training_seed is None else job.training_seed
@@ -149,7 +149,7 @@ def _train(
         fidelity=fidelity,
         average=setting.average,
         kept=kept,
-        # An allowance of training seconds, of which those behind it have been taken already.
+        # An allowance of training seconds, less those already taken.
         deadline=None if job.deadline is None else time.monotonic() + job.deadline + job.paid - scored,
         on_progress=on_progress,
         run=run,

@@ -47,7 +47,7 @@ def test_splits_do_not_overlap() -> None:
     splits = load("digits").splits
     total = torch.cat([examples.x[:] for examples in splits.values()]).flatten(1)
     assert len(total) == 1797
-    assert len(total.unique(dim=0)) == 1797  # no image stands twice in the set
+    assert len(total.unique(dim=0)) == 1797  # no image is in the set twice
 
 
 def test_the_fingerprint_sees_values_and_labels() -> None:

@@ -168,7 +168,7 @@ def test_a_reader_loaded_again_takes_its_formers_place(points: Points) -> None:
 
 @pytest.mark.parametrize("reader", [OtherPoints(), Points("digits")], ids=["added", "built in"])
 def test_a_name_is_given_once(points: Points, reader: Points) -> None:
-    with pytest.raises(UsageError, match=rf"{reader.name!r} stands twice: in .*\.py and in .*test_readers\.py"):
+    with pytest.raises(UsageError, match=rf"{reader.name!r} is registered twice: in .*\.py and in .*test_readers\.py"):
         add_reader(reader)
 
 

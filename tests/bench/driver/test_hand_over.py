@@ -72,7 +72,7 @@ def test_what_was_finished_is_adopted_when_a_run_is_resumed(
     assert record.name == left.name
     assert record.attempts == 1
     assert folder.artifact("trials", record.name, "history.jsonl").is_file()
-    assert said == [f"{left.name}: finished by a worker of the driver before"]
+    assert said == [f"{left.name}: finished by a worker of the previous driver"]
     assert not left.exists()
     assert len((tmp_path / "log").read_text().split()) == lines
 
@@ -92,7 +92,7 @@ def test_what_is_written_already_is_dropped(tmp_path: Path, own_cache: Path, mon
     (record,) = folder.records()
     said: list[str] = []
     ComparisonDriver(folder, say=said.append).run()
-    assert said[0] == f"{record.name}: a worker had left it, but it is written already; removed"
+    assert said[0] == f"{record.name}: already written; a second copy that a worker left was removed"
     assert record in folder.records()
     assert not (own_cache / "spool" / folder.read_json("comparison.json")["run"]).exists()
 

@@ -105,7 +105,7 @@ def test_names_that_are_taken_are_refused_with_both_places() -> None:
     with pytest.raises(UsageError, match=r"'local' is registered twice: in Gentune and in .*test_plugins.py"):
         gentune.register_executor("local", start)
     card = MetricCard("fid", "quality", "lower", "1", ("generated_x",), "One", lambda generated_x: MetricValue(0.0))
-    with pytest.raises(UsageError, match=r"metric 'fid' stands twice"):
+    with pytest.raises(UsageError, match=r"metric 'fid' is registered twice"):
         gentune.register_metric(card)
 
 

@@ -70,6 +70,6 @@ def test_what_is_damaged_or_unfinished_is_removed_with_a_line(tmp_path: Path, da
         read_delivery(delivery.folder)
     said: list[str] = []
     assert deliveries(tmp_path, said.append) == []
-    assert len(said) == 1 and said[0].startswith(f"{LAST.name}: what a worker left of it is damaged")
+    assert len(said) == 1 and said[0].startswith(f"{LAST.name}: the delivery that a worker left is damaged")
     assert list(tmp_path.iterdir()) == []
     assert deliveries(tmp_path / "nowhere", said.append) == []

@@ -206,15 +206,15 @@ def test_names_are_taken_once(tables: None) -> None:
     add_metric(card)
     add_metric(replace(card, unit="again"))  # the same file loaded again
     assert METRICS["twice"].unit == "again"
-    with pytest.raises(ValueError, match=r"metric 'fid' stands twice: in Gentune and in .*test_inputs\.py"):
+    with pytest.raises(ValueError, match=r"metric 'fid' is registered twice: in Gentune and in .*test_inputs\.py"):
         add_metric(replace(card, name="fid"))
-    with pytest.raises(ValueError, match=r"metric 'twice' stands twice: in .*test_inputs\.py and in elsewhere"):
+    with pytest.raises(ValueError, match=r"metric 'twice' is registered twice: in .*test_inputs\.py and in elsewhere"):
         add_metric(replace(card, implementation="elsewhere:twice"))
     with pytest.raises(ValueError, match="'no name'; wanted letters"):
         add_metric(replace(card, name="no name"))
     with pytest.raises(ValueError, match="metric 'other' needs 'novelty', which is none of"):
         add_metric(replace(card, name="other", needs=("novelty",)))
-    with pytest.raises(ValueError, match="input 'seed' stands twice: in Gentune and in"):
+    with pytest.raises(ValueError, match="input 'seed' is registered twice: in Gentune and in"):
         add_input(InputCard("seed", "a seed", provider=lambda context: 1))
     with pytest.raises(ValueError, match="source 'samples' and no provider"):
         add_input(InputCard("novelty", "novelty"))

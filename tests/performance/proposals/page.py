@@ -19,7 +19,7 @@ _MARKS = {1: " **+**", -1: " **−**", 0: ""}
 
 def write(report: Report, results: Path, path: Path = PAGE) -> None:
     """Puts the section in its place, at the page's end where it has none yet."""
-    old = path.read_text(encoding="utf-8") if path.exists() else "# What was measured\n"
+    old = path.read_text(encoding="utf-8") if path.exists() else "# Benchmarks\n"
     path.write_text(put(old, "\n".join(section(report, results)), "proposals"), encoding="utf-8")
 
 
@@ -156,8 +156,8 @@ def _ablations(report: Report) -> Iterable[str]:
         if "without=" in method
     ]
     if rows:
-        yield from ("### Without one of its pieces", "")
-        yield "Pieces are those of `tests/performance/proposals/ablations.py`; below 1 says that the piece helps."
+        yield from ("### Ablation", "")
+        yield "Pieces are those of `tests/performance/proposals/ablations.py`; below 1: the piece helps."
         yield ""
         yield from _table(["without", "runs", "whole", "without it", "ratio"], rows)
 
