@@ -75,7 +75,7 @@ def run_trial(job: TrialJob, folder: RecordFolder, on_progress: TellProgress | N
         state: State = "stopped" if isinstance(error, DeadlineError) else "failed"
         prefix = "diverged: " if isinstance(error, DivergedError) else ""
         record = replace(base, state=state, reason=f"{prefix}{error}")
-    except Exception as error:  # noqa: BLE001 - a family may fail in any way; the study continues and the log has the traceback
+    except Exception as error:  # noqa: BLE001 - a family may fail in any way; the log has the traceback
         _log_failure(folder, base.name)
         reason = "out of memory" if _is_out_of_memory(error) else f"{type(error).__name__}: {error}"
         if job.device.startswith("cuda"):
