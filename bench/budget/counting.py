@@ -1,4 +1,4 @@
-"""What a family's setting costs on a data set, counted."""
+"""Counts the operations of a family's setting on a data set."""
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
 """Kinds of budgets: what a trial will cost, what it may cost, and what it is charged. Free of torch.
 
-Nothing outside this module asks of which kind a budget is.
+No other module branches on the kind of a budget.
 """
 
 from __future__ import annotations
@@ -90,7 +90,7 @@ class Budget(ABC):
         """The part of a cost that went into training; operations and seconds by part, as a record has them."""
 
     def limit(self, remaining: float, default: float) -> float:
-        """The most that one trial may cost: one expensive setting early on would leave nothing to learn from it with.
+        """The most that one trial may cost: one expensive setting early on would leave no budget for others.
 
         remaining: what is left of the amount. default: the cost of a full training of the default setting.
         """
@@ -101,7 +101,7 @@ class Budget(ABC):
         return None
 
     def is_spent(self, remaining: float) -> bool:
-        """Whether next to nothing is left."""
+        """Whether almost nothing is left."""
         return remaining <= _NEGLIGIBLE * self.amount
 
     @staticmethod
@@ -128,7 +128,7 @@ class _Counted(Budget):
 
 @dataclass(frozen=True)
 class Trainings(_Counted):
-    """So many times the operations of a full training of the family's default setting with its samples.
+    """Multiples of the operations of a full training of the family's default setting with its samples.
 
     A training by `fit`, whose operations nobody counts beforehand, costs 1.
     """
@@ -183,7 +183,7 @@ class Seconds(Budget):
         return remaining
 
     def charge(self, price: float, spent: Spent) -> float:
-        """Seconds, whatever came of the trial. A training's are charged once, also where it is taken from the cache."""
+        """Seconds, even of a failed trial. A training's are charged once, also where it comes from the cache."""
         return max(0.0, spent.training - spent.paid) + (spent.sampling + spent.scoring)
 
     def training_cost(self, cost: float, operations: Mapping[str, float], seconds: Mapping[str, float]) -> float:

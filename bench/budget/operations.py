@@ -1,7 +1,7 @@
-"""Counting floating-point operations: what a setting costs, whatever machine it runs on.
+"""Counting floating-point operations: the cost of a setting on any machine.
 
-torch's counter sees matrix products, convolutions and attention, forwards and backwards; these are all but a
-little of the work of a neural network.
+torch's counter sees matrix products, convolutions and attention, forwards and backwards; these are almost
+all of the work of a neural network.
 """
 
 from __future__ import annotations

@@ -71,7 +71,7 @@ class SettingCosts:
         return min(FEW / self._samples, 1.0)
 
     def _operations(self, setting: Mapping[str, Any]) -> Operations | str:
-        """What was counted, or why it could not be."""
+        """The counted operations, or the reason why there are none."""
         key = repr(sorted(setting.items()))
         if key not in self._counted:
             try:

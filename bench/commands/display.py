@@ -1,4 +1,4 @@
-"""What the command line shows: progress on standard error, tables on standard output."""
+"""Output of the command line: progress on standard error, tables on standard output."""
 
 from __future__ import annotations
 
@@ -57,7 +57,7 @@ def live_status(folder: RunFolder, *, quiet: bool) -> Iterator[_Listener]:
 
 
 def watch_status(folder: RunFolder) -> None:
-    """Shows the status until the run is no longer going on."""
+    """Shows the status until the run has ended."""
     from rich.live import Live
 
     with Live(refresh_per_second=4) as live:

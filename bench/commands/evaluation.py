@@ -1,4 +1,4 @@
-"""The command `evaluate`: scores of samples that were made anywhere."""
+"""The command `evaluate`: scores of external samples."""
 
 from __future__ import annotations
 

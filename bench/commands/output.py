@@ -1,4 +1,4 @@
-"""How commands print: JSON and tables on standard output, one-line messages on standard error."""
+"""Printing: JSON and tables on standard output, one-line messages on standard error."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ def console() -> Console:
     """Standard output for tables."""
     from rich.console import Console
 
-    # A file or a pipe has no width of its own; the usual 80 columns would cut the leaderboard.
+    # A file or a pipe has no width; the usual 80 columns would cut the leaderboard.
     return Console() if sys.stdout.isatty() else Console(width=110)
 
 

@@ -1,1 +1,1 @@
-"""Comparisons and studies: which trial comes next, what is written down when it ends, and how a run is resumed."""
+"""Comparisons and studies: chooses the next trial, records what has ended, and resumes runs."""

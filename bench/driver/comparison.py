@@ -80,7 +80,7 @@ class ComparisonDriver:
         self._pinned: set[str] = set()  # kept trainings of incumbents
 
     def run(self) -> None:
-        """Runs to the end. KeyboardInterrupt passes through, with everything that had finished kept."""
+        """Runs to the end. KeyboardInterrupt passes through; everything that has finished is kept."""
         with RunLock(self.folder.path):
             if self._journal.finished:
                 return
@@ -121,7 +121,7 @@ class ComparisonDriver:
 
     @property
     def _spool(self) -> Path:
-        """Where this run's deliveries wait."""
+        """The folder in which this run's deliveries wait."""
         return Path(self.cache) / "spool" / self._journal.run_id
 
     def _frozen_lag(self, executor: Executor) -> int:
@@ -156,7 +156,7 @@ class ComparisonDriver:
         }
 
     def _prepare(self, dispatcher: Dispatcher) -> None:
-        """Evaluators, studies as their records stand, and the jobs of the references."""
+        """Prepares evaluators, studies from their records, and the jobs of the references."""
         with self._journal.timing("prepare"):
             names = evaluators_for(self.data)
             self._run_all(dispatcher, [EvaluatorJob(self.config.data, name, self.cache) for name in names])
@@ -177,7 +177,7 @@ class ComparisonDriver:
         self._journal.write_evaluators(by_role)
 
     def _open_studies(self) -> None:
-        """Studies and their store as the records stand."""
+        """Restores the studies and their store from the records."""
         store = self._store = OptunaStore(self.folder.store_url())
         trials = self.folder.records("trial")
         options = self._tuning_options()
@@ -226,7 +226,7 @@ class ComparisonDriver:
             self._collect(dispatcher)
 
     def _fill(self, dispatcher: Dispatcher) -> None:
-        """Gives every free worker something to do: tuning first, since its trials wait for one another."""
+        """Gives every free worker a job: tuning first, since its trials depend on one another."""
         while dispatcher.free:
             planned = self._next_trial()
             if planned is not None:

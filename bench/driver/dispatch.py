@@ -64,7 +64,7 @@ class Dispatcher:
         """The jobs that have ended since the last call, each with its record; evaluators leave none.
 
         Waits for something to happen, `timeout` seconds at most. A lost job is started again; a trial that loses its
-        worker every time is a failure of its setting. Raises WorkError where another job does.
+        worker every time counts as a failure of its setting. Raises WorkError where another job does.
         """
         ended: list[tuple[Ticket, Record | None]] = []
         for event in self._executor.wait(timeout):
@@ -93,7 +93,7 @@ class Dispatcher:
                 self._say(f"{delivery.name}: finished by a worker of the previous driver")
 
     def _adopt(self, delivery: Delivery) -> Record:
-        """Writes a delivery down, and only then lets its worker forget it."""
+        """Writes a delivery, and only then acknowledges it."""
         adopt(delivery, self._folder)
         self._executor.acknowledge(delivery)
         return delivery.record

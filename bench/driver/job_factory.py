@@ -78,7 +78,7 @@ class JobFactory:
         return jobs
 
     def references(self, kind: DataKind, there: Collection[str]) -> list[Job]:
-        """Real against real, and the reference families of a kind of data, on both held-out splits."""
+        """Real examples against real ones, and the reference families of a kind of data, on both held-out splits."""
         jobs: list[Job] = []
         for split, against in (("validation", "test"), ("test", "validation")):
             # All metrics of real sequences against others would need a likelihood or an evaluator.

@@ -24,7 +24,7 @@ _INCUMBENTS = "incumbents.json"
 class Journal:
     """The driver's own files in one run folder; a resumed run continues from them.
 
-    run_id: the run's own, drawn when it begins: another run in a folder of the same name has another one.
+    run_id: drawn when the run begins, so that another run in a folder of the same name has another one.
     """
 
     def __init__(self, folder: RunFolder) -> None:

@@ -25,7 +25,7 @@ _PROOF = 0.95  # probability of being better that a setting must have to take th
 
 
 class FamilyStudy:
-    """The state of one study between the engine and the scheduler.
+    """One study: asks the engine for trials and takes their records.
 
     options: as for every study of the comparison. repeat: which repetition of the whole tuning it belongs to.
     count: counts the operations of a setting, as `SettingCosts` has it.
@@ -109,14 +109,14 @@ class FamilyStudy:
         self.records[record.number] = record
 
     def observations(self) -> list[Observation]:
-        """All finished trials as the engine has them, in their order."""
+        """All finished trials as the engine takes them, in their order."""
         return [self.observation(self.records[n]) for n in sorted(self.records)]
 
     def incumbents(self) -> list[Record]:
         """The best settings by posterior mean among those tried: one, or at most three Pareto points.
 
-        With one objective the default setting stands until another is better with a probability of 95%: a few
-        trials with one training each often name a lucky setting that is worse.
+        With one objective the default setting remains until another is better with a probability of 95%: a few
+        trials with one training each often favour a lucky setting that is worse.
         """
         complete = [self.records[n] for n in sorted(self.records) if self.records[n].state == "complete"]
         if not complete:
@@ -130,7 +130,7 @@ class FamilyStudy:
         return [complete[i] for i in chosen]
 
     def observation(self, record: Record) -> Observation:
-        """A finished trial as the engine has it: all objectives to be minimised, with their standard errors."""
+        """A finished trial as the engine takes it: all objectives to be minimised, with their standard errors."""
         values = errors = None
         if record.objectives is not None:
             values = tuple(sign * value for sign, value in zip(self._signs, record.objectives, strict=True))

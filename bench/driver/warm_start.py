@@ -1,7 +1,7 @@
 """Trials of earlier runs that proposals learn from.
 
-They are copied into the run's folder when it is made: a resumed run makes the same proposals, whatever
-has become of the earlier ones.
+They are copied into the run's folder when it is made: a resumed run makes the same proposals, even if
+the earlier ones change or go.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ ARTIFACT = "warm_start.json"
 
 
 def collect(config: StudyFile) -> list[dict[str, Any]]:
-    """What the runs that `config.warm_start` names know of its families, one object a run.
+    """Trials of the study's families in the runs that `config.warm_start` names, one object a run.
 
     It holds the run's path, data and objective, and by family a list of studies, each a list of trials with `params`
     and `values` (all to be minimised, or None).
@@ -79,7 +79,7 @@ def _observation(entry: dict[str, Any]) -> Observation:
 
 
 def make_folder(out: Path | str, config: StudyFile) -> RunFolder:
-    """The run's folder, new or of the same study (`RunFolder.create_or_match`), with what its warm start knows."""
+    """The run's folder, new or of the same study (`RunFolder.create_or_match`), with the trials of its warm start."""
     there = RunFolder(out)
     found = None
     if config.warm_start and not (there.artifacts_path / ARTIFACT).is_file():

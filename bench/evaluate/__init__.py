@@ -1,4 +1,4 @@
-"""Samples that were made anywhere: reads them from files and scores them against a data set."""
+"""External samples: reads them from files and scores them against a data set."""
 
 from .external_samples import Scores, evaluate
 

@@ -1,4 +1,4 @@
-"""Scores samples that were made anywhere against a data set: from paths to figures."""
+"""Scores external samples against a data set."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ from .sample_files import Samples, read_samples
 
 @dataclass(frozen=True)
 class Scores:
-    """What became of one path.
+    """The scores of one path.
 
     n: samples used, and as many of the reference's examples.
     available: samples that the path holds.

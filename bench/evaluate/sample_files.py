@@ -1,6 +1,6 @@
-"""Reads samples that were made elsewhere: a folder of images, an .npy or an .npz file, into the data convention.
+"""Reads external samples: a folder of images, an .npy or an .npz file, into the data convention.
 
-Nothing of a file is ever run: pickles are refused. Whatever is wrong becomes one line that names the file.
+Nothing of a file is ever run: pickles are refused. Every error is one line that names the file.
 """
 
 from __future__ import annotations
@@ -209,7 +209,7 @@ def _channels_first(file: Path, array: np.ndarray, spec: DataSpec) -> np.ndarray
 
 
 def _check_images(file: Path, array: np.ndarray, spec: DataSpec) -> list[str]:
-    """Refuses values out of range; notes about what may be meant otherwise."""
+    """Refuses values out of range; returns notes about ambiguous ranges."""
     low, high = array.min(), array.max()
     if np.issubdtype(array.dtype, np.integer):
         if low < 0 or high > 255:

@@ -16,7 +16,7 @@ _CHUNK = 512
 
 @dataclass(frozen=True)
 class Features:
-    """What an evaluator sees: features (n, d) and, from classifiers, probabilities (n, classes); float64, CPU."""
+    """Output of an evaluator: features (n, d) and, from classifiers, probabilities (n, classes); float64, CPU."""
 
     features: Tensor
     probabilities: Tensor | None = None

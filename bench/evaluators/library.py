@@ -1,6 +1,6 @@
-"""Which evaluators a data set has; training them once and finding them again.
+"""The evaluators of a data set: trains each once, and loads it from then on.
 
-A trained evaluator lies in a folder of its own, named by what it was trained from: `weights.safetensors` and
+A trained evaluator has its own folder, named by what it was trained from: `weights.safetensors` and
 `card.json`. The folder appears whole or not at all, so that processes may want the same evaluator at once.
 """
 

@@ -1,4 +1,4 @@
-"""What every scheduler offers to the driver."""
+"""The interface between the driver and executors."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ class Done:
 
 @dataclass(frozen=True)
 class Died:
-    """The worker ended in the middle of a job, which is nobody's setting's fault at first sight."""
+    """The worker died in the middle of a job; the setting is not blamed at first."""
 
     ticket: int
     reason: str
@@ -52,7 +52,7 @@ class ExecutorSettings:
 
     spool: a folder of the run on the driver's machine, in which deliveries wait for the driver.
     plugins: files that every process loads before it is given a job.
-    devices, workers: as in the study file; `workers` None: as many as the executor thinks right.
+    devices, workers: as in the study file; `workers` None: as many as the executor chooses.
     say: called with a line of text when something goes wrong.
     """
 

@@ -93,7 +93,7 @@ class _Worker:
             self.connection.send(replace(job, device=self.device))
 
     def receive(self) -> Event:
-        """What a worker that is not idle tells."""
+        """Receives messages of a busy worker."""
         assert self.ticket is not None
         try:
             kind, content = self.connection.recv()
@@ -122,7 +122,7 @@ class _Worker:
             self._process.wait()
 
     def _ended(self, otherwise: Callable[[int], Event]) -> Event:
-        """What became of the job of a process that is gone: it may have finished it without telling."""
+        """The fate of the job of a dead process, which may have finished it without a message."""
         assert self.ticket is not None
         ticket, self.ticket = self.ticket, None
         folder = None if isinstance(self._job, EvaluatorJob | None) else self._settings.spool / self._job.name

@@ -1,7 +1,7 @@
-"""A worker process: takes jobs from a pipe, tells of progress, and ends with its driver.
+"""A worker process: takes jobs from a pipe, reports progress, and ends with its driver.
 
-First come the study's plug-in files and the spool's folder, and then one job after the other: what plug-ins bring is
-known before the first job is unpickled.
+First come the study's plug-in files and the spool's folder, and then one job after the other: plug-ins are
+loaded before the first job is unpickled.
 
 Arguments: the pipe's file descriptor and the driver's process id.
 """

@@ -1,4 +1,4 @@
-"""What one set of samples is scored from: trials, finals, floors and samples from elsewhere fill in the same fields."""
+"""The context of scoring one set of samples: the same fields for trials, finals, floors and external samples."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ class ScoringContext:
     cache: the folder where features of real examples are kept.
     seed: which real examples are taken where there are more, and of metrics that draw; runs use 0.
     real: whether `generated` are real examples that stand for samples, so that their features are kept.
-    features: how the evaluator sees the samples, where that is known already.
+    features: the evaluator's features of the samples, where they are known already.
     model: what the samples were drawn from.
     likelihood, likelihood_examples: log-likelihoods, and the examples that they belong to.
     cost: what training and sampling took.
@@ -61,7 +61,7 @@ class ScoringContext:
 
     @cached_property
     def generated_features(self) -> Features | None:
-        """How the evaluator sees the samples."""
+        """The evaluator's features of the samples."""
         if self.features is not None or self.evaluator is None:
             return self.features
         if self.real:
@@ -75,7 +75,7 @@ class ScoringContext:
 
     @cached_property
     def reference_features(self) -> Features | None:
-        """How the evaluator sees the held-out examples."""
+        """The evaluator's features of the held-out examples."""
         return self._features_of_split(self.split, len(self.generated))
 
     @cached_property
@@ -85,7 +85,7 @@ class ScoringContext:
 
     @cached_property
     def train_features(self) -> Features | None:
-        """How the evaluator sees these train examples."""
+        """The evaluator's features of these train examples."""
         return self._features_of_split("train", whole_train(self.data))
 
     def features_of(self, x: Tensor | None) -> Tensor | None:
@@ -113,14 +113,14 @@ class ScoringContext:
 
     @cached_property
     def inlier_scores(self) -> Tensor | None:
-        """How typical held-out examples look (n,): as their likelihood says, where it is known already."""
+        """Typicality of held-out examples (n,): by their likelihood, where it is known already."""
         if self.likelihood is not None:
             return self.likelihood.log_prob
         return None if self.model is None else typicality(self.model, self.reference.x, seed=derive(0, "uses"))
 
     @cached_property
     def outlier_scores(self) -> Tensor | None:
-        """How typical the outliers of all sets look (m,)."""
+        """Typicality of the outliers of all sets (m,)."""
         if self.model is None:
             return None
         outliers = outlier_sets(self.data.spec, self.reference, seed=derive(0, "uses"))

@@ -19,7 +19,7 @@ _OUTLIERS = 200  # examples of each generated set
 
 
 def typicality(model: GenerativeModel, x: Tensor, *, seed: int) -> Tensor | None:
-    """How typical each example looks, float64 (n,) on the CPU: its log-likelihood; of families without one, minus
+    """Typicality of each example, float64 (n,) on the CPU: its log-likelihood; of families without one, minus
     the mean squared error of its reconstruction; None without either, and for families that require a condition.
     """
     likelihood: Callable[[Batch], Likelihood] | None = getattr(model, "log_likelihood", None)

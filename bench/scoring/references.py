@@ -1,4 +1,4 @@
-"""The real side of a comparison: examples of a split, and how the data set's evaluators see them."""
+"""The real side of a score: examples of a split, and their features by the data set's evaluators."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ ROLES = ("primary", "second")  # of the evaluators of a data set, in their order
 
 @dataclass(frozen=True)
 class Reference:
-    """Examples of a split and how an evaluator sees them."""
+    """Examples of a split and their features by an evaluator."""
 
     batch: Batch
     features: Features

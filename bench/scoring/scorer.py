@@ -31,7 +31,7 @@ def metric_names(scope: Scope, *, named: Collection[str] = (), through_evaluator
 
 
 def metrics_of_samples() -> list[str]:
-    """Metrics that samples from elsewhere are scored by where none are named: all but those that train classifiers."""
+    """Default metrics of external samples: all but those that train classifiers."""
     return [name for name, card in METRICS.items() if card.of_samples_alone and card.expense != "training"]
 
 
