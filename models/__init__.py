@@ -1,4 +1,4 @@
-"""What is trained: the interface of a generative model, and the families.
+"""The interface of a generative model, and the families.
 
 Nothing is imported until it is asked for, so that `gentune.models.data_spec` costs no torch.
 """

@@ -1,4 +1,4 @@
-"""Whether samples are what was asked for."""
+"""Alignment of samples with their conditions."""
 
 from __future__ import annotations
 

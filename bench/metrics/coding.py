@@ -1,4 +1,4 @@
-"""How short a code a likelihood gives, and how short the codes of common compressors are."""
+"""Code lengths: of a likelihood, and of common compressors."""
 
 from __future__ import annotations
 

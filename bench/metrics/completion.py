@@ -1,4 +1,4 @@
-"""How well missing entries are completed."""
+"""Imputation error: how well missing entries are completed."""
 
 from __future__ import annotations
 

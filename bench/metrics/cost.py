@@ -1,4 +1,4 @@
-"""What a trial took. Free of torch.
+"""Cost metrics of a trial. Free of torch.
 
 References, for all of them: Dehghani et al., "The efficiency misnomer", arXiv:2110.12894: no single one of these
 figures stands for cost, so that they are reported side by side.

@@ -1,4 +1,4 @@
-"""Whether every class gets its due: bias amplification and uneven coverage."""
+"""Fairness between classes: bias amplification and uneven coverage."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""How well codes can be steered: disentanglement, and the smoothness of the path from codes to pictures.
+"""Latent control: disentanglement, and the smoothness of the map from codes to images.
 
 Glossary: codes z (n, c), real numbers; factors v (n, f), integers that generated the data; constant factors, which
 nothing can tell, are left out.

@@ -1,4 +1,4 @@
-"""How far a family's score can be relied on: failures, luck of the seed, dependence on settings. Free of torch.
+"""Stability of a family's score: failures, spread over seeds, sensitivity to settings. Free of torch.
 
 Spreads are in the unit of the objective: families are compared on one objective and one data set, and a spread
 relative to the score means nothing for objectives that are differences or logarithms and may be 0 or negative.

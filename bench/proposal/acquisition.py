@@ -1,4 +1,4 @@
-"""What a trial at a setting is worth, and the settings where it is worth most."""
+"""The acquisition function, and the settings that maximise it."""
 
 from __future__ import annotations
 

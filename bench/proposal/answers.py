@@ -1,4 +1,4 @@
-"""What finished trials say: which settings are best, and how sure that is."""
+"""The best settings by the finished trials, with their probabilities of being better."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a user believes about good values, and how it sways proposals while there are few observations.
+"""A user's prior beliefs about good values, which weigh on proposals while observations are few.
 
 πBO: C. Hvarfner et al. (2022), arXiv 2204.11051, eq. 6: the acquisition function times π(x)^(β/n) after n observations,
 here added as β/n · log π(x). A belief that is wrong is outweighed as observations come in.

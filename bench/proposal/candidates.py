@@ -1,4 +1,4 @@
-"""Where the engine looks: quasi-random points, points near good ones, and the rules by which a point is passed over."""
+"""Candidates of the engine: quasi-random points, points near good ones, and the rules that exclude points."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What settings will cost, predicted from those whose cost has been counted."""
+"""Predicts the cost of settings from those whose cost has been counted."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Between settings, positions in the unit cube and the columns that kernels measure distances in.
+"""Maps settings to positions in the unit cube, and these to the columns in which kernels measure distances.
 
 - setting: a mapping of the active parameters' names to values;
 - positions (n, p): one number in [0, 1] a parameter, NaN where it is inactive. An integer, a step of a grid or a

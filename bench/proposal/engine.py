@@ -1,4 +1,4 @@
-"""The proposal engine: a pure function of what has been seen, with no state, clock or global randomness."""
+"""The proposal engine: a pure function of the observations, with no state, clock or global randomness."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A Gaussian process whose mean is what earlier studies say, as far as the present study's trials confirm it.
+"""A Gaussian process whose mean is predicted by earlier studies, as far as the present study's trials confirm it.
 
     y(x) = b + Σ_i w_i μ_i(x) + δ(x) + noise,   b ~ N(0, 1),   w_i ~ N(0.7/T, 0.75/T),   w_i ≥ 0
 

@@ -1,4 +1,4 @@
-"""What a trial at a setting is worth when there are several objectives."""
+"""The acquisition function for several objectives."""
 
 from __future__ import annotations
 

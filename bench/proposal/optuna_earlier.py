@@ -1,4 +1,4 @@
-"""Earlier Optuna studies, as a new one has them."""
+"""Earlier Optuna studies, in the space of a new one."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What the surrogate is given in place of raw objectives."""
+"""Transforms raw objectives for the surrogate."""
 
 from __future__ import annotations
 

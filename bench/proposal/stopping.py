@@ -1,4 +1,4 @@
-"""Whether a training is worth going on with, from the intermediate scores of this and of earlier ones.
+"""Early stopping of a training, by its own intermediate scores and those of earlier trainings.
 
 Two rules, both for any number of objectives, which are all to be minimised:
 

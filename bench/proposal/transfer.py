@@ -1,5 +1,5 @@
-"""What earlier studies of the same parameters, on other data or for other objectives, say of a new one: what they
-expect anywhere in its space, and the settings that it should begin with. `ensemble` weighs them.
+"""Transfer from earlier studies of the same parameters, on other data or for other objectives: their predictions in the
+space of a new study, and the settings that it should begin with. `ensemble` weighs them.
 """
 
 from __future__ import annotations

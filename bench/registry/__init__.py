@@ -1,4 +1,4 @@
-"""What is known by name: families, data sets and metrics, built in or from plug-ins.
+"""Looks up families, data sets and metrics by name, built in or from plug-ins.
 
 Listing costs no torch: classes are imported when they are used.
 """

@@ -1,4 +1,4 @@
-"""What goes with what: families that fit a data set, and objectives that are defined for them."""
+"""Selects the families that fit a data set, and the objectives that are defined for them."""
 
 from __future__ import annotations
 
