@@ -1,6 +1,16 @@
-"""Errors with one line for people."""
+"""Errors with one line for people, and the checks of names that raise them."""
 
 from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from typing import TypeVar
+
+from ..search_spaces.space import suggest
+
+T = TypeVar("T")
+
+_PLAIN = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]*")  # in commands, files and tables alike
 
 
 class UsageError(Exception):
@@ -12,3 +22,24 @@ class UsageError(Exception):
 
 class WorkError(Exception):
     """The work failed, though nothing was asked for wrongly; the command line prints it and exits with code 1."""
+
+
+def check_name(name: object, what: str, where: str) -> None:
+    """Refuses a name that cannot stand in commands, file names and tables.
+
+    name: to be registered. what: its kind in words. where: the place that registers it.
+
+    Raises UsageError.
+    """
+    if not isinstance(name, str) or not _PLAIN.fullmatch(name) or ".." in name or name == "all":
+        raise UsageError(
+            f"{where}: {name!r} cannot name {what}; wanted letters, digits, '_', '-' and '.', "
+            "not 'all', no '..', and neither '-' nor '.' first"
+        )
+
+
+def look_up(name: str, known: Mapping[str, T], what: str) -> T:
+    """What stands behind a name. what: its kind in words. Raises UsageError with the nearest known name."""
+    if name not in known:
+        raise UsageError(f"unknown {what} {name!r}{suggest(name, known)}")
+    return known[name]

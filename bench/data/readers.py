@@ -3,20 +3,16 @@
 from __future__ import annotations
 
 import inspect
-import re
 import sys
 from collections.abc import Mapping
 from functools import lru_cache
 
 from ...models.data_spec import DataSpec
 from ...search_spaces.space import suggest
-from ..errors import UsageError
+from ..errors import UsageError, check_name, look_up
 from .base import DataReader, DataSet
 from .catalogue import BUILT_IN
 from .reference import DataRef
-
-_PLAIN = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]*")  # a name in commands, files and tables alike
-_NOT_A_NAME = frozenset({"all"})  # stands for every name in commands
 
 _added: dict[str, DataReader] = {}
 
@@ -32,11 +28,7 @@ def add_reader(reader: DataReader) -> None:
     Raises UsageError for a name that is not plain or is taken.
     """
     name = reader.name
-    if not isinstance(name, str) or not _PLAIN.fullmatch(name) or name in _NOT_A_NAME:
-        raise UsageError(
-            f"{_place(reader)}: {name!r} cannot name a data reader; "
-            "wanted letters, digits, '_', '-' and '.', not 'all', and neither '-' nor '.' first"
-        )
+    check_name(name, "a data reader", _place(reader))
     there = readers().get(name)
     if there is not None and (name in BUILT_IN or _identity(there) != _identity(reader)):
         raise UsageError(f"data reader {name!r} is registered twice: in {_place(there)} and in {_place(reader)}")
@@ -91,10 +83,7 @@ def _describe(reader: DataReader, ref: DataRef) -> DataSpec:
 
 
 def _reader(ref: DataRef) -> DataReader:
-    known = readers()
-    if ref.reader not in known:
-        raise UsageError(f"unknown data set {ref.reader!r}{suggest(ref.reader, known)}")
-    return known[ref.reader]
+    return look_up(ref.reader, readers(), "data set")
 
 
 def _parameters(reader: DataReader) -> Mapping[str, inspect.Parameter]:

@@ -3,10 +3,10 @@
 Listing costs no torch: classes are imported when they are used.
 """
 
+from ..errors import check_name, look_up
 from ..metrics.catalogue import METRICS
 from .additions import metric, register_data, register_metric
 from .families import Family, ResolvedFamily, families, family, register_family
-from .names import check_name, look_up
 from .plugins import all_shared, broken, is_shared, load_entry_points, load_plugin, load_plugins, note_origin
 from .selection import check_objective, default_objective, families_for
 

@@ -6,11 +6,10 @@ from collections.abc import Callable, Iterable
 from dataclasses import replace
 
 from ..data import DataReader, add_reader
-from ..errors import UsageError
+from ..errors import UsageError, check_name, look_up
 from ..metrics.base import MetricCard, MetricValue
 from ..metrics.catalogue import METRICS, add_metric
 from ..metrics.inputs import InputCard, add_input
-from .names import check_name, look_up
 from .plugins import load_entry_points, note_origin
 
 

@@ -12,8 +12,7 @@ from typing import TYPE_CHECKING
 from ...models import load_class
 from ...search_spaces import CardError, FamilyCard, load_card, shipped_cards
 from ...search_spaces.card import parse_card
-from ..errors import UsageError
-from .names import check_name, look_up
+from ..errors import UsageError, check_name, look_up
 from .plugins import broken, is_shared, load_entry_points, note_origin
 
 if TYPE_CHECKING:
