@@ -111,6 +111,7 @@ _COLUMNS = {
     "families": ("name", "group", "kinds", "conditional", "likelihood", "summary"),
     "data": ("name", "kind", "shape", "classes", "levels", "entropy", "licence"),
     "metrics": ("name", "group", "direction", "unit", "summary"),
+    "executors": ("name", "summary"),
 }
 
 

@@ -17,7 +17,7 @@ from gentune.bench.artifacts.latent_pictures import picture_codes
 from gentune.bench.commands.cli import main
 from gentune.bench.data import DataRef, DataSet, load
 from gentune.bench.data.examples import Examples
-from gentune.bench.evaluators import Evaluator, Features, default_cache
+from gentune.bench.evaluators import Evaluator, default_cache
 from gentune.bench.runs.run_folder import RunFolder
 from gentune.bench.runs.study_file import StudyFile
 from gentune.bench.scoring.context import ScoringContext
@@ -77,8 +77,8 @@ class DecoderAlone(GenerativeModel):
 class _Judge:
     """Takes the brightest of the first three pixels for the class."""
 
-    def describe(self, x: Tensor) -> Features:
-        return Features(x.flatten(1), torch.softmax(20.0 * x.flatten(1)[:, :3], dim=1).double())
+    def probabilities(self, x: Tensor) -> Tensor:
+        return torch.softmax(20.0 * x.flatten(1)[:, :3], dim=1).double()
 
 
 def _pictures(model: GenerativeModel, data: DataSet, folder: Path) -> dict[str, Any]:

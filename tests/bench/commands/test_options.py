@@ -31,6 +31,7 @@ VALUES: dict[str, Any] = {
     "warm_start": ["earlier_run"],
     "store": "sqlite:///elsewhere.db",
     "devices": ["cpu", "cuda:1"],
+    "executor": "in_process",
 }
 NEEDS: dict[str, dict[str, Any]] = {"stopping": {"two_speeds": True}}
 

@@ -87,7 +87,7 @@ def test_bits_per_token_is_what_is_tuned_and_close_to_the_entropy(run: gentune.a
 
 def test_padding_is_no_part_of_a_sequence(run: gentune.api.Run) -> None:
     """The bits of a final are those of its tokens alone, however long the padding is."""
-    model, test = run.model("bigram"), load("chain").splits["test"]
+    model, test = run.model("bigram"), load("chain").splits["test"].all()
     log_prob = model.log_likelihood(test).log_prob.double()  # type: ignore[operator]
     tokens = int((test.x != chain().PADDING).sum())
     first = next(r for r in run.folder.records("final") if r.number == 0)

@@ -22,7 +22,10 @@ PIECES: dict[str, tuple[tuple[str, str, Any], ...]] = {
     # The power on the chance of success.
     "caution": (("feasibility", "_CAUTION", 0.0),),
     # The output transform: plain standardisation instead.
-    "transform": (("engine", "standardise", lambda v: _plain(v)), ("seen", "standardise", lambda v: _plain(v))),
+    "transform": (
+        ("engine", "standardise", lambda v: _plain(v)),
+        ("fitted_trials", "standardise", lambda v: _plain(v)),
+    ),
 }
 
 
