@@ -75,6 +75,7 @@ def plugin_of_readme() -> str:
     return next(block for block in blocks if block.startswith("# my_family.py"))
 
 
+@pytest.mark.slow
 def test_the_readmes_plugin_keeps_the_contract(tmp_path: Path) -> None:
     plugin = tmp_path / "my_family.py"
     plugin.write_text(plugin_of_readme())

@@ -116,6 +116,7 @@ def test_accuracy_is_told_over_the_guidance_scale(folder: RunFolder) -> None:
     assert all(row["recall"]["value"] > 0.8 for row in rows)
 
 
+@pytest.mark.slow
 def test_finals_find_copies_that_quick_scores_miss(copies: tuple[Copier, Batch], own_cache: Path) -> None:
     data, generated = load("digits"), copies[1]
     evaluators = evaluators_by_role(data, own_cache)

@@ -145,6 +145,7 @@ def test_a_broken_plugin_is_listed_with_its_error(capsys: pytest.CaptureFixture[
     assert "half finished" in err
 
 
+@pytest.mark.slow
 def test_a_run_from_beginning_to_end(
     capsys: pytest.CaptureFixture[str], tmp_path: Path, tiny_plugin: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -159,7 +159,9 @@ def test_a_finished_run_is_left_alone(finished: RunFolder) -> None:
     assert before == {p: p.stat().st_mtime_ns for p in finished.path.rglob("*") if p.is_file()}
 
 
-@pytest.mark.parametrize("stop_after", [1, 3, 6])
+@pytest.mark.parametrize(
+    "stop_after", [pytest.param(1, marks=pytest.mark.slow), 3, pytest.param(6, marks=pytest.mark.slow)]
+)
 def test_an_interrupted_run_goes_on_as_if_unbroken(
     tmp_path: Path, tiny: Path, finished: RunFolder, stop_after: int
 ) -> None:
@@ -191,6 +193,7 @@ def test_scores_through_other_evaluators_are_not_mixed(tmp_path: Path, tiny: Pat
         Run(folder).run()
 
 
+@pytest.mark.slow
 def test_a_lost_store_is_made_again_from_the_records(tmp_path: Path, tiny: Path) -> None:
     folder = begin(tmp_path / "run", tiny, trainings=2)
     run = Run(folder)
@@ -238,6 +241,7 @@ def test_a_setting_that_goes_wrong_is_a_failed_record(tmp_path: Path, tiny: Path
     assert folder.records("trial") == [record]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("budget", [{"flops": 4e5}, {"seconds": 0.3}])
 def test_other_budgets_are_kept_too(tmp_path: Path, tiny: Path, budget: dict[str, float]) -> None:
     folder = begin(tmp_path / "run", tiny, **budget)
@@ -254,6 +258,7 @@ def test_other_budgets_are_kept_too(tmp_path: Path, tiny: Path, budget: dict[str
     assert read_status(folder).state == "finished"
 
 
+@pytest.mark.slow
 def test_a_family_that_cannot_be_counted_is_told_of(
     tmp_path: Path, tiny: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -271,6 +276,7 @@ def test_a_family_that_cannot_be_counted_is_told_of(
     assert note.endswith("(tiny: RuntimeError: no hook on a view).")
 
 
+@pytest.mark.slow
 def test_a_study_ends_after_a_number_of_trials(tmp_path: Path, tiny: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("gentune.bench.driver.study.MOST_TRIALS", 3)
     folder = begin(tmp_path / "run", tiny, families=["gaussian_mixture"], flops=1e15, seeds=1)
@@ -280,12 +286,14 @@ def test_a_study_ends_after_a_number_of_trials(tmp_path: Path, tiny: Path, monke
     assert all(r.cost == sum(r.operations.values()) > 0 for r in trials if r.state == "complete")
 
 
+@pytest.mark.slow
 def test_fit_families_pay_one_for_each_training(tmp_path: Path, tiny: Path) -> None:
     folder = begin(tmp_path / "run", tiny, families=["gaussian_mixture"], trainings=2, seeds=1)
     Run(folder).run()
     assert [r.cost for r in folder.records("trial")] == [1.0, 1.0]
 
 
+@pytest.mark.slow
 def test_repetitions_of_the_tuning_draw_their_own_luck(tmp_path: Path, tiny: Path) -> None:
     folder = begin(tmp_path / "run", tiny, trainings=2, seeds=1, repeats=2)
     Run(folder).run()
@@ -296,6 +304,7 @@ def test_repetitions_of_the_tuning_draw_their_own_luck(tmp_path: Path, tiny: Pat
     assert {r.repeat for r in folder.records("final")} == {0, 1}
 
 
+@pytest.mark.slow
 def test_several_objectives_give_a_front(tmp_path: Path, tiny: Path) -> None:
     folder = begin(tmp_path / "run", tiny, objective=["mmd", "nll"], seeds=1)
     Run(folder).run()

@@ -169,6 +169,7 @@ def test_another_average_is_another_training_where_later_stages_start_from_it(ch
     assert any(changed) != chained
 
 
+@pytest.mark.slow
 def test_what_fails_when_it_goes_on_is_not_tried_again() -> None:
     tuned = study(budget=8.0)
     made: list[Record] = []

@@ -135,6 +135,7 @@ def test_sliced_wasserstein_is_the_mean_over_directions() -> None:
 # C2ST
 
 
+@pytest.mark.slow
 def test_c2st_of_equal_laws_is_a_half() -> None:
     scores = [c2st(normal(150, 6, 2 * i), normal(150, 6, 2 * i + 1), i) for i in range(30)]
     assert abs(np.mean([s.value for s in scores]) - 0.5) < 0.015

@@ -143,6 +143,7 @@ def test_augmentation_gain_is_in_points_and_may_be_negative() -> None:
     assert augmentation_gain(blobs(4, 3), TRAIN, TEST, 0).value == pytest.approx(0.0, abs=3.0)
 
 
+@pytest.mark.slow
 def test_pretraining_is_what_transfers() -> None:
     digits = {name: examples.all() for name, examples in load("digits").splits.items()}
     good, bad = (
@@ -152,7 +153,10 @@ def test_pretraining_is_what_transfers() -> None:
     assert bounds(good)[0] > bad.value + 0.03
 
 
-@pytest.mark.parametrize("metric", [task_accuracy_ratio, augmentation_gain, transfer_accuracy])
+@pytest.mark.parametrize(
+    "metric",
+    [task_accuracy_ratio, augmentation_gain, pytest.param(transfer_accuracy, marks=pytest.mark.slow)],
+)
 def test_the_seed_settles_it(metric: object) -> None:
     assert callable(metric)
     small = blobs(60, 3)

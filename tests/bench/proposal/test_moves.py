@@ -90,6 +90,7 @@ def tuned() -> Tuning:
     return tuning
 
 
+@pytest.mark.slow
 def test_all_three_moves_are_made_within_the_budget(tuned: Tuning) -> None:
     moves = Counter(p.move for p in tuned.proposals)
     assert set(moves) == {"train", "continue", "resample"}
@@ -138,6 +139,7 @@ def test_the_default_is_trained_in_full_and_the_rest_of_the_start_in_part(tuned:
     assert [p.fidelity for p in tuned.proposals[:5]] == [1.0, 0.25, 0.25, 0.25, 0.25]
 
 
+@pytest.mark.slow
 def test_a_study_with_the_same_history_goes_on_in_the_same_way(tuned: Tuning) -> None:
     again = Tuning(seed=0)
     again.run(budget=6.0)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import numpy as np
+import pytest
 
 from gentune.bench.proposal import Costs, Key, Observation, propose, propose_batch
 from gentune.bench.proposal.cost import CostModel
@@ -41,6 +42,7 @@ def spend(budget: float, *, aware: bool, seed: int) -> list[Observation]:
     return observations
 
 
+@pytest.mark.slow
 def test_of_settings_as_good_the_cheap_ones_are_tried() -> None:
     def typical(*, aware: bool) -> float:
         """The geometric mean of what the surrogate's trials cost."""

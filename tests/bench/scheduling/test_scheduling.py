@@ -82,6 +82,7 @@ def end_of(executor: Executor, ticket: int) -> Event:
     raise AssertionError("the job does not end")
 
 
+@pytest.mark.slow
 def test_a_worker_does_jobs_and_its_death_is_noticed(workers: LocalExecutor, own_cache: Path) -> None:
     job = EvaluatorJob(DataRef("two_moons"), "raw", str(own_cache))
     workers.submit(1, job)
@@ -131,6 +132,7 @@ def test_what_a_worker_finished_before_its_death_is_done(
     workers.acknowledge(event.delivery)
 
 
+@pytest.mark.slow
 def test_a_cancelled_job_is_ended_and_its_worker_replaced(
     workers: LocalExecutor, settings: ExecutorSettings, own_cache: Path
 ) -> None:

@@ -62,6 +62,7 @@ def test_the_image_flow_inverts(shape: tuple[int, int, int], transforms: int) ->
     assert not torch.allclose(y.flatten(1), drawn, atol=0.1)
 
 
+@pytest.mark.slow
 def test_a_trained_flow_inverts_at_the_end_of_its_ranges() -> None:
     spec = image_spec()
     data = Batch(images(spec, 64))
