@@ -144,7 +144,7 @@ class StudyFile(BaseModel):
     ] = "bayesian"
     seed: Annotated[int, Field(ge=0), OptionSpec("Seed of all random numbers.", "S")] = 0
     plugins: Annotated[
-        Paths, OptionSpec("Python file that registers families; may be repeated.", "FILE", flag="--plugin", path=True)
+        Paths, OptionSpec("Python file that registers families, data, metrics or executors; may be repeated.", "FILE", flag="--plugin", path=True)
     ] = ()
     warm_start: Annotated[
         Paths,

@@ -134,18 +134,6 @@ def test_a_finished_trial_outlives_a_killed_driver(
 
 
 @pytest.mark.slow
-def test_an_executor_is_added_from_one_new_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    log = tmp_path / "counted"
-    monkeypatch.setenv("COUNTING_LOG", str(log))
-    plugins = [str(PLUGINS / name) for name in ("newcomer_executor.py", "tiny.py")]
-    folder = begin(tmp_path / "run", "tiny.py", plugins=plugins, families=["tiny"], executor="counting")
-    ComparisonDriver(folder).run()
-    records = folder.records()
-    assert {record.role for record in records} >= {"trial", "final", "reference"}
-    assert len(log.read_text().split()) >= len(records)
-
-
-@pytest.mark.slow
 def test_a_data_set_and_a_family_are_added_from_one_new_file(tmp_path: Path) -> None:
     """Through real workers: the evaluator's too must know the plug-in's data."""
     plugin = PLUGINS / "newcomer_data.py"
