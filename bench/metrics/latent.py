@@ -127,7 +127,7 @@ def disentanglement_and_completeness(importances: _Array) -> tuple[float, float]
 def path_length(path_features_a: Tensor, path_features_b: Tensor, epsilon: float) -> MetricValue:
     """The mean over pairs of |a - b|²/ε², by percentiles 1 to 99 of it; lower is better.
 
-    Features (n, d) of decoded codes and of codes a little further on, as from `path_ends` with the same ε. Decode to
+    Features (n, d) of decoded codes and of codes a step of ε further along the line to others. Decode to
     continuous values: on a lattice nearly all pairs are equal and the others a whole step apart, so that the figure
     says 1/ε more than anything else; where most pairs are equal it is undefined. The 95% interval is Tukey and
     McLaughlin's for a trimmed mean. Figures of different evaluators or ε do not compare.
@@ -155,18 +155,6 @@ def path_length(path_features_a: Tensor, path_features_b: Tensor, epsilon: float
     deviation = float(lengths.clip(low, high).std(ddof=1))
     margin = NORMAL_95 * deviation * math.sqrt(len(lengths)) / len(kept)
     return around(float(kept.mean()), margin, lowest=0.0)
-
-
-def path_ends(
-    n: int, dimensions: int, epsilon: float, seed: int, *, mode: Interpolation = "lerp"
-) -> tuple[Tensor, Tensor]:
-    """Codes z and interpolate(z, z', ε), both (n, dimensions), for independent standard normal z and z'.
-
-    References: Karras et al., arXiv:1812.04948, section 4.1, at the path's beginning.
-    """
-    generator = torch.Generator().manual_seed(seed)
-    z, other = torch.randn(2, n, dimensions, generator=generator, dtype=torch.float64).unbind()
-    return z, interpolate(z, other, epsilon, mode=mode)
 
 
 def interpolate(a: Tensor, b: Tensor, t: float, *, mode: Interpolation = "lerp") -> Tensor:

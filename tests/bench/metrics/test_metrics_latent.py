@@ -19,9 +19,15 @@ from gentune.bench.metrics.latent import (
     disentanglement_and_completeness,
     interpolate,
     mig,
-    path_ends,
     path_length,
 )
+
+
+def path_ends(n: int, dimensions: int, epsilon: float, seed: int) -> tuple[torch.Tensor, torch.Tensor]:
+    """Standard normal codes z, and a step of ε from them to independent ones (Karras et al., arXiv:1812.04948)."""
+    generator = torch.Generator().manual_seed(seed)
+    z, other = torch.randn(2, n, dimensions, generator=generator, dtype=torch.float64).unbind()
+    return z, interpolate(z, other, epsilon)
 
 
 def factors(n: int = 1_200) -> Tensor:
