@@ -67,6 +67,8 @@ class Executor(Protocol):
     """Workers that take one job each and hand over what it leaves; they need no access to the run folder.
 
     A ticket is the driver's number of a job that is running. It ends with one Done, Died or Cancelled.
+    A job's `cache` is the driver's folder of kept trainings and evaluators, which local workers share; an executor on
+    other machines puts a folder of theirs in its place.
     """
 
     @property
