@@ -23,7 +23,9 @@ demo: install
 	  --families gaussian_mixture,beta_vae,wgan_gp,realnvp,ddpm \
 	  --trainings 6 --seeds 3 --out runs/demo
 
-test: lint types unit
+# Types are checked while the tests run: each takes minutes on one core.
+test: install lint
+	$(MAKE) --jobs 2 --output-sync=target types unit
 
 lint: install
 	$(BIN)/ruff check .

@@ -160,6 +160,7 @@ def test_where_only_samples_are_affordable_samples_are_proposed(tuned: Tuning) -
     assert earlier.ask(spent + 0.04) is None
 
 
+@pytest.mark.slow
 def test_samples_that_cost_as_much_as_trainings_are_drawn_less_often() -> None:
     expensive, cheap = Tuning(seed=1, sample_cost=1.0), Tuning(seed=1)
     for tuning in (expensive, cheap):

@@ -134,6 +134,7 @@ def test_a_lean_trial_measures_its_objective_alone(tmp_path: Path) -> None:
     assert trial(tmp_path, 3, **dense).likelihood == {}, "nor is it computed"
 
 
+@pytest.mark.slow
 def test_another_half_life_trains_nothing_and_is_as_if_trained_with_it(tmp_path: Path) -> None:
     small = {"width": 16, "timesteps": 100, "steps": 10}
     options: dict[str, Any] = {"family": registry.family("ddpm").resolved(), "fidelity": 0.01, "keep_model": True}
