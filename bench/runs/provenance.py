@@ -15,7 +15,7 @@ _PACKAGES = ("torch", "numpy", "scipy", "scikit-learn", "optuna", "gpytorch", "b
 
 @cache
 def provenance() -> dict[str, Any]:
-    """Versions of Gentune, Python and the libraries that results depend on; revision and a hash of local edits; the machine."""
+    """Versions of Gentune, Python and libraries; revision and a hash of local edits; the machine."""
     revision, edits = _revision()
     return {
         "gentune": _version("gentune"),

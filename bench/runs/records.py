@@ -38,11 +38,11 @@ class Record:
         all to be minimised, or None where one is not defined; empty where none were taken. A trial that was "stopped"
         there by a rule has the objectives of what it had trained.
     training_seed: of weights and training, where they are those of an earlier trial; None: `seed`.
-    likelihood: kind of the reported likelihood, the number of noise samples behind it and, where it is log p(x|condition)
-        rather than log p(x), what kind of condition is `given`.
+    likelihood: kind of the reported likelihood, the number of noise samples behind it and, for log p(x|condition) in
+        place of log p(x), the kind of condition that is `given`.
     cost: what the study's budget is charged, in its unit: full trainings of the family's default setting, each with its
-        samples ("trainings"); floating-point operations ("flops"); seconds of training that no earlier trial was charged,
-        of sampling and of intermediate scores ("seconds"). A failed trial is charged in full, a stopped one for what it
+        samples ("trainings"); floating-point operations ("flops"); seconds of training that no earlier trial was
+        charged, of sampling and of intermediate scores ("seconds"). A failed trial is charged in full, a stopped one for what it
         took. `bench/budget/kinds.py` says how. operations: floating-point, "train", "sample", and "score"
         for the samples of intermediate scores.
     samples: how many samples were scored.

@@ -1,7 +1,7 @@
 """Deliveries: the results of a job on their way from its worker to the run folder, which only the driver writes.
 
-A worker writes into an outbox, a hidden folder in the run's spool. A finished outbox gets a manifest and its job's name,
-and waits there until the driver has adopted it, whatever becomes of worker and driver. Read and written without torch.
+A worker writes into an outbox, a hidden folder in the run's spool. A finished outbox gets a manifest and its job's
+name, and waits there until the driver has adopted it, whatever becomes of worker and driver. Read and written without torch.
 
 spool/NAME/delivery.json  records/  artifacts/  log/
 """
@@ -80,7 +80,7 @@ class Outbox(RecordFolder):
 
 
 def read_delivery(folder: Path) -> Delivery:
-    """A delivery as it lies in a spool. Raises DamagedDeliveryError where a file is missing, changed or one too many."""
+    """A delivery as it lies in a spool. Raises DamagedDeliveryError if a file is missing, changed or unexpected."""
     try:
         manifest = json.loads((folder / _MANIFEST).read_text(encoding="utf-8"))
         found = {str(path.relative_to(folder)): _hash(path) for path in _files(folder)}

@@ -1,8 +1,8 @@
 """The options of a comparison: one schema for the command line, the Python API, STUDY.toml and the frozen study.toml.
 
 An option is one field of `StudyFile`. Its annotation holds its type, its checks and an `OptionSpec` (help text, flags);
-its default stands next to it. The command line (`commands/options.py`), the keywords of `gentune.compare` and the keys of
-study files are all generated from there.
+its default stands next to it. The command line (`commands/options.py`), the keywords of `gentune.compare` and the
+keys of study files are all generated from there.
 """
 
 from __future__ import annotations
@@ -130,7 +130,9 @@ class StudyFile(BaseModel):
     objective: Annotated[
         Names,
         Field(min_length=1),
-        OptionSpec("Metrics to tune, separated by commas. Default: fid (images), mmd (vectors).", "m1,m2", derived=True),
+        OptionSpec(
+            "Metrics to tune, separated by commas. Default: fid (images), mmd (vectors).", "m1,m2", derived=True
+        ),
     ]
     seeds: Annotated[
         int, Field(ge=1), OptionSpec("Number of new seeds with which each incumbent is retrained.", "R")
@@ -144,7 +146,13 @@ class StudyFile(BaseModel):
     ] = "bayesian"
     seed: Annotated[int, Field(ge=0), OptionSpec("Seed of all random numbers.", "S")] = 0
     plugins: Annotated[
-        Paths, OptionSpec("Python file that registers families, data, metrics or executors; may be repeated.", "FILE", flag="--plugin", path=True)
+        Paths,
+        OptionSpec(
+            "Python file that registers families, data, metrics or executors; may be repeated.",
+            "FILE",
+            flag="--plugin",
+            path=True,
+        ),
     ] = ()
     warm_start: Annotated[
         Paths,
@@ -179,9 +187,9 @@ class StudyFile(BaseModel):
         Field(ge=1),
         OptionSpec("Worker processes. Default: one per CUDA device, or else one per CPU core.", "K", identity=False),
     ] = None
-    executor: Annotated[
-        str, OptionSpec("Where trials run; see `gentune list executors`.", "NAME", identity=False)
-    ] = "local"
+    executor: Annotated[str, OptionSpec("Where trials run; see `gentune list executors`.", "NAME", identity=False)] = (
+        "local"
+    )
     devices: Annotated[Names, OptionSpec("auto, cpu, or devices such as cuda:0,cuda:1.", "a,b", identity=False)] = (
         "auto",
     )

@@ -38,7 +38,10 @@ STUDY = StudyFile(data=DataRef("digits"), families=("beta_vae", "ddpm"), trainin
         ({"families": ["a", 3]}, "study.toml: families.1: Input should be a valid string; got 3"),
         ({"families": ""}, "study.toml: families: wanted at least 1; got ''"),
         ({"plugins": 3}, "study.toml: plugins: wanted a path or a list of paths; got 3"),
-        ({"store": "here.db"}, "study.toml: store: wanted a URL, for example sqlite:///path/to/store.db; got 'here.db'"),
+        (
+            {"store": "here.db"},
+            "study.toml: store: wanted a URL, for example sqlite:///path/to/store.db; got 'here.db'",
+        ),
         ({"warm_start": ["runs/a"], "sampler": "random"}, "study.toml: the random sampler learns nothing"),
         ({"stopping": "curves"}, "study.toml: stopped trainings are kept to be trained further"),
         ({"data": None}, "study.toml: data"),
