@@ -42,8 +42,8 @@ class Record:
         place of log p(x), the kind of condition that is `given`.
     cost: what the study's budget is charged, in its unit: full trainings of the family's default setting, each with its
         samples ("trainings"); floating-point operations ("flops"); seconds of training that no earlier trial was
-        charged, of sampling and of intermediate scores ("seconds"). A failed trial is charged in full, a stopped one for what it
-        took. `bench/budget/kinds.py` says how. operations: floating-point, "train", "sample", and "score"
+        charged, of sampling and of intermediate scores ("seconds"). A failed trial is charged in full, a stopped one
+        for what it took. `bench/budget/kinds.py` says how. operations: floating-point, "train", "sample", and "score"
         for the samples of intermediate scores.
     samples: how many samples were scored.
     seconds: by part of the trial: "train", in this trial; "kept", of the training's parts that an earlier trial had

@@ -1,7 +1,7 @@
 """Deliveries: the results of a job on their way from its worker to the run folder, which only the driver writes.
 
 A worker writes into an outbox, a hidden folder in the run's spool. A finished outbox gets a manifest and its job's
-name, and waits there until the driver has adopted it, whatever becomes of worker and driver. Read and written without torch.
+name, and waits there until the driver has adopted it, even if worker or driver end. Read and written without torch.
 
 spool/NAME/delivery.json  records/  artifacts/  log/
 """
