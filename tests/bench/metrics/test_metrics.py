@@ -261,3 +261,9 @@ def test_costs_that_were_not_measured_are_undefined() -> None:
     )
     assert not result.values
     assert set(result.undefined) == {"peak_memory", "samples_per_second"}
+
+
+def test_every_implementation_loads() -> None:
+    """Cards name functions relative to their package."""
+    for name, card in METRICS.items():
+        assert callable(card.load()), name

@@ -288,6 +288,14 @@ def test_packages_of_another_environment_are_libraries(tmp_path: Path, monkeypat
     assert not code_version_module._is_library("own_module")
 
 
+def test_the_package_of_models_leads_to_the_modules_of_every_group() -> None:
+    """It hands on names from any of them, so that a plug-in which imports it depends on all."""
+    sources, _ = code_version_module._closure(["gentune.models"])
+    reached = set(code_version_module._with_contents("gentune.models"))
+    assert "gentune.models" in sources
+    assert {"gentune.models.adversarial.wgan_gp", "gentune.models.nets.unet", "gentune.models.base"} <= reached
+
+
 def test_a_family_without_a_source_file_has_no_version() -> None:
     made = type("Made", (GenerativeModel,), {"__module__": "nowhere"})
     assert code_version(made) is None
