@@ -25,7 +25,7 @@ demo: install
 
 # Types are checked while the tests run: each takes minutes on one core.
 test: install lint
-	$(MAKE) --jobs 2 --output-sync=target types unit
+	$(MAKE) --jobs 2 types unit
 
 lint: install
 	$(BIN)/ruff check .
