@@ -177,11 +177,11 @@ def test_what_is_kept_is_charged_as_when_it_was_trained(tmp_path: Path) -> None:
     assert first.cost == pytest.approx(first.seconds["train"] + first.seconds["sample"])
     assert again.cost == pytest.approx(first.seconds["train"] + again.seconds["sample"])
     assert again.metrics["train_seconds"]["value"] == pytest.approx(first.seconds["train"])
-    late = trial(tmp_path, 2, budget=Seconds(), deadline=0.5 * first.seconds["train"])
+    allowance = 0.5 * first.seconds["train"]  # too little, unless an earlier trial has paid for the training
+    late = trial(tmp_path, 2, budget=Seconds(), deadline=allowance)
     assert (late.state, late.seconds["train"]) == ("stopped", 0.0)
     assert "the budget ended at step 20 of 20 of stage prior" in str(late.reason)
-    # Half a second of its own, so that a busy machine does not stop it.
-    paid = trial(tmp_path, 3, budget=Seconds(), deadline=0.5, paid=first.seconds["train"])
+    paid = trial(tmp_path, 3, budget=Seconds(), deadline=allowance, paid=first.seconds["train"])
     assert paid.state == "complete"
     assert paid.cost == pytest.approx(paid.seconds["sample"])
 
