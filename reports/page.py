@@ -277,7 +277,13 @@ def _settings(content: Mapping[str, Any]) -> list[dict[str, Any]]:
 
 
 def _failures(records: list[Record]) -> list[dict[str, Any]]:
-    names = {"trial": "trial", "final": "re-training", "default": "default re-training", "reference": "reference"}
+    names = {
+        "trial": "trial",
+        "choice": "re-training for the choice",
+        "final": "re-training",
+        "default": "default re-training",
+        "reference": "reference",
+    }
     return [
         {
             "family": r.family,

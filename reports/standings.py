@@ -84,12 +84,6 @@ def lower_is_better(name: str) -> bool:
     return card(name).direction != "higher"
 
 
-def on_log_scale(name: str) -> bool:
-    """Whether a metric is compared on logarithms where its values are positive: distances and costs, whose noise
-    grows with their size. Unbiased estimates that scatter around zero (KID, MMD) are no such distances."""
-    return "distance" in card(name).unit or card(name).group == "cost"
-
-
 def natural_range(name: str) -> tuple[float, float]:
     """What a metric can be at all: shares lie between 0 and 1."""
     return (0.0, 1.0) if card(name).unit.split()[:1] == ["share"] else (-math.inf, math.inf)
@@ -166,7 +160,7 @@ class _Finals:
             m: compare(
                 {k: repetitions(self.records[k], m, second=second, by_repeat=self.by_repeat) for k in keys},
                 lower_is_better=lower_is_better(m),
-                log_scale=on_log_scale(m),
+                log_scale=card(m).log_scale,
                 within=natural_range(m),
             )
             for m in sorted(found)
@@ -290,7 +284,7 @@ def _alone(records: Sequence[Record], *, second: bool) -> Scores:
         values = repetitions(records, metric, second=second, by_repeat=False)
         if not values:
             continue
-        alone = compare({"": values}, log_scale=on_log_scale(metric), within=natural_range(metric))
+        alone = compare({"": values}, log_scale=card(metric).log_scale, within=natural_range(metric))
         metrics[metric] = alone.estimates[""]
         if len(values) == 1 and records[0].role == "reference":
             own = next(f[metric] for r in records if metric in (f := r.second_metrics if second else r.metrics))
@@ -332,7 +326,7 @@ def _against_default(
     result = compare(
         groups,
         lower_is_better=lower_is_better(objective),
-        log_scale=on_log_scale(objective),
+        log_scale=card(objective).log_scale,
         pool=not by_repeat,  # the variance over repeats of the tuning is another one than that over seeds
         pairs=[(f"tuned/{f}", f"default/{f}") for f in finals],
     )

@@ -80,6 +80,14 @@ class MetricCard:
         return any(INPUTS[need].source == "study" for need in self.needs)
 
     @property
+    def log_scale(self) -> bool:
+        """Whether positive values are compared on logarithms: distances and costs, whose noise grows with their size.
+
+        Unbiased estimates that scatter around zero (KID, MMD) are no such distances.
+        """
+        return "distance" in self.unit or self.group == "cost"
+
+    @property
     def quick(self) -> bool:
         """Whether trials are scored by it even where it is not their objective."""
         return self.expense == "quick" and all(INPUTS[need].expense == "quick" for need in self.needs)

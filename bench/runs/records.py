@@ -13,7 +13,7 @@ from ...search_spaces.space import Value, suggest
 SCHEMA = 2
 READABLE = (1, 2)  # 1: before the rooms of 2026-11; its runs can be read, not resumed
 
-Role = Literal["trial", "final", "default", "reference"]
+Role = Literal["trial", "choice", "final", "default", "reference"]
 State = Literal["complete", "failed", "stopped"]
 Figure = Mapping[str, float | None]  # {"value", "low", "high"} of a metric; low and high are None without interval
 
@@ -22,12 +22,13 @@ Figure = Mapping[str, float | None]  # {"value", "low", "high"} of a metric; low
 class Record:
     """A trial, or something trained and scored in addition to the trials.
 
-    role: "trial"; "final", an incumbent retrained with a new seed; "default", the family's default setting retrained
-        in the same way; "reference", a baseline (the real-against-real floor, a single Gaussian).
+    role: "trial"; "choice", a trial's setting retrained with a new seed and scored on validation, to choose among few
+        settings; "final", an incumbent retrained with a new seed for the test; "default", the family's default setting
+        retrained in the same way; "reference", a baseline (the real-against-real floor, a single Gaussian).
     number: of a trial, its place in its study; else its repetition. Both count from 0.
     repeat: which repetition of the whole tuning it belongs to (`--repeats`).
     incumbent: finals: which of the study's incumbents is retrained (0 unless there are several objectives).
-    trial: finals: the number of the trial whose setting is retrained.
+    trial: choices and finals: the number of the trial whose setting is retrained.
     split: what it was scored on.
     objectives: the values that were asked for, in their own direction, in the study's order; None if it failed.
     metrics: of the primary evaluator and of the trial itself; second_metrics: of the second evaluator.
@@ -98,6 +99,8 @@ class Record:
         """The record's name in its run folder; a trial's retries share it."""
         if self.role == "trial":
             return f"trial-{self.family}-{self.repeat}-{self.number:04d}"
+        if self.role == "choice":
+            return f"choice-{self.family}-{self.repeat}-{self.trial:04d}-{self.number:03d}"
         if self.role == "final":
             return f"final-{self.family}-{self.repeat}-{self.incumbent}-{self.number:03d}"
         if self.role == "default":

@@ -102,7 +102,7 @@ class RunFolder(RecordFolder):
         return self.study.store or f"sqlite:///{(self.path / 'store.db').resolve()}"
 
     def records(self, *roles: Role) -> list[Record]:
-        """All records of these roles (none named: all), by family, repeat, incumbent and number."""
+        """All records of these roles (none named: all), by role, family, repeat, incumbent, trial and number."""
         found = []
         for path in self.records_path.glob("*.json"):
             if path.name.startswith("."):
@@ -110,7 +110,7 @@ class RunFolder(RecordFolder):
             record = Record.from_json(path.read_text(encoding="utf-8"), str(path))
             if not roles or record.role in roles:
                 found.append(record)
-        return sorted(found, key=lambda r: (r.role, r.family, r.repeat, r.incumbent, r.number))
+        return sorted(found, key=lambda r: (r.role, r.family, r.repeat, r.incumbent, r.trial or 0, r.number))
 
     def read_json(self, relative: str) -> Any:
         """A JSON artifact, or None where it is not there."""

@@ -18,7 +18,7 @@ from gentune.reports.inference import (
     spread_estimate,
     t_interval,
 )
-from gentune.reports.standings import compute_standings, metric_order, natural_range, on_log_scale
+from gentune.reports.standings import card, compute_standings, metric_order, natural_range
 
 
 def test_t_interval_is_scipys() -> None:
@@ -135,8 +135,8 @@ def test_intervals_end_where_the_metric_does() -> None:
 
 
 def test_distances_and_costs_alone_are_compared_on_logarithms() -> None:
-    assert on_log_scale("fid") and on_log_scale("samples_per_second")
-    assert not any(on_log_scale(m) for m in ("kid", "mmd", "bits_per_dim", "precision", "no_such_metric"))
+    assert card("fid").log_scale and card("samples_per_second").log_scale
+    assert not any(card(m).log_scale for m in ("kid", "mmd", "bits_per_dim", "precision", "no_such_metric"))
 
 
 def test_cost_metrics_come_last_even_as_objectives() -> None:
