@@ -320,15 +320,25 @@ def settings_for(name: str) -> dict[str, object]:
         if describe_data(DataRef(data)).kind in card.kinds
     ],
 )
+def test_a_quarter_of_a_training_and_the_rest_equal_the_whole(tmp_path: Path, name: str, data: str) -> None:
+    assert_continued_equals_unbroken(tmp_path, name, data, steps=120)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("name", "data"), [("beta_vae", "digits"), ("wgan_gp", "two_moons")])
 def test_one_hundred_steps_and_three_hundred_more_equal_four_hundred(tmp_path: Path, name: str, data: str) -> None:
+    assert_continued_equals_unbroken(tmp_path, name, data, steps=400)
+
+
+def assert_continued_equals_unbroken(folder: Path, name: str, data: str, *, steps: int) -> None:
     entry, given = registry.family(name), load_data(data)
     few = DataSet(given.spec, {"train": given.splits["train"].select(slice(200))})
 
     def trained(cache: str, fidelity: float) -> dict[str, Tensor]:
         card = entry.require_card()
-        run = train_kept(card, entry.load(), settings_for(name), few, tmp_path / cache, steps=400, fidelity=fidelity)
-        assert run.run.steps in (0, round(400 * fidelity))
-        return run.state(tmp_path / cache, -1) | {f"final.{k}": v for k, v in run.model.state_dict().items()}
+        run = train_kept(card, entry.load(), settings_for(name), few, folder / cache, steps=steps, fidelity=fidelity)
+        assert run.run.steps in (0, round(steps * fidelity))
+        return run.state(folder / cache, -1) | {f"final.{k}": v for k, v in run.model.state_dict().items()}
 
     unbroken = trained("unbroken", 1.0)
     trained("broken", 0.25)
