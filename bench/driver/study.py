@@ -13,9 +13,10 @@ from typing import Any
 from ...search_spaces import FamilyCard
 from ..budget.operations import Operations
 from ..budget.setting_cost import SettingCosts
+from ..metrics import MetricValue
 from ..proposal import Observation, incumbents, probability_of_better
 from ..protocol import SIGNS
-from ..runs.records import Figure, Record
+from ..runs.records import Record
 from ..seeds import derive
 from .lineage import Lineage
 from .planning import PlannedTrial, StudySoFar, TrialPlanner, TuningOptions
@@ -134,7 +135,7 @@ class FamilyStudy:
         values = errors = None
         if record.objectives is not None:
             values = tuple(sign * value for sign, value in zip(self._signs, record.objectives, strict=True))
-            errors = tuple(_standard_error(record.metrics.get(name, {})) for name in self.options.objectives) or None
+            errors = record.errors or self._errors_of_intervals(record)
         return Observation(
             dict(record.params),
             values,
@@ -144,6 +145,11 @@ class FamilyStudy:
             fidelity=record.fidelity,
         )
 
+    def _errors_of_intervals(self, record: Record) -> tuple[float, ...] | None:
+        """Standard errors of both sides together, as records of before 2026-12 have them."""
+        figures = [record.metrics.get(name, {}) for name in self.options.objectives]
+        return tuple(MetricValue(0.0, f.get("low"), f.get("high")).standard_error for f in figures) or None
+
     def _later(self, number: int) -> tuple[Mapping[str, Any], float]:
         """Setting and cost of a trial that the next proposal may not look at."""
         if number in self.running:
@@ -151,9 +157,3 @@ class FamilyStudy:
             return planned.proposal.setting, planned.cost
         record = self.records[number]
         return record.params, record.cost
-
-
-def _standard_error(figure: Figure) -> float:
-    """The standard error behind a metric's 95% interval; 0 where it has none."""
-    low, high = figure.get("low"), figure.get("high")
-    return 0.0 if low is None or high is None else (high - low) / (2 * 1.96)

@@ -26,11 +26,21 @@ class UndefinedError(Exception):
 
 @dataclass(frozen=True)
 class MetricValue:
-    """A figure and, where the metric gives one, its 95% interval over examples."""
+    """A figure and, where the metric gives one, its 95% interval over examples of both sides.
+
+    generated_error: the standard error from the generated side alone: what other samples of the same model would
+        change. The real examples' part of the interval is the same for all models. None where it is not estimated.
+    """
 
     value: float
     low: float | None = None
     high: float | None = None
+    generated_error: float | None = None
+
+    @property
+    def standard_error(self) -> float:
+        """Half the interval over 1.96; 0 without one."""
+        return 0.0 if self.low is None or self.high is None else (self.high - self.low) / (2 * NORMAL_95)
 
 
 @dataclass(frozen=True)
@@ -68,6 +78,21 @@ class MetricCard:
     def through_evaluator(self) -> bool:
         """Whether it looks at samples or examples through a feature evaluator."""
         return any(INPUTS[need].through_evaluator for need in self.needs)
+
+    @property
+    def of_samples(self) -> bool:
+        """Whether any of its inputs is made of the samples, so that it changes with other samples of the model."""
+        return any(INPUTS[need].is_of_samples for need in self.needs)
+
+    def error_between_models(self, result: MetricValue) -> float:
+        """The standard error with which a result compares with those of other models on the same real examples.
+
+        Without samples (likelihoods) it is 0: all error comes from the held-out examples. Otherwise the generated
+        side's, or that of the whole interval where the metric does not tell the sides apart.
+        """
+        if result.generated_error is not None:
+            return result.generated_error
+        return result.standard_error if self.of_samples else 0.0
 
     @property
     def of_samples_alone(self) -> bool:
@@ -145,6 +170,7 @@ def measure(names: Iterable[str], inputs: Mapping[str, object]) -> Measurement:
 def _finite(result: MetricValue) -> MetricValue:
     if not math.isfinite(result.value):
         raise UndefinedError(f"the result is not finite ({result.value})")
-    if any(bound is not None and not math.isfinite(bound) for bound in (result.low, result.high)):
-        return replace(result, low=None, high=None)
+    errors = (result.low, result.high, result.generated_error)
+    if any(error is not None and not math.isfinite(error) for error in errors):
+        return replace(result, low=None, high=None, generated_error=None)
     return result

@@ -53,7 +53,7 @@ def fd_infinity(generated_features: Tensor, real_features: Tensor, seed: int) ->
             # An example's weight in its own part is n / size times that in the whole, and the part counts for 1/k.
             influence[0][rows_x] += weight * part.of_generated * n / (size * k)
             influence[1][rows_y] += weight * part.of_real * n / (size * k)
-    return normal_interval(value, variance_of_influence(*influence))
+    return normal_interval(value, variance_of_influence(*influence), variance_of_influence(influence[0]))
 
 
 def _weights_at_zero(inverse_size: Tensor) -> Tensor:

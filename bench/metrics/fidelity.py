@@ -59,8 +59,8 @@ def fid(generated_features: Tensor, real_features: Tensor) -> MetricValue:
     if min(len(x), len(y)) < max(LEAST, 2 * x.shape[1] + 1):
         return MetricValue(value)
     influence = frechet(x, y)
-    variance = variance_of_influence(influence.of_generated, influence.of_real)
-    return normal_interval(value, variance, lowest=0.0)
+    generated, real = (variance_of_influence(side) for side in (influence.of_generated, influence.of_real))
+    return normal_interval(value, generated + real, generated, lowest=0.0)
 
 
 def kid(generated_features: Tensor, real_features: Tensor, seed: int) -> MetricValue:
@@ -130,8 +130,9 @@ def inception_score(generated_probabilities: Tensor, seed: int) -> MetricValue:
         return MetricValue(value)
     mean = p.mean(0).clamp_min(torch.finfo(torch.float64).tiny)
     divergence = (p * (log_p - mean.log())).sum(1)  # (n,) KL(p(y|x) || p(y)), also the derivative by a sample's weight
-    ratio = math.exp(NORMAL_95 * math.sqrt(variance_of_influence(divergence)))
-    return MetricValue(value, max(1.0, value / ratio), min(float(classes), value * ratio))
+    error = math.sqrt(variance_of_influence(divergence))
+    ratio = math.exp(NORMAL_95 * error)
+    return MetricValue(value, max(1.0, value / ratio), min(float(classes), value * ratio), value * error)
 
 
 def precision(generated_features: Tensor, real_features: Tensor) -> MetricValue:

@@ -29,6 +29,7 @@ class InputCard:
     of_classes: whether it holds the data set's labels, which probabilities of other classes do not fit.
     provider: computes it from a `bench.scoring.ScoringContext`, None where it is not defined there. Built-in inputs
         leave it out.
+    of_samples: whether it is made of the samples, so that it changes with their number. Plug-ins leave it out.
     """
 
     name: str
@@ -38,6 +39,12 @@ class InputCard:
     through_evaluator: bool = False
     of_classes: bool = False
     provider: Callable[[Any], object] | None = None
+    of_samples: bool = False
+
+    @property
+    def is_of_samples(self) -> bool:
+        """`of_samples`; of a plug-in's input whether it may be, which its source tells."""
+        return self.of_samples or (self.provider is not None and self.source == "samples")
 
 
 _COMPLETED, _DECODED = "hidden entries that a model completes", "a decoder"
@@ -46,15 +53,15 @@ _EMBEDDED = "images and texts as a CLIP model sees them"
 
 _CARDS = (
     # Float64 (n, d): features of the samples, and of as many held-out examples.
-    InputCard("generated_features", "features of the samples", through_evaluator=True),
+    InputCard("generated_features", "features of the samples", through_evaluator=True, of_samples=True),
     InputCard("real_features", "features of real examples", through_evaluator=True),
     # Float64 (n, classes): class probabilities of the samples.
-    InputCard("generated_probabilities", "an evaluator that classifies", through_evaluator=True),
+    InputCard("generated_probabilities", "an evaluator that classifies", through_evaluator=True, of_samples=True),
     # Int64 (n,): the classes that the samples were asked for, and those of the held-out examples.
-    InputCard("conditions", "class conditions", of_classes=True),
+    InputCard("conditions", "class conditions", of_classes=True, of_samples=True),
     InputCard("real_labels", "labels of real examples", of_classes=True),
     # Tensors (n, *spec.shape).
-    InputCard("generated_x", "samples"),
+    InputCard("generated_x", "samples", of_samples=True),
     InputCard("real_x", "real examples"),
     InputCard("modes", "data with known modes"),  # bench.data.Modes
     InputCard("spec", "the data's description"),  # models.data_spec.DataSpec
@@ -62,7 +69,7 @@ _CARDS = (
     InputCard("train_features", "features of the train split", expense="train split", through_evaluator=True),
     InputCard("train_x", "train examples", expense="train split"),
     # Batches with labels.
-    InputCard("synthetic", "samples drawn for given classes", expense="train split"),
+    InputCard("synthetic", "samples drawn for given classes", expense="train split", of_samples=True),
     InputCard("real_train", "train examples", expense="train split"),
     InputCard("real_test", "held-out examples"),
     # A models.base.Likelihood of held-out examples; and of the same ones, (n,): the true log-density in nats and

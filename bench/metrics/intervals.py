@@ -15,7 +15,7 @@ References: Efron & Stein, Annals of Statistics 9 (1981), 586-596; Arvesen, Anna
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from torch import Tensor
 
@@ -43,22 +43,29 @@ class LeftOut:
         return math.fsum(_spread(side) for side in (self.without_generated, self.without_real))
 
     @property
+    def generated_variance(self) -> float:
+        """The generated side's part of it."""
+        return _spread(self.without_generated)
+
+    @property
     def enough(self) -> bool:
         return min(len(self.without_generated), len(self.without_real)) >= LEAST
 
 
-def normal_interval(
-    value: float, variance: float, *, lowest: float = -math.inf, highest: float = math.inf
-) -> MetricValue:
-    """The figure ± 1.96 deviations, cut to the range that the figure can take; none where the variance is 0."""
-    return around(value, NORMAL_95 * math.sqrt(variance), lowest=lowest, highest=highest)
+def normal_interval(value: float, variance: float, generated: float, *, lowest: float = -math.inf) -> MetricValue:
+    """The figure ± 1.96 deviations, cut to the range that the figure can take; none where the variance is 0.
+
+    generated: the generated side's part of the variance.
+    """
+    interval = around(value, NORMAL_95 * math.sqrt(variance), lowest=lowest)
+    return replace(interval, generated_error=_deviation(generated))
 
 
 def jackknife(figure: LeftOut, *, lowest: float = -math.inf) -> MetricValue:
     """The delete-one jackknife's interval; none for fewer than 20 examples of a side."""
     if not figure.enough:
         return MetricValue(figure.value)
-    return normal_interval(figure.value, figure.variance, lowest=lowest)
+    return normal_interval(figure.value, figure.variance, figure.generated_variance, lowest=lowest)
 
 
 def jackknife_share(figure: LeftOut, counted: int) -> MetricValue:
@@ -72,7 +79,7 @@ def jackknife_share(figure: LeftOut, counted: int) -> MetricValue:
     worth = p * (1 - p) / variance if variance > 0 and 0 < p < 1 else counted
     low, high = wilson_interval(p * worth, worth)
     low, high = max(0.0, min(p, low)), min(1.0, max(p, high))  # against round-off at 0 and 1
-    return MetricValue(p, low, high)
+    return MetricValue(p, low, high, _deviation(figure.generated_variance))
 
 
 def variance_of_influence(*influences: Tensor) -> float:
@@ -101,6 +108,11 @@ def two_sample_u_statistic(within_x: Tensor, within_y: Tensor, across_x: Tensor,
     without_x = (sum_x - 2 * within_x) / ((n - 1) * (n - 2)) + mean_y - 2 * (sum_across - across_x) / ((n - 1) * m)
     without_y = mean_x + (sum_y - 2 * within_y) / ((m - 1) * (m - 2)) - 2 * (sum_across - across_y) / (n * (m - 1))
     return LeftOut(value, without_x, without_y)
+
+
+def _deviation(variance: float) -> float | None:
+    """Its root; None of 0, which no finite sample can know."""
+    return math.sqrt(variance) if variance > 0 else None
 
 
 def _spread(without: Tensor) -> float:

@@ -74,7 +74,8 @@ def nearest_train_distance(generated_features: Tensor, train_features: Tensor, r
     # var(a / b) = (var a + (a/b)² var b) / b²
     variance = float(generated.var()) / len(x) + (above / below) ** 2 * float(held_out.var()) / len(y)
     margin = NORMAL_95 * math.sqrt(variance) / below
-    return MetricValue(above / below, max(0.0, above / below - margin), above / below + margin)
+    error = float(generated.std()) / math.sqrt(len(x)) / below
+    return MetricValue(above / below, max(0.0, above / below - margin), above / below + margin, error)
 
 
 def fid_gap(generated_features: Tensor, real_features: Tensor, train_features: Tensor, seed: int) -> MetricValue:

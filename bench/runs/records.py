@@ -31,6 +31,8 @@ class Record:
     trial: choices and finals: the number of the trial whose setting is retrained.
     split: what it was scored on.
     objectives: the values that were asked for, in their own direction, in the study's order; None if it failed.
+    errors: of the objectives, their standard errors from the samples alone (`MetricCard.error_between_models`); None if
+        it failed, and in records of before 2026-12.
     metrics: of the primary evaluator and of the trial itself; second_metrics: of the second evaluator.
     undefined, second_undefined: metrics that have no value here, with the reason.
     fidelity: the share of a full training. training: the name of the kept state that the samples come from
@@ -72,6 +74,7 @@ class Record:
     training_seed: int | None = None
     origin: str = ""
     objectives: tuple[float, ...] | None = None
+    errors: tuple[float, ...] | None = None
     metrics: Mapping[str, Figure] = field(default_factory=dict)
     undefined: Mapping[str, str] = field(default_factory=dict)
     second_metrics: Mapping[str, Figure] = field(default_factory=dict)
@@ -122,8 +125,9 @@ class Record:
         for key in content:
             if key not in known:
                 raise ValueError(f"{where}: unknown key {key!r}{suggest(key, known)}")
-        if content.get("objectives") is not None:
-            content["objectives"] = tuple(content["objectives"])
+        for name in ("objectives", "errors"):
+            if content.get(name) is not None:
+                content[name] = tuple(content[name])
         content["curve"] = tuple(
             {**point, "objectives": point["objectives"] and tuple(point["objectives"])}
             for point in content.get("curve", ())

@@ -263,7 +263,13 @@ def _measure(job: TrialJob, base: Record, context: ScoringContext, cost: Callabl
     missing = [name for name in job.objective if name not in first.values]
     if missing:
         raise TrialError(f"{missing[0]} is not defined: {first.undefined.get(missing[0], 'unknown metric')}")
-    return replace(record, state="complete", objectives=tuple(first.values[name].value for name in job.objective))
+    measured = {name: first.values[name] for name in job.objective}
+    return replace(
+        record,
+        state="complete",
+        objectives=tuple(value.value for value in measured.values()),
+        errors=tuple(METRICS[name].error_between_models(value) for name, value in measured.items()),
+    )
 
 
 def _with_scores(record: Record, first: Measurement, second: Measurement | None) -> Record:

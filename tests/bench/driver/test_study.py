@@ -179,6 +179,8 @@ def test_the_engine_is_told_how_well_a_trial_was_measured() -> None:
     asked = toy.ask()
     assert asked is not None
     record = dataclasses.replace(carry_out(asked), metrics={"fid": {"value": 3.0, "low": 2.0, "high": 3.96}})
-    assert toy.observation(record).errors == pytest.approx((0.5,))
+    assert toy.observation(record).errors == pytest.approx((0.5,), rel=1e-4)
     bare = dataclasses.replace(record, metrics={"fid": {"value": 3.0, "low": None, "high": None}})
     assert toy.observation(bare).errors == (0.0,)
+    told = dataclasses.replace(record, errors=(0.3,))  # the samples' alone; the interval has the real examples' too
+    assert toy.observation(told).errors == (0.3,)

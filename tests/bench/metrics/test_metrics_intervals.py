@@ -180,6 +180,26 @@ def test_a_collapse_is_beyond_the_floors_interval(metric: Metric) -> None:
     assert result.value > floor.high if METRICS[name].direction == "lower" else result.value < floor.low
 
 
+@pytest.mark.parametrize("metric", [fid, kid_of_all, mmd, density])
+def test_the_generated_sides_error_is_the_spread_over_samples_of_one_model(metric: Metric) -> None:
+    """Against the same real examples: the interval, which holds their luck as well, is wider."""
+    real = normal(150, 3, 0)
+    results = [metric(1.3 * normal(150, 3, seed) + 0.4, real) for seed in range(1, 81)]
+    told = [r.generated_error for r in results if r.generated_error is not None]
+    assert len(told) == 80
+    assert np.mean(told) == pytest.approx(np.std([r.value for r in results], ddof=1), rel=0.3)
+    assert all(r.generated_error < r.standard_error for r in results if r.generated_error is not None)
+
+
+def test_models_are_compared_by_the_error_that_their_samples_make() -> None:
+    """Held-out examples are the same for all models, so likelihoods compare without error."""
+    both = MetricValue(3.0, 1.04, 4.96)
+    assert METRICS["fid"].error_between_models(MetricValue(3.0, 1.04, 4.96, 0.7)) == 0.7
+    assert METRICS["fid"].error_between_models(both) == pytest.approx(1.0, rel=1e-4)
+    assert METRICS["fid"].error_between_models(MetricValue(3.0)) == 0.0
+    assert METRICS["nll"].error_between_models(both) == 0.0
+
+
 def _coverage(metric: Metric, laws: Callable[[int], tuple[Tensor, Tensor]], repetitions: int) -> float:
     """How often the interval holds the figure's expectation, itself the mean over the repetitions."""
     results = [metric(*laws(i)) for i in range(repetitions)]
