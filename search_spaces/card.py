@@ -1,9 +1,11 @@
 """Families' cards: what a family's TOML file says, checked, and readable without torch.
 
 A card has [family], a table for each parameter ([train.NAME], [sample.NAME]), `training` (the loop parameters that
-are searched) and [training_defaults] (the family's defaults for loop parameters). What several cards have in common
-stands once in a file of shared tables, which is no card: it has the same tables without [family]. In a card, and in
-shared tables:
+are searched), [training_defaults] and [training_likely] (the family's defaults and likely values of loop parameters).
+What several cards have in common stands once in a file of shared tables, which is no card: it has the same tables
+without [family]. In a card, and in shared tables:
+
+    likely = [1e-3, 5e-3]           in a parameter's table: where good settings usually lie (`Parameter.likely`).
 
     extends = ["gan", "mine.toml"]  the shared tables that this file builds on. A name without an ending is one of
                                     Gentune's own, `search_spaces/shared/NAME.toml`; a name that ends in ".toml" is a
@@ -15,12 +17,14 @@ shared tables:
 The tables are laid one over another: first, in the order in which `extends` names them, the shared ones, each after
 those that it extends and each only once; the card comes last. A file first drops, then states. A parameter that is
 already there keeps its place, and a table overrides only the keys that it has; a new parameter comes last, unless
-`before` says where. `training` replaces the list below it; [training_defaults] overrides single names. The order of
-the space is: train parameters, sample parameters, then the searched loop parameters in the order of `training.toml`.
+`before` says where. `training` replaces the list below it; [training_defaults] and [training_likely] override single
+names. The order of the space is: train parameters, sample parameters, then the searched loop parameters in the order
+of `training.toml`.
 """
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from functools import cache
@@ -38,7 +42,7 @@ CONDITIONS = ("label", "image", "text")
 
 _FAMILY_KEYS = {
     *("name", "group", "summary", "class", "kinds", "conditional", "requires_condition"),
-    *("likelihood", "papers", "steps"),
+    *("likelihood", "papers", "steps", "noise"),
 }
 _TOP_KEYS = SHARED_KEYS | {"family"}
 
@@ -64,6 +68,7 @@ class FamilyCard:
     likelihood: kind of likelihood for each data kind ("none" where it has none).
     steps: full training in steps for each data preset (a data set's name, or a data kind); empty for families
         that train by `fit` alone.
+    noise: by metric, the usual standard deviation of its logarithm between trainings of one setting: a prior.
     space: what is searched. loop: every parameter of `training.toml` at this family's default.
     """
 
@@ -77,6 +82,7 @@ class FamilyCard:
     likelihood: Mapping[str, str]
     papers: tuple[str, ...]
     steps: Mapping[str, int]
+    noise: Mapping[str, float]
     space: SearchSpace
     loop: SearchSpace
     path: str
@@ -157,7 +163,7 @@ def _card(content: Mapping[str, Any], merged: Merged, where: str) -> FamilyCard:
         if not isinstance(count, int) or count < 1:
             raise CardError(f"{where}: family.steps.{preset}: wanted a whole number of at least 1, got {count!r}")
 
-    loop = _loop_parameters(merged.training_defaults, where)
+    loop = _loop_parameters(merged, where)
     return FamilyCard(
         name=family["name"],
         group=family["group"],
@@ -169,6 +175,7 @@ def _card(content: Mapping[str, Any], merged: Merged, where: str) -> FamilyCard:
         likelihood=_likelihoods(family.get("likelihood", "none"), kinds, where),
         papers=tuple(family.get("papers", ())),
         steps=steps,
+        noise=_noise(family, where),
         space=_space(merged, loop, where),
         loop=loop,
         path=where,
@@ -209,16 +216,35 @@ def _shared_parameters() -> tuple[Parameter, ...]:
     )
 
 
-def _loop_parameters(defaults: Mapping[str, Value], where: str) -> SearchSpace:
-    shared = _shared_parameters()
-    names = [p.name for p in shared]
-    for name in defaults:
-        if name not in names:
-            raise CardError(f"{where}: training_defaults.{name}: unknown parameter{suggest(name, names)}")
-    try:
-        return SearchSpace(tuple(replace(p, default=defaults.get(p.name, p.default)) for p in shared))
-    except ValueError as error:
-        raise CardError(f"{where}: training_defaults: {error}") from error
+def _loop_parameters(merged: Merged, where: str) -> SearchSpace:
+    loop = {p.name: p for p in _shared_parameters()}
+    for table, values in (("training_defaults", merged.training_defaults), ("training_likely", merged.training_likely)):
+        for name, value in values.items():
+            key = f"{table}.{name}"
+            if name not in loop:
+                raise CardError(f"{where}: {key}: unknown parameter{suggest(name, loop)}")
+            try:
+                if table == "training_defaults":
+                    loop[name] = replace(loop[name], default=value)
+                else:
+                    loop[name] = replace(loop[name], likely=_likely(value, where, key))
+            except ValueError as error:
+                raise CardError(f"{where}: {key}: {error}") from error
+    return SearchSpace(tuple(loop.values()))
+
+
+def _likely(given: Any, where: str, key: str) -> tuple[Value, ...]:
+    if not isinstance(given, list) or not given:
+        raise CardError(f"{where}: {key}: wanted a list of likely values, got {given!r}")
+    return tuple(given)
+
+
+def _noise(family: Mapping[str, Any], where: str) -> dict[str, float]:
+    noise = table_of(family, "noise", where)
+    for metric, value in noise.items():
+        if isinstance(value, bool) or not isinstance(value, (int, float)) or not 0.0 < value < math.inf:
+            raise CardError(f"{where}: family.noise.{metric}: wanted a deviation above 0, got {value!r}")
+    return dict(noise)
 
 
 def _parameter(name: str, table: Mapping[str, Any], role: Role, where: str, key: str) -> Parameter:
@@ -244,6 +270,7 @@ def _parameter(name: str, table: Mapping[str, Any], role: Role, where: str, key:
             role=role,
             source=table.get("source", ""),
             summary=table.get("summary", ""),
+            likely=_likely(table["likely"], where, f"{key}.likely") if "likely" in table else (),
         )
     except (ValueError, TypeError) as error:
         raise CardError(f"{where}: {key}: {error}") from error

@@ -11,8 +11,10 @@ from .reading import CardError, names_of, parse_toml, read_text, refuse_unknown,
 from .space import suggest
 
 SHARED = Path(__file__).parent / "shared"  # the tables that come with Gentune
-SHARED_KEYS = frozenset({"extends", "drop", "train", "sample", "training", "training_defaults"})
-PARAMETER_KEYS = frozenset({"type", "low", "high", "scale", "choices", "default", "when", "source", "summary"})
+SHARED_KEYS = frozenset({"extends", "drop", "train", "sample", "training", "training_defaults", "training_likely"})
+PARAMETER_KEYS = frozenset(
+    {"type", "low", "high", "scale", "choices", "default", "likely", "when", "source", "summary"}
+)
 
 OwnRole = Literal["train", "sample"]
 
@@ -33,12 +35,14 @@ class Merged:
     """A card's tables laid over those that it extends.
 
     parameters: for each role, the parameters in their order. training: names of the searched loop parameters.
-    training_defaults: this family's defaults for loop parameters. files: the shared files and their texts.
+    training_defaults, training_likely: this family's defaults and likely values of loop parameters. files: the shared
+    files and their texts.
     """
 
     parameters: dict[OwnRole, dict[str, Stated]] = field(default_factory=lambda: {"train": {}, "sample": {}})
     training: tuple[str, ...] = ()
     training_defaults: dict[str, Any] = field(default_factory=dict)
+    training_likely: dict[str, Any] = field(default_factory=dict)
     files: dict[Path, str] = field(default_factory=dict)
 
     def lay_over(self, content: Mapping[str, Any], where: str) -> None:
@@ -56,6 +60,7 @@ class Merged:
         if "training" in content:
             self.training = names_of(content, "training", where)
         self.training_defaults |= table_of(content, "training_defaults", where)
+        self.training_likely |= table_of(content, "training_likely", where)
 
     def _state(self, role: OwnRole, name: str, table: Any, where: str) -> None:
         key = f"{role}.{name}"

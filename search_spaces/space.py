@@ -23,6 +23,8 @@ class Parameter:
         says which average of the weights a training ends with, and is chosen after it, as "sample" is.
     when: the values of other parameters under which this one is active; empty: always.
     step: spacing of a float or integer grid counted from `low`; None: continuous, or every integer.
+    likely: where good settings usually lie: of a number (low, high), the central 68%; of a choice those values that
+        hold 68%. Empty: nothing is known. It is a prior that observations overrule.
     """
 
     name: str
@@ -37,6 +39,7 @@ class Parameter:
     role: Role = "train"
     source: str = ""
     summary: str = ""
+    likely: tuple[Value, ...] = ()
 
     def __post_init__(self) -> None:
         if self.kind == "categorical":
@@ -57,6 +60,19 @@ class Parameter:
             raise ValueError(
                 f"parameter {self.name!r} has a default out of range: {self.default!r}, wanted {self.range_text}"
             )
+        if self.likely:
+            self._check_likely()
+
+    def _check_likely(self) -> None:
+        about = f"parameter {self.name!r} has likely = {list(self.likely)!r}"
+        for value in self.likely:
+            if not self.contains(value):
+                raise ValueError(f"{about}; wanted values that are {self.range_text}")
+        if self.kind == "categorical":
+            if len(set(self.likely)) != len(self.likely) or len(self.likely) >= len(self.choices):
+                raise ValueError(f"{about}; wanted some of the choices, each once, and not all of them")
+        elif len(self.likely) != 2 or not self.likely[0] < self.likely[1]:  # type: ignore[operator]
+            raise ValueError(f"{about}; wanted two numbers, the lower first")
 
     @property
     def range_text(self) -> str:

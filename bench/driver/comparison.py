@@ -212,7 +212,8 @@ class ComparisonDriver:
             two_speeds=self.config.two_speeds and bayesian,
             stopping=self.config.stopping,
         )
-        return options if bayesian else replace(options, start=10**9)  # a start that never ends is a random search
+        # A start that never ends, and knows nothing, is a random search.
+        return options if bayesian else replace(options, start=10**9, priors=False)
 
     # Driving
 

@@ -10,7 +10,7 @@ from typing import Any
 from ...search_spaces import FamilyCard, SearchSpace
 from ..budget.kinds import Budget
 from ..budget.setting_cost import SettingCosts
-from ..proposal import Costs, Key, Observation, Proposal, StoppingRule, propose
+from ..proposal import Costs, Key, Observation, Proposal, StoppingRule, propose, stated
 from ..protocol import shares_between
 from ..runs.records import Record
 from ..runs.study_file import StoppingChoice
@@ -34,7 +34,7 @@ class TuningOptions:
     samples: how many samples a trial draws.
     seed: of the comparison.
     lag: how many of the latest trials a proposal ignores.
-    start: length of the space-filling start.
+    start: length of the space-filling start. priors: whether what cards say of good values and of noise is used.
     two_speeds: whether trainings are kept, to be resampled and trained further; else each trial trains in full.
     stopping: the rule by which trainings are stopped early, in place of proposals to train in part; the default
         setting is trained in full.
@@ -47,6 +47,7 @@ class TuningOptions:
     seed: int = 0
     lag: int = 0
     start: int = 5  # budgets are often of a dozen trials
+    priors: bool = True
     two_speeds: bool = False
     stopping: StoppingChoice = "none"
 
@@ -91,6 +92,7 @@ class TrialPlanner:
     """Plans the trials of one study.
 
     costs: of the family's settings, in the study's budget. lineage: the trainings behind its trials.
+    usual_noise: of each objective, by the family's card.
     seed: of the study. earlier: trials of earlier studies of the family, each study's by itself.
     """
 
@@ -106,6 +108,8 @@ class TrialPlanner:
     ) -> None:
         self._options, self._costs, self._lineage = options, costs, lineage
         self._seed, self._earlier = seed, earlier
+        self._beliefs = stated(card.space) if options.priors else {}
+        self.usual_noise = [card.noise.get(name, 0.0) for name in options.objectives] if options.priors else []
         self._default = card.space.default()
         counted = costs.default
         self._stopping: StoppingChoice = options.stopping if counted.train else "none"
@@ -183,6 +187,8 @@ class TrialPlanner:
             start=self._options.start,
             earlier=self._earlier,
             fidelities=self._fidelities,
+            beliefs=self._beliefs,
+            usual_noise=self.usual_noise,
         )
 
     def _planned(self, so_far: StudySoFar, proposal: Proposal, price: float) -> PlannedTrial:

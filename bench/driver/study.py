@@ -123,9 +123,10 @@ class FamilyStudy:
         if not complete:
             return []
         observations = [self.observation(record) for record in complete]
-        chosen = incumbents(self.card.space, observations)
+        noise = self._planner.usual_noise
+        chosen = incumbents(self.card.space, observations, usual_noise=noise)
         if len(self._signs) == 1 and complete[0].number == 0 and chosen != [0]:
-            confidence = probability_of_better(self.card.space, observations, chosen[0], 0)
+            confidence = probability_of_better(self.card.space, observations, chosen[0], 0, usual_noise=noise)
             if confidence < _PROOF:
                 chosen = [0]
         return [complete[i] for i in chosen]

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from .answers import incumbents, probability_of_better
-    from .beliefs import Belief
+    from .beliefs import Belief, Likely, stated
     from .engine import propose, propose_batch
     from .explanation import Explanation, explain
     from .records import Costs, Kept, Key, Observation, Proposal
@@ -19,6 +19,8 @@ if TYPE_CHECKING:
 
 _HOMES = {
     "Belief": "beliefs",
+    "Likely": "beliefs",
+    "stated": "beliefs",
     "BayesianSampler": "sampler",
     "Costs": "records",
     "Curve": "stopping",
@@ -44,6 +46,7 @@ __all__ = [
     "Explanation",
     "Kept",
     "Key",
+    "Likely",
     "Observation",
     "Point",
     "Proposal",
@@ -53,6 +56,7 @@ __all__ = [
     "probability_of_better",
     "propose",
     "propose_batch",
+    "stated",
 ]
 
 

@@ -16,15 +16,17 @@ from .outputs import standardise
 from .records import Observation
 
 
-def incumbents(space: SearchSpace, observations: Sequence[Observation], *, at_most: int = 3) -> list[int]:
+def incumbents(
+    space: SearchSpace, observations: Sequence[Observation], *, at_most: int = 3, usual_noise: Sequence[float] = ()
+) -> list[int]:
     """Indices of the best observations by posterior mean, which one lucky measurement does not sway.
 
     One objective: the single best. Several: at most `at_most` points of the Pareto front of posterior means, chosen
     one after another for the largest hypervolume together. Trials that failed or break a constraint are never named;
     empty when no other is left. Of equal settings the first is named. Where some models had less than a full training,
-    settings are judged by what a full one is expected to give.
+    settings are judged by what a full one is expected to give. usual_noise: see `FittedTrials`.
     """
-    fitted = _fitted(space, observations)
+    fitted = _fitted(space, observations, usual_noise)
     rows = fitted.worked[fitted.valid]
     if not len(rows):
         return []
@@ -38,24 +40,32 @@ def incumbents(space: SearchSpace, observations: Sequence[Observation], *, at_mo
 
 
 def probability_of_better(
-    space: SearchSpace, observations: Sequence[Observation], challenger: int, baseline: int
+    space: SearchSpace,
+    observations: Sequence[Observation],
+    challenger: int,
+    baseline: int,
+    *,
+    usual_noise: Sequence[float] = (),
 ) -> float:
     """Posterior probability that one observation's setting has a lower objective than another's, noise apart.
 
-    challenger, baseline: indices of observations that succeeded. One objective.
+    challenger, baseline: indices of observations that succeeded. One objective. usual_noise: see `FittedTrials`.
     """
-    fitted = _fitted(space, observations)
-    y = standardise(fitted.objectives[:, 0])
+    fitted = _fitted(space, observations, usual_noise)
+    raw = fitted.objectives[:, 0]
+    y = standardise(raw)
     columns = fitted.columns[fitted.worked]
     pair = fitted.encoding.columns(_at_full_training(fitted, fitted.positions[[challenger, baseline]]))
-    return probability_of_lower(columns, fitted.encoding.groups, y, pair, trainings=fitted.trainings())
+    expected = fitted.expected_noise(raw, y, 0)
+    groups, trainings = fitted.encoding.groups, fitted.trainings()
+    return probability_of_lower(columns, groups, y, pair, trainings=trainings, expected_noise=expected)
 
 
-def _fitted(space: SearchSpace, observations: Sequence[Observation]) -> FittedTrials:
+def _fitted(space: SearchSpace, observations: Sequence[Observation], usual_noise: Sequence[float]) -> FittedTrials:
     """The observations; in the space with `FIDELITY` where some models had less than a full training."""
     if all(o.fidelity == 1.0 for o in observations):
-        return FittedTrials(Encoding(space), observations)
-    return FittedTrials(Encoding(with_fidelity(space)), [observed(o) for o in observations])
+        return FittedTrials(Encoding(space), observations, usual_noise)
+    return FittedTrials(Encoding(with_fidelity(space)), [observed(o) for o in observations], usual_noise)
 
 
 def _at_full_training(fitted: FittedTrials, positions: Floats) -> Floats:

@@ -10,7 +10,7 @@ import numpy as np
 
 from ...search_spaces.space import SearchSpace, Setting
 from .acquisition import Acquisition, LogImprovement, Term, maximise
-from .beliefs import Belief, Beliefs
+from .beliefs import Belief, Beliefs, Likely
 from .candidates import Admission, candidates, sobol
 from .encoding import Bools, Encoding, Floats, Ints
 from .ensemble import Ensemble, MeanImprovement
@@ -41,8 +41,9 @@ def propose(
     fidelities: Sequence[float] = (1.0,),
     start: int | None = None,
     default_first: bool = True,
-    beliefs: Mapping[str, Belief] | None = None,
+    beliefs: Mapping[str, Belief | Likely] | None = None,
     earlier: Sequence[Sequence[Observation]] = (),
+    usual_noise: Sequence[float] = (),
 ) -> Proposal | None:
     """What to try next, or None where nothing affordable is left.
 
@@ -66,11 +67,13 @@ def propose(
     earlier: finished trials of other studies, each study's by itself: from trial 3 on every other one of the start is a
     setting that did well there, as long as the trials so far come out in the order that the studies expect; what they
     say counts as far as this study's own trials confirm it (`transfer`, `ensemble`).
+    usual_noise: for each objective the standard deviation of its logarithm between trainings of one setting, as far as
+    other studies know it (0: unknown).
 
     Raises ValueError when observations differ in their number of objectives, or a belief is about nothing.
     """
     costs, key = costs or Costs(), key or Key(0, 0)
-    options = _Options(start, default_first, beliefs or {}, earlier)
+    options = _Options(start, default_first, beliefs or {}, earlier, usual_noise)
     if not (reusable or len(fidelities) > 1):
         return _propose(space, observations, pending, costs, key, options)
     space = with_fidelity(space)
@@ -95,8 +98,9 @@ class _Options:
 
     start: int | None
     default_first: bool
-    beliefs: Mapping[str, Belief]
+    beliefs: Mapping[str, Belief | Likely]
     earlier: Sequence[Sequence[Observation]]
+    usual_noise: Sequence[float]
 
     def start_for(self, dimensions: int) -> int:
         """How many trials precede the surrogate."""
@@ -116,7 +120,7 @@ def _propose(
     """`propose`; with moves, in the space with `FIDELITY`."""
     encoding = Encoding(space)
     rng = np.random.default_rng([key.seed % 2**64, key.number % 2**64])
-    fitted = FittedTrials(encoding, observations)
+    fitted = FittedTrials(encoding, observations, options.usual_noise)
     observed_at = _at_full(moves, fitted.positions)  # a setting trained in part is known: what is left of it is a move
     admission = Admission(encoding, observed_at, pending, costs)
     studies = recall(encoding, options.earlier, fitted.objectives.shape[1] if len(fitted.objectives) else None)
@@ -187,7 +191,7 @@ def _by_surrogate(
     fitted: FittedTrials,
     admission: Admission,
     pending: Sequence[Setting],
-    beliefs: Mapping[str, Belief],
+    beliefs: Mapping[str, Belief | Likely],
     studies: Sequence[EarlierStudy],
     moves: Moves | None,
     rng: np.random.Generator,

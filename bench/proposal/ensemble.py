@@ -117,6 +117,7 @@ def fit_either(
     *,
     noise: Floats | None = None,
     trainings: Ints | None = None,
+    expected_noise: float | None = None,
     follow: bool | None = None,
 ) -> Ensemble | Surrogate:
     """The ensemble of columns (n, c), standardised objectives y (n,) and the outlooks of at least one earlier study; or
@@ -126,13 +127,15 @@ def fit_either(
     averaged: the surrogate hopes for much wherever it knows nothing, which would have the last word however improbable
     it is.
 
-    noise, trainings (n,): see `Surrogate`. follow: True for the ensemble, False for the surrogate, None for either.
+    noise, trainings (n,): see `Surrogate`. expected_noise: see `learning.fit`. follow: True for the ensemble, False for
+    the surrogate, None for either.
     """
     if trainings is not None and len(np.unique(trainings)) == len(trainings):
         trainings = None  # each has its own luck, which is noise
     known = np.zeros(len(y)) if noise is None else noise
     rows = spread_and_low(y, LEARN, low=True)
     cold = data_of(columns[rows], groups, y[rows], known[rows], None if trainings is None else trainings[rows])
+    cold = replace(cold, expected_noise=expected_noise)
     basis = _basis(views, columns)
     mean, variance = _prior(len(views))
     warm = replace(cold, y=(y - basis @ mean)[rows], drift=(basis[rows] * variance) @ basis[rows].T)
@@ -143,7 +146,7 @@ def fit_either(
 
     def process(values: Floats, found: Hyperparameters) -> Surrogate:
         shared = None if trainings is None else trainings[kept]
-        own = split(found, columns, y)
+        own = split(found, columns, y, expected_noise)
         return Surrogate(columns, groups, values, own, noise=known[kept], trainings=shared, kept=kept)
 
     if follow is None:

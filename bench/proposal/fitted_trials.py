@@ -16,6 +16,8 @@ from .subset import EXACT
 from .surrogate import Surrogate
 from .transfer import Outlook
 
+_LEAST_NOISE = 1e-4  # of the variance of y, that the usual noise is taken to leave
+
 
 class FittedTrials:
     """Observations under an encoding.
@@ -23,11 +25,16 @@ class FittedTrials:
     positions (n, p), columns (n, c), failed (n,): of all trials. worked (w,): the rows that gave objectives (w, m),
     all to be minimised; valid (w,): which of those are known to break no constraint.
 
+    usual_noise: for each objective the standard deviation of its logarithm between trainings of one setting, as far as
+    other studies know it (0: unknown): a prior of the surrogate's noise.
+
     Raises ValueError when observations differ in their number of objectives.
     """
 
-    def __init__(self, encoding: Encoding, observations: Sequence[Observation]) -> None:
-        self.encoding, self.observations = encoding, observations
+    def __init__(
+        self, encoding: Encoding, observations: Sequence[Observation], usual_noise: Sequence[float] = ()
+    ) -> None:
+        self.encoding, self.observations, self._usual_noise = encoding, observations, usual_noise
         self.positions = encoding.positions([o.setting for o in observations])
         self.columns = encoding.columns(self.positions)
         self.failed = np.array([o.failed for o in observations], dtype=bool)
@@ -46,7 +53,14 @@ class FittedTrials:
         objective: whose standard errors, where they are known, are the noise of `raw`.
         """
         noise = self._noise(raw, y, objective)
-        return fit(self.columns[self.worked], self.encoding.groups, y, noise=noise, trainings=self.trainings())
+        return fit(
+            self.columns[self.worked],
+            self.encoding.groups,
+            y,
+            noise=noise,
+            trainings=self.trainings(),
+            expected_noise=self.expected_noise(raw, y, objective, noise),
+        )
 
     def with_earlier(
         self, raw: Floats, y: Floats, objective: int | None, views: Sequence[Outlook]
@@ -54,13 +68,30 @@ class FittedTrials:
         """The same with what earlier studies say, as far as these trials confirm it."""
         noise = self._noise(raw, y, objective)
         columns, groups = self.columns[self.worked], self.encoding.groups
-        return fit_either(columns, groups, y, views, noise=noise, trainings=self.trainings())
+        expected = self.expected_noise(raw, y, objective, noise)
+        return fit_either(columns, groups, y, views, noise=noise, trainings=self.trainings(), expected_noise=expected)
 
     def _noise(self, raw: Floats, y: Floats, objective: int | None) -> Floats | None:
         if objective is None:
             return None
         errors = np.array([o.errors[objective] if o.errors else 0.0 for o in self._successes()], dtype=float)
         return carry(raw, y, errors) ** 2 if errors.any() else None
+
+    def expected_noise(
+        self, raw: Floats, y: Floats, objective: int | None, known: Floats | None = None
+    ) -> float | None:
+        """The usual noise as a variance of y (w,), beyond the `known` variances (w,); None where nothing is known.
+
+        A factor e^σ of a figure is σ times the figure, to first order. The better half of the figures counts: bad ones
+        are drawn together in y, and so is their noise.
+        """
+        usual = self._usual_noise[objective] if objective is not None and self._usual_noise else 0.0
+        if not usual or not len(y):
+            return None
+        variances = carry(raw, y, usual * np.abs(raw)) ** 2 - (0.0 if known is None else known)
+        typical = float(np.median(variances[y <= np.median(y)]))
+        # Of constant figures nothing can be said. What the measurement's own error seems to explain is not all luck.
+        return None if not y.any() else max(typical, _LEAST_NOISE)
 
     def standings(self, objective: int, positions: Floats) -> Floats:
         """Posterior means (k,) at positions (k, p)."""

@@ -16,6 +16,7 @@ from .surrogate import Hyperparameters, Surrogate, together
 
 NOISE_FLOOR = 1e-6  # of the variance of y; keeps K well conditioned
 _SHARE_OF_NOISE = 0.5  # of what neighbouring settings differ by at random, before any was repeated
+_NOISE_DEVIATION = 0.7  # of log v around what other studies expect: a factor of 1.4 on the noise's deviation
 BOUND = 12.0  # on the logarithms of the hyperparameters
 _ODDS = (-BOUND, BOUND)  # on the logarithm of a / (1 − a)
 
@@ -24,13 +25,14 @@ _ODDS = (-BOUND, BOUND)  # on the logarithm of a / (1 − a)
 class Data:
     """What hyperparameters are learned from: squared distances (p, n, n) by parameter, y (n,), known noise variances
     (n,), and T without its diagonal (n, n) where some training was sampled more than once; drift (n, n): the covariance
-    of a part of y that the hyperparameters need not explain."""
+    of a part of y that the hyperparameters need not explain; expected_noise: what v usually is, where that is known."""
 
     squared: Floats
     y: Floats
     known: Floats
     together: Floats | None
     drift: Floats | None = None
+    expected_noise: float | None = None
 
 
 def fit(
@@ -40,6 +42,7 @@ def fit(
     *,
     noise: Floats | None = None,
     trainings: Ints | None = None,
+    expected_noise: float | None = None,
     most_relevant: float = math.exp(BOUND),
     favour_low: bool = True,
 ) -> Surrogate:
@@ -47,19 +50,21 @@ def fit(
 
     Priors, after those of Optuna's GPSampler, which did best at 5 to 50 observations among the usual ones:
     log p(θ_j) = −(1/θ_j + θ_j)/10 + const, s ~ Gamma(2, 1), v and t ~ Gamma(1.1, 30); and log(a / (1 − a)) ~ N(0, 1).
+    Where other studies say what v usually is, log v ~ N(log expected, 0.7²) instead.
     Of very many observations a subset is used (`subset`).
 
-    noise, trainings (n,): see `Surrogate`. most_relevant: an upper bound on θ, hence a lower one on lengthscales.
-    favour_low: whether, of very many observations, the low ones count more.
+    noise, trainings (n,): see `Surrogate`. expected_noise: what v usually is. most_relevant: an upper bound on θ, hence
+    a lower one on lengthscales. favour_low: whether, of very many observations, the low ones count more.
     """
     if trainings is not None and len(np.unique(trainings)) == len(trainings):
         trainings = None  # each has its own luck, which is noise
     known = np.zeros(len(y)) if noise is None else noise
     rows = spread_and_low(y, LEARN, low=favour_low)
     data = data_of(columns[rows], groups, y[rows], known[rows], None if trainings is None else trainings[rows])
+    data = replace(data, expected_noise=expected_noise)
     found, _ = mode(data, most_relevant=most_relevant)
     if favour_low:
-        found = split(found, columns, y)
+        found = split(found, columns, y, expected_noise)
     relevance = found.relevance[groups]
     kept = near_and_low(columns, y, relevance) if favour_low else spread_and_low(y, EXACT, low=False)
     return Surrogate(
@@ -73,11 +78,11 @@ def fit(
     )
 
 
-def split(found: Hyperparameters, columns: Floats, y: Floats) -> Hyperparameters:
+def split(found: Hyperparameters, columns: Floats, y: Floats, expected_noise: float | None = None) -> Hyperparameters:
     """Of what the fit calls noise, the part that is the settings' own character: what repeats do not vary by.
 
-    Without repeats of a setting there is no telling, and each gets half. Repeats that agree to the last digit say that
-    there is no noise.
+    Without repeats of a setting the noise is as expected or, where nothing is, half. Repeats that agree to the last
+    digit say that there is none.
     """
     numbers = np.unique(columns, axis=0, return_inverse=True)[1].reshape(-1)
     counts = np.bincount(numbers)
@@ -87,12 +92,19 @@ def split(found: Hyperparameters, columns: Floats, y: Floats) -> Hyperparameters
     if freedom > 0 and squares <= 1e-18 * freedom:
         noise = NOISE_FLOOR
     else:
-        noise = min((_SHARE_OF_NOISE * found.noise + squares) / (1.0 + freedom), found.noise)
+        before = _SHARE_OF_NOISE * found.noise if expected_noise is None else expected_noise
+        noise = min((before + squares) / (1.0 + freedom), found.noise)
     return replace(found, noise=max(noise, NOISE_FLOOR), character=max(found.noise - noise, 0.0))
 
 
 def probability_of_lower(
-    columns: Floats, groups: Ints, y: Floats, pair: Floats, *, trainings: Ints | None = None
+    columns: Floats,
+    groups: Ints,
+    y: Floats,
+    pair: Floats,
+    *,
+    trainings: Ints | None = None,
+    expected_noise: float | None = None,
 ) -> float:
     """Posterior probability that the noise-free objective is lower at the first of columns `pair` (2, c) than at the
     second, from y (n,) at columns (n, c).
@@ -100,12 +112,13 @@ def probability_of_lower(
     Averaged over the noise variance v, with the other hyperparameters at their mode for each: a few observations
     leave v open, its own mode lies close to zero, and under that every difference would look certain.
     """
-    data = data_of(columns, groups, y, np.zeros(len(y)), trainings)
+    data = replace(data_of(columns, groups, y, np.zeros(len(y)), trainings), expected_noise=expected_noise)
     log_weights, probabilities = [], []
     for noise in np.geomspace(1e-3, 0.5, 12):
         found, log_posterior = mode(data, fixed_noise=float(noise))
-        # A grid even in log v asks for the prior's density of log v, which is v times that of v.
-        log_weights.append(log_posterior + math.log(noise))
+        # A grid even in log v asks for the prior's density of log v; that of v, which `mode` has where nothing is
+        # expected, is to be multiplied by v.
+        log_weights.append(log_posterior + (math.log(noise) if expected_noise is None else 0.0))
         surrogate = Surrogate(columns, groups, y, found, trainings=trainings)
         mean, covariance = surrogate.joint(pair)
         variance = float(covariance[0, 0] + covariance[1, 1] - 2.0 * covariance[0, 1])
@@ -191,7 +204,8 @@ def loss(logs: Floats, data: Data) -> tuple[float, Floats]:
 
     value = 0.5 * float(y @ alpha) + float(np.log(np.diag(factor)).sum())
     value += 0.1 * float((1.0 / theta + theta).sum()) + scale - math.log(scale)
-    value += 30.0 * noise - 0.1 * math.log(noise) + 0.5 * logs[p + 2] ** 2
+    penalty, slope = _noise_prior(noise, data.expected_noise)
+    value += penalty + 0.5 * logs[p + 2] ** 2
     outer = 0.5 * (inverse - np.outer(alpha, alpha))  # d value / d K
     trace = float(np.trace(outer))
     rate = -5.0 / 6.0 * scale * outer
@@ -200,9 +214,18 @@ def loss(logs: Floats, data: Data) -> tuple[float, Floats]:
     by_theta += share / max(p, 1) * np.einsum("jab,jab,ab->j", squared, falls, rate)
     gradient[:p] = theta * by_theta + 0.1 * (theta - 1.0 / theta)
     gradient[p] = float((outer * signal).sum()) + scale - 1.0
-    gradient[p + 1] = noise * trace + 30.0 * noise - 0.1
+    gradient[p + 1] = noise * trace + slope
     gradient[p + 2] = scale * share * (1.0 - share) * float((outer * (additive - joint)).sum()) + logs[p + 2]
     if data.together is not None:
         value += 30.0 * luck - 0.1 * math.log(luck)
         gradient[p + 3] = luck * (float((outer * data.together).sum()) + trace) + 30.0 * luck - 0.1
     return value, gradient
+
+
+def _noise_prior(noise: float, expected: float | None) -> tuple[float, float]:
+    """−log of the prior of v at `noise`, up to a constant, and its derivative by log v. What other studies expect is a
+    density of log v, Gamma(1.1, 30) one of v."""
+    if expected is None:
+        return 30.0 * noise - 0.1 * math.log(noise), 30.0 * noise - 0.1
+    off = (math.log(noise) - math.log(expected)) / _NOISE_DEVIATION
+    return 0.5 * off * off, off / _NOISE_DEVIATION

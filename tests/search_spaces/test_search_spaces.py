@@ -215,6 +215,36 @@ def test_true_is_not_the_number_one() -> None:
     assert not parameter.contains(1)
 
 
+def test_a_card_says_where_good_settings_usually_lie_and_how_far_trainings_differ() -> None:
+    likely = "default = 16\nlikely = [16, 32]\n", 'default = "batch"\nlikely = ["none"]\n'
+    text = GOOD.replace("default = 16\n", likely[0]).replace('default = "batch"\n', likely[1])
+    text = text.replace("[family.steps]", "[family.noise]\nfid = 0.1\n[family.steps]")
+    card = parse_card(text + "[training_likely]\nbatch_size = [32, 64]\n", "toy.toml")
+    known = {p.name: p.likely for p in card.space}
+    assert known == {"width": (16, 32), "norm": ("none",), "momentum": (), "temperature": (), "batch_size": (32, 64)}
+    assert card.noise == {"fid": 0.1}
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "said"),
+    [
+        ("default = 16\n", "default = 16\nlikely = [32, 16]\n", "train.width: parameter 'width' has likely = [32, 16]"),
+        ("default = 16\n", "default = 16\nlikely = [4, 16]\n", "wanted values that are int from 8 to 64"),
+        ("default = 16\n", "default = 16\nlikely = [8, 16, 32]\n", "wanted two numbers"),
+        ("default = 16\n", "default = 16\nlikely = 8\n", "train.width.likely: wanted a list of likely values"),
+        ('default = "batch"\n', 'default = "batch"\nlikely = ["batch", "none"]\n', "and not all of them"),
+        ('default = "batch"\n', 'default = "batch"\nlikely = ["layer"]\n', "wanted values that are one of none, batch"),
+        ("[family.steps]", "[training_likely]\nbatch = [1, 2]\n[family.steps]", "training_likely.batch: unknown"),
+        ("[family.steps]", "[training_likely]\nbatch_size = [1, 64]\n[family.steps]", "training_likely.batch_size:"),
+        ("[family.steps]", "[family.noise]\nfid = 0\n[family.steps]", "family.noise.fid: wanted a deviation above 0"),
+    ],
+)
+def test_what_a_card_expects_is_checked(old: str, new: str, said: str) -> None:
+    with pytest.raises(CardError) as error:
+        parse_card(GOOD.replace(old, new, 1), "toy.toml")
+    assert said in str(error.value)
+
+
 @pytest.mark.parametrize("path", list(shipped_cards()), ids=lambda p: p.stem)
 def test_shipped_cards_are_whole(path: Path) -> None:
     card = load_card(path)

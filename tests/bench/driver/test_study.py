@@ -16,8 +16,7 @@ from gentune.bench.driver.study import FamilyStudy
 from gentune.bench.runs.records import Record
 from gentune.search_spaces.card import parse_card
 
-CARD = parse_card(
-    """
+CARD_TEXT = """
 [family]
 name = "toy"
 group = "test"
@@ -38,9 +37,8 @@ low = 8
 high = 64
 scale = "log"
 default = 16
-""",
-    "toy.toml",
-)
+"""
+CARD = parse_card(CARD_TEXT, "toy.toml")
 
 
 def count(setting: Mapping[str, Any]) -> Operations:
@@ -184,3 +182,16 @@ def test_the_engine_is_told_how_well_a_trial_was_measured() -> None:
     assert toy.observation(bare).errors == (0.0,)
     told = dataclasses.replace(record, errors=(0.3,))  # the samples' alone; the interval has the real examples' too
     assert toy.observation(told).errors == (0.3,)
+
+
+def test_what_a_card_says_shapes_the_start_but_not_a_random_search() -> None:
+    text = CARD_TEXT.replace("default = 0.01\n", "default = 0.01\nlikely = [0.008, 0.012]\n")
+    card = parse_card(text.replace("[family.steps]", "[family.noise]\nfid = 0.2\n[family.steps]"), "toy.toml")
+
+    def rates(priors: bool) -> list[float]:
+        options = TuningOptions(budget_of("trainings", 12.0), ["lower"], 100, ["fid"], start=10**9, priors=priors)
+        records = run(FamilyStudy(card, options, count), workers=1, seed=0)
+        return [float(str(records[number].params["rate"])) for number in range(1, len(records))]
+
+    assert sum(0.005 < rate < 0.02 for rate in rates(True)) >= 5
+    assert sum(0.005 < rate < 0.02 for rate in rates(False)) <= 3

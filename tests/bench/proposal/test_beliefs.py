@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 
 import numpy as np
 import pytest
 
 from gentune.bench.proposal import Belief, Key, Observation, propose
-from gentune.bench.proposal.beliefs import Beliefs
+from gentune.bench.proposal.beliefs import Beliefs, Likely, stated
 from gentune.bench.proposal.encoding import Encoding
 from gentune.search_spaces.space import Parameter, SearchSpace
 
@@ -32,6 +33,23 @@ def test_the_start_follows_a_belief_and_rules_nothing_out() -> None:
     shares = [np.mean([s["norm"] == name for s in settings]) for name in ("none", "layer", "batch")]
     np.testing.assert_allclose(shares, [0.112, 0.777, 0.112], atol=0.03)
     np.testing.assert_allclose(np.std(points[:, 1]), 12**-0.5, atol=0.01)
+
+
+def test_likely_values_hold_their_share_of_the_start() -> None:
+    encoding = Encoding(SPACE)
+    likely = {"rate": Likely((1e-3, 1e-2)), "width": Likely((8, 16)), "norm": Likely(("layer", "batch"))}
+    points = Beliefs(encoding, likely, 0).shape(np.random.default_rng(0).random((4000, 3)))
+    settings = [encoding.decode(row) for row in encoding.snap(points)]
+    assert np.mean([1e-3 <= float(str(s["rate"])) <= 1e-2 for s in settings]) == pytest.approx(
+        0.95 * 0.683 + 0.0125, abs=0.02
+    )
+    assert np.mean([s["norm"] != "none" for s in settings]) == pytest.approx(0.68 * 0.95 + 0.05 * 2 / 3, abs=0.02)
+    assert 0.6 < np.mean([8 <= int(str(s["width"])) <= 16 for s in settings]) < 0.8
+
+
+def test_a_space_states_what_its_parameters_say() -> None:
+    rate = replace(SPACE["rate"], likely=(1e-3, 1e-2))
+    assert stated(SearchSpace((rate, SPACE["norm"]))) == {"rate": Likely((1e-3, 1e-2))}
 
 
 def loss(setting: Mapping[str, object], best: float) -> float:

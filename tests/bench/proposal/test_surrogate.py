@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 
 import numpy as np
+import pytest
 import torch
 
+from gentune.bench.proposal import Observation, probability_of_better
 from gentune.bench.proposal.acquisition import Acquisition, LogImprovement, log_h
 from gentune.bench.proposal.beliefs import Belief, Beliefs
 from gentune.bench.proposal.encoding import Encoding
 from gentune.bench.proposal.feasibility import of_constraint, of_success
+from gentune.bench.proposal.fitted_trials import FittedTrials
 from gentune.bench.proposal.learning import Data, fit, loss
 from gentune.bench.proposal.outputs import standardise
 from gentune.bench.proposal.surrogate import Hyperparameters, Surrogate, together
@@ -39,8 +43,9 @@ def test_gradient_of_the_posterior_mode() -> None:
     squared = np.stack([np.square(c[:, None] - c[None, :]) for c in columns.T])
     data = Data(squared, y, rng.random(12), together(np.array([0, 0, 0, 1, 1, 2, 3, 4, 5, 6, 6, 7])))
     at = rng.standard_normal(7)
-    numeric = [(loss(at + h, data)[0] - loss(at - h, data)[0]) / 2e-6 for h in np.eye(7) * 1e-6]
-    np.testing.assert_allclose(loss(at, data)[1], numeric, rtol=1e-5, atol=1e-6)
+    for known in (data, replace(data, expected_noise=0.02)):
+        numeric = [(loss(at + h, known)[0] - loss(at - h, known)[0]) / 2e-6 for h in np.eye(7) * 1e-6]
+        np.testing.assert_allclose(loss(at, known)[1], numeric, rtol=1e-5, atol=1e-6)
 
 
 def test_a_lucky_training_does_not_win_by_being_sampled_often() -> None:
@@ -115,6 +120,40 @@ def test_repeats_tell_noise_from_a_setting_s_own_character() -> None:
     exact = fit(places, np.arange(2), standardise(own))
     assert exact.hyperparameters.noise < 1e-5
     np.testing.assert_allclose(exact.standing(exact.columns), standardise(own), atol=1e-3)
+
+
+def _noise(y: np.ndarray, expected: float | None) -> float:
+    columns = np.linspace(0.0, 1.0, len(y))[:, None]
+    return fit(columns, np.arange(1), standardise(y), expected_noise=expected).hyperparameters.noise
+
+
+def test_what_is_expected_of_the_noise_holds_until_data_say_otherwise() -> None:
+    rng = np.random.default_rng(0)
+    few = rng.standard_normal(5)
+    assert _noise(few, 0.2) > 5 * _noise(few, 0.002)
+    clean = np.sin(6 * np.linspace(0.0, 1.0, 60))
+    assert _noise(clean, 0.2) < 0.05
+    noisy = clean + clean.std() * rng.standard_normal(60)
+    expected = [
+        fit(np.linspace(0, 1, 60)[:, None], np.arange(1), standardise(noisy), expected_noise=e) for e in (5e-3, 0.5)
+    ]
+    low, high = (e.hyperparameters.noise + e.hyperparameters.character for e in expected)
+    assert 0.2 < low < high < 0.9
+
+
+def test_usual_noise_is_a_factor_on_the_figures() -> None:
+    # A setting that scored 5% better in its one training than the default is not better for certain.
+    space = SearchSpace((Parameter("x", "float", 0.5, low=0.0, high=1.0),))
+    tried = [(0.5, 10.0), (0.1, 14.0), (0.9, 13.0), (0.3, 10.5), (0.55, 9.5)]
+    observations = [Observation({"x": x}, (value,)) for x, value in tried]
+    chances = [probability_of_better(space, observations, 4, 0, usual_noise=noise) for noise in ((0.005,), (0.2,))]
+    assert chances[0] > 0.9
+    assert 0.4 < chances[1] < 0.8
+    fitted = FittedTrials(Encoding(space), observations, (0.1,))
+    y = standardise(fitted.objectives[:, 0])
+    scale = np.ptp(y) / np.ptp(np.array([value for _, value in tried]))
+    assert fitted.expected_noise(fitted.objectives[:, 0], y, 0) == pytest.approx((scale * 1.0) ** 2, rel=0.3)
+    assert FittedTrials(Encoding(space), observations).expected_noise(fitted.objectives[:, 0], y, 0) is None
 
 
 def test_a_believed_point_keeps_the_mean_and_loses_its_variance() -> None:
