@@ -55,7 +55,9 @@ def _parameter(name: str) -> inspect.Parameter:
     from ..runs.study_file import flag, help_text, metavar, plain_type, specs
 
     kind = plain_type(name)
-    value: Any = list[Path] if specs()[name].path else kind if kind in (bool, int, float) else str
+    value: Any = kind if kind in (bool, int, float) else str
+    if specs()[name].path or specs()[name].repeated:
+        value = list[Path] if specs()[name].path else list[str]
     option = typer.Option(flag(name), help=help_text(name), metavar=metavar(name) or None)
     return inspect.Parameter(
         name, inspect.Parameter.KEYWORD_ONLY, default=None, annotation=Annotated[value | None, option]

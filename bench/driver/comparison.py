@@ -20,6 +20,7 @@ from ..budget.counting import count_setting
 from ..budget.kinds import budget_of
 from ..data import DataSet, open_data
 from ..evaluators import default_cache, evaluators_for
+from ..runs.constraints import constraints_in_force, metrics_in_force
 from ..runs.lock import RunLock
 from ..runs.optuna_store import OptunaStore
 from ..runs.records import Record, Role
@@ -30,7 +31,7 @@ from ..scheduling import IN_PROCESS, Executor, ExecutorSettings, executor
 from ..scoring.references import evaluators_by_role, reference_batch
 from ..training.cache import TrainingCache
 from ..training.cache_upkeep import pin
-from ..trial.jobs import EvaluatorJob, Job
+from ..trial.jobs import EvaluatorJob, FloorJob, Job
 from .dispatch import Dispatcher
 from .job_factory import REFERENCE_FAMILIES, JobFactory
 from .journal import Journal
@@ -68,7 +69,9 @@ class ComparisonDriver:
             name: registry.family(name).resolved(self.config.plugins)
             for name in dict.fromkeys([*self.families, *REFERENCE_FAMILIES[self.data.spec.kind]])
         }
-        self._jobs = JobFactory(folder, self.config, self.cache, self._resolved)
+        spec = self.data.spec
+        measured = metrics_in_force(self.config.constraints, has_evaluators=spec.has_evaluators)
+        self._jobs = JobFactory(folder, self.config, self.cache, self._resolved, measured=measured)
         self._earlier = earlier_studies(folder)
         self._directions = [registry.metric(name).direction for name in self.config.objective]
         self._lag = 0
@@ -164,8 +167,12 @@ class ComparisonDriver:
         write_samples(
             self.folder.artifact("samples"), "real", reference_batch(self.data, "test"), self.data.spec, maker=None
         )
+        references = self._jobs.references(self.data.spec.kind, self._written("reference"))
+        # Limits of constraints rest on this floor, and no trial may be judged before they are known.
+        first = [job for job in references if isinstance(job, FloorJob) and job.split == "validation"]
+        self._run_all(dispatcher, [*first])
         self._open_studies()
-        self._queue += self._jobs.references(self.data.spec.kind, self._written("reference"))
+        self._queue += [job for job in references if job not in first]
 
     def _describe_evaluators(self) -> None:
         by_role = evaluators_by_role(self.data, self.cache)
@@ -202,6 +209,7 @@ class ComparisonDriver:
 
     def _tuning_options(self) -> TuningOptions:
         bayesian = self.config.sampler == "bayesian"
+        spec, known = self.data.spec, self.folder.records("reference")
         options = TuningOptions(
             budget=budget_of(*self.config.budget),
             directions=self._directions,
@@ -210,6 +218,7 @@ class ComparisonDriver:
             seed=self.config.seed,
             lag=self._lag,
             two_speeds=self.config.two_speeds and bayesian,
+            constraints=constraints_in_force(self.config.constraints, spec.kind, spec.levels, known),
             stopping=self.config.stopping,
         )
         # A start that never ends, and knows nothing, is a random search.

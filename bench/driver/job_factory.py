@@ -30,12 +30,20 @@ class JobFactory:
     """Makes the jobs of one run folder.
 
     families: those of the study and the reference families, by name, as jobs carry them.
+    measured: metrics that constraints need of every trial and of the floor.
     """
 
     def __init__(
-        self, folder: RunFolder, config: StudyFile, cache: str, families: Mapping[str, ResolvedFamily]
+        self,
+        folder: RunFolder,
+        config: StudyFile,
+        cache: str,
+        families: Mapping[str, ResolvedFamily],
+        *,
+        measured: tuple[str, ...] = (),
     ) -> None:
         self._folder, self._config, self._cache, self._families = folder, config, cache, families
+        self._measured = measured
         self._budget = budget_of(*config.budget)
 
     def trial(self, study: FamilyStudy, asked: PlannedTrial) -> TrialJob:
@@ -83,7 +91,7 @@ class JobFactory:
         for split, against in (("validation", "test"), ("test", "validation")):
             # All metrics of real sequences against others would need a likelihood or an evaluator.
             if kind != "sequence" and f"reference-floor-{split}-000" not in there:
-                jobs.append(FloorJob(self._config.data, split, against, self._cache))
+                jobs.append(FloorJob(self._config.data, split, against, self._cache, self._measured))
             for family, number in product(REFERENCE_FAMILIES[kind], range(self._config.seeds)):
                 if f"reference-{family}-{split}-{number:03d}" not in there:
                     job = self._job(
@@ -95,7 +103,7 @@ class JobFactory:
                         seed=derive(self._config.seed, family, number),
                     )
                     # No objective: a metric that a reference family lacks does not make it fail.
-                    jobs.append(replace(job, label=family, objective=(), budget=Trainings()))
+                    jobs.append(replace(job, label=family, objective=(), measured=(), budget=Trainings()))
         return jobs
 
     def _retraining(self, study: FamilyStudy, params: Mapping[str, Any], number: int, **fields: Any) -> TrialJob:
@@ -118,6 +126,7 @@ class JobFactory:
             data=self._config.data,
             params=self._families[family].card.space.activate(params),
             objective=self._config.objective,
+            measured=self._measured,
             budget=self._budget,
             cache=self._cache,
             keep_samples=held_out and fields["number"] == 0,

@@ -12,6 +12,7 @@ from ..budget.kinds import Budget
 from ..budget.setting_cost import SettingCosts
 from ..proposal import Costs, Key, Observation, Proposal, StoppingRule, propose, stated
 from ..protocol import shares_between
+from ..runs.constraints import Constraint
 from ..runs.records import Record
 from ..runs.study_file import StoppingChoice
 from ..seeds import derive
@@ -36,6 +37,7 @@ class TuningOptions:
     lag: how many of the latest trials a proposal ignores.
     start: length of the space-filling start. priors: whether what cards say of good values and of noise is used.
     two_speeds: whether trainings are kept, to be resampled and trained further; else each trial trains in full.
+    constraints: what settings have to keep besides.
     stopping: the rule by which trainings are stopped early, in place of proposals to train in part; the default
         setting is trained in full.
     """
@@ -49,6 +51,7 @@ class TuningOptions:
     start: int = 5  # budgets are often of a dozen trials
     priors: bool = True
     two_speeds: bool = False
+    constraints: Sequence[Constraint] = ()
     stopping: StoppingChoice = "none"
 
 

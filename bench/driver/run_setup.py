@@ -9,6 +9,7 @@ from typing import Any, Protocol
 from .. import registry
 from ..data import describe_data
 from ..errors import UsageError
+from ..runs.constraints import parse_constraint
 from ..runs.records import SCHEMA
 from ..runs.run_folder import RunFolder
 from ..runs.study_file import BUDGETS, StudyFile, flag, metavar, parse_study, read_options, read_study, required
@@ -52,6 +53,7 @@ def describe(study: Path | None, options: Mapping[str, Any], *, keywords: bool =
     content.setdefault("objective", (registry.default_objective(spec),))
     config = parse_study(content, "" if study is None else str(study))
     executor(config.executor)  # a wrong name is refused before a folder is made
+    registry.check_constraints((parse_constraint(text).metric for text in config.constraints or ()), spec)
     everything = config.families == ("all",)
     names, _ = registry.families_for(config.families, spec)
     lacking = registry.check_objective(config.objective, names, spec)

@@ -117,7 +117,8 @@ class FamilyStudy:
         """The best settings by posterior mean among those tried: one, or at most three Pareto points.
 
         With one objective the default setting remains until another is better with a probability of 95%: a few
-        trials with one training each often favour a lucky setting that is worse.
+        trials with one training each often favour a lucky setting that is worse. Settings that break a constraint
+        are passed over; where all do, it is the one that breaks them least.
         """
         complete = [self.records[n] for n in sorted(self.records) if self.records[n].state == "complete"]
         if not complete:
@@ -125,7 +126,10 @@ class FamilyStudy:
         observations = [self.observation(record) for record in complete]
         noise = self._planner.usual_noise
         chosen = incumbents(self.card.space, observations, usual_noise=noise)
-        if len(self._signs) == 1 and complete[0].number == 0 and chosen != [0]:
+        if not chosen:
+            return [min(complete, key=lambda record: self.observation(record).violation)]
+        stands = complete[0].number == 0 and not observations[0].violates
+        if len(self._signs) == 1 and stands and chosen != [0]:
             confidence = probability_of_better(self.card.space, observations, chosen[0], 0, usual_noise=noise)
             if confidence < _PROOF:
                 chosen = [0]
@@ -142,6 +146,7 @@ class FamilyStudy:
             values,
             cost=record.cost,
             errors=errors,
+            constraints=self._excesses(record),
             training=self._lineage.root(record).number if self.options.two_speeds else None,
             fidelity=record.fidelity,
         )
@@ -150,6 +155,11 @@ class FamilyStudy:
         """Standard errors of both sides together, as records of before 2026-12 have them."""
         figures = [record.metrics.get(name, {}) for name in self.options.objectives]
         return tuple(MetricValue(0.0, f.get("low"), f.get("high")).standard_error for f in figures) or None
+
+    def _excesses(self, record: Record) -> dict[str, float]:
+        """How far a trial is beyond each constraint that can be told of it."""
+        found = ((str(constraint), constraint.excess([record])) for constraint in self.options.constraints)
+        return {name: excess for name, excess in found if excess is not None}
 
     def _later(self, number: int) -> tuple[Mapping[str, Any], float]:
         """Setting and cost of a trial that the next proposal may not look at."""

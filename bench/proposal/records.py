@@ -40,7 +40,12 @@ class Observation:
     @property
     def violates(self) -> bool:
         """Whether a constraint is known to be broken."""
-        return any(v > 0 for v in self.constraints.values())
+        return self.violation > 0
+
+    @property
+    def violation(self) -> float:
+        """By how much constraints are known to be broken together; 0 where none is."""
+        return math.fsum(v for v in self.constraints.values() if v > 0)
 
 
 @dataclass(frozen=True)

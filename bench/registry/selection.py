@@ -35,6 +35,22 @@ def families_for(names: Iterable[str], spec: DataSpec) -> tuple[list[str], dict[
     return names, {}
 
 
+def check_constraints(metrics: Iterable[str], spec: DataSpec) -> None:
+    """Raises UsageError for a constrained metric that no trial on the data can have.
+
+    A family that lacks one, such as a likelihood, is not bound by it.
+    """
+    for name in metrics:
+        card = metric(name)
+        if card.of_a_study:
+            raise UsageError(f"metric {name!r} is measured over a whole study and cannot be constrained")
+        if card.through_evaluator and not spec.has_evaluators:
+            raise UsageError(
+                f"metric {name!r} needs a feature evaluator, and {spec.kind} data {spec.name!r} has none, "
+                "so it cannot be constrained"
+            )
+
+
 def check_objective(objective: Iterable[str], names: Iterable[str], spec: DataSpec) -> dict[str, str]:
     """Families among `names` for which an objective is not defined, each with the reason."""
     lacking = {}

@@ -35,6 +35,7 @@ from pydantic_core import ErrorDetails
 from ...search_spaces.space import suggest
 from ..data.reference import DataRef
 from ..errors import UsageError
+from .constraints import Constraint, parse_constraint
 
 BudgetKind = Literal["trainings", "flops", "seconds"]
 StoppingChoice = Literal["none", "curves", "halving"]
@@ -51,6 +52,7 @@ class OptionSpec:
     identity: whether two runs that differ in it are of different studies; else it may change when a run is resumed.
     derived: whether `run_setup.describe` derives it from the data where it is not given; the frozen file has it.
     path: whether it lists files or folders; relative ones in a study file are resolved from that file's folder.
+    repeated: whether the flag takes one entry of a list and may be repeated, as those of paths are.
     """
 
     help: str
@@ -59,6 +61,7 @@ class OptionSpec:
     identity: bool = True
     derived: bool = False
     path: bool = False
+    repeated: bool = False
 
 
 def _names(value: object) -> tuple[object, ...]:
@@ -77,6 +80,20 @@ def _paths(value: object) -> tuple[object, ...]:
     if isinstance(value, Sequence):
         return tuple(str(entry) if isinstance(entry, Path) else entry for entry in value)
     raise ValueError("wanted a path or a list of paths")
+
+
+def _constraints(value: object) -> tuple[str, ...] | None:
+    """Constraints in the form in which they are shown; None: the guards alone."""
+    if value is None:
+        return None
+    return tuple(dict.fromkeys(str(_parsed(text)) for text in _names(value)))
+
+
+def _parsed(text: object) -> Constraint:
+    try:
+        return parse_constraint(str(text))
+    except UsageError as error:
+        raise ValueError(str(error)) from None
 
 
 def _reference(value: object) -> DataRef:
@@ -134,6 +151,17 @@ class StudyFile(BaseModel):
             "Metrics to tune, separated by commas. Default: fid (images), mmd (vectors).", "m1,m2", derived=True
         ),
     ]
+    constraints: Annotated[
+        tuple[str, ...] | None,
+        BeforeValidator(_constraints),
+        OptionSpec(
+            "Bound that chosen settings have to keep on validation, next to the default guards; may be repeated. "
+            "An empty list drops the guards.",
+            "'METRIC <= X'",
+            flag="--constraint",
+            repeated=True,
+        ),
+    ] = None
     seeds: Annotated[
         int, Field(ge=1), OptionSpec("Number of new seeds with which each incumbent is retrained.", "R")
     ] = 3

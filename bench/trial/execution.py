@@ -109,7 +109,7 @@ def run_floor(job: FloorJob, folder: RecordFolder) -> Record:
     evaluators = evaluators_by_role(data, job.cache)
     context = ScoringContext(data, split, real, evaluators.get("primary"), Path(job.cache))
     scope: Scope = "all" if split == "test" else "quick"
-    first = score(context, metric_names(scope))
+    first = score(context, metric_names(scope, named=job.measured))
     second = None
     if "second" in evaluators:
         second = score(replace(context, evaluator=evaluators["second"]), metric_names(scope, through_evaluator=True))
@@ -244,14 +244,14 @@ def _measure(job: TrialJob, base: Record, context: ScoringContext, cost: Callabl
     """
     assert context.model is not None
     likelihood = examples = None
-    if not job.lean or any("likelihood" in METRICS[name].needs for name in job.objective):
+    if not job.lean or any("likelihood" in METRICS[name].needs for name in (*job.objective, *job.measured)):
         held_out = context.data.splits[context.split][: protocol.LIKELIHOOD_EXAMPLES]
         likelihood, examples = likelihood_of(context.model, held_out, seed=derive(job.seed, "likelihood"))
     scope: Scope = "named" if job.lean else "all" if context.split == "test" else "quick"
     known = replace(
         context, features=context.generated_features, likelihood=likelihood, likelihood_examples=examples, cost=cost()
     )
-    first = score(known, metric_names(scope, named=job.objective))
+    first = score(known, metric_names(scope, named=(*job.objective, *job.measured)))
     second = None
     if job.second_evaluator and (evaluator := evaluators_by_role(context.data, job.cache).get("second")) is not None:
         names = metric_names(scope, named=job.objective, through_evaluator=True)

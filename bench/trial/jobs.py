@@ -22,6 +22,7 @@ class TrialJob:
 
     family: what is trained, with all that the study changes in it; label: the name on the record, where that differs.
     params: the setting; what it leaves out stays at the family's defaults.
+    measured: metrics that are measured next to the objectives, whatever they cost.
     split: what is scored on. seed: of initial weights, training and samples, each derived from it.
     move, parent: how the trial gets its trained model, and the trial whose training it starts from.
     training_seed: of weights and training, where they are those of an earlier trial; None: `seed`.
@@ -43,6 +44,7 @@ class TrialJob:
     data: DataRef
     params: Mapping[str, Value]
     objective: tuple[str, ...]
+    measured: tuple[str, ...] = ()
     label: str | None = None
     repeat: int = 0
     incumbent: int = 0
@@ -103,12 +105,16 @@ class TrialJob:
 
 @dataclass(frozen=True)
 class FloorJob:
-    """Real examples of one split scored against those of another: the floor of every sample metric."""
+    """Real examples of one split scored against those of another: the floor of every sample metric.
+
+    measured: metrics that are measured whatever they cost.
+    """
 
     data: DataRef
     split: str
     against: str
     cache: str
+    measured: tuple[str, ...] = ()
     number: int = 0
     attempts: int = 1
     device: str = "cpu"

@@ -13,6 +13,7 @@ from gentune.bench.budget.kinds import budget_of
 from gentune.bench.budget.operations import Operations, UncountableError
 from gentune.bench.driver.planning import PlannedTrial, TuningOptions
 from gentune.bench.driver.study import FamilyStudy
+from gentune.bench.runs.constraints import Constraint
 from gentune.bench.runs.records import Record
 from gentune.search_spaces.card import parse_card
 
@@ -147,24 +148,32 @@ def test_one_setting_that_cannot_take_a_step_is_charged_like_the_default() -> No
     assert made.costs.uncountable is None
 
 
+def judged(number: int, value: float | None, objectives: int = 1, **metrics: float) -> Record:
+    """A trial with figures that constraints look at; its setting has no equal."""
+    width = (16, 10, 24, 40, 30, 12, 50, 20)[number]
+    rate = (0.01, 0.2, 0.003, 0.001, 0.1, 0.0005, 0.03, 0.25)[number]
+    return Record(
+        role="trial",
+        family="toy",
+        number=number,
+        seed=0,
+        split="validation",
+        state="failed" if value is None else "complete",
+        params={"rate": rate, "width": width},
+        objectives=None if value is None else (value,) * objectives,
+        metrics={name: {"value": figure, "low": None, "high": None} for name, figure in metrics.items()},
+    )
+
+
+def told(study: FamilyStudy, *records: Record) -> FamilyStudy:
+    for record in records:
+        study.tell(record)
+    return study
+
+
 def test_the_default_stands_until_something_is_clearly_better() -> None:
     def finished_with(values: list[float]) -> FamilyStudy:
-        made = study()
-        for number, value in enumerate(values):
-            width = (16, 10, 24, 40, 30, 12, 50, 20)[number]
-            rate = (0.01, 0.2, 0.003, 0.001, 0.1, 0.0005, 0.03, 0.25)[number]
-            record = Record(
-                role="trial",
-                family="toy",
-                number=number,
-                seed=0,
-                split="validation",
-                state="complete",
-                params={"rate": rate, "width": width},
-                objectives=(value,),
-            )
-            made.tell(record)
-        return made
+        return told(study(), *(judged(number, value) for number, value in enumerate(values)))
 
     level = finished_with([9.0, 8.4, 12.0, 30.0, 15.0, 11.0, 340.0, 18.0])
     assert [r.number for r in level.incumbents()] == [0]
@@ -180,8 +189,8 @@ def test_the_engine_is_told_how_well_a_trial_was_measured() -> None:
     assert toy.observation(record).errors == pytest.approx((0.5,), rel=1e-4)
     bare = dataclasses.replace(record, metrics={"fid": {"value": 3.0, "low": None, "high": None}})
     assert toy.observation(bare).errors == (0.0,)
-    told = dataclasses.replace(record, errors=(0.3,))  # the samples' alone; the interval has the real examples' too
-    assert toy.observation(told).errors == (0.3,)
+    own = dataclasses.replace(record, errors=(0.3,))  # the samples' alone; the interval has the real examples' too
+    assert toy.observation(own).errors == (0.3,)
 
 
 def test_what_a_card_says_shapes_the_start_but_not_a_random_search() -> None:
@@ -195,3 +204,45 @@ def test_what_a_card_says_shapes_the_start_but_not_a_random_search() -> None:
 
     assert sum(0.005 < rate < 0.02 for rate in rates(True)) >= 5
     assert sum(0.005 < rate < 0.02 for rate in rates(False)) <= 3
+
+
+GUARD = Constraint("bits_per_dim", "<=", 4.09)
+
+
+def guarded(*records: Record) -> FamilyStudy:
+    return told(study(constraints=(GUARD,)), *records)
+
+
+def test_a_score_bought_with_a_collapsed_density_is_not_chosen() -> None:
+    """A mixture tuned for FID alone gives single examples densities that no other example has."""
+    values = [9.0, 2.0, 12.0, 30.0, 15.0, 11.0, 340.0, 18.0]
+    trials = [judged(n, value, bits_per_dim=3521.0 if n == 1 else 3.0) for n, value in enumerate(values)]
+    assert [r.number for r in told(study(), *trials).incumbents()] == [1]
+    assert [r.number for r in guarded(*trials).incumbents()] == [0]
+    several = judged(1, 4.0, 2, bits_per_dim=3521.0), judged(2, 30.0, 2, bits_per_dim=3.6)
+    two = TuningOptions(budget_of("trainings", 8.0), ["lower", "lower"], 100, constraints=(GUARD,))
+    front = told(FamilyStudy(CARD, two, count), *several)
+    assert [r.number for r in front.incumbents()] == [2]
+
+
+def test_a_default_that_breaks_a_constraint_does_not_stand() -> None:
+    trials = [judged(0, 4.0, bits_per_dim=900.0), judged(1, 40.0, bits_per_dim=3.0)]
+    assert [r.number for r in guarded(*trials).incumbents()] == [1]
+
+
+def test_where_nothing_keeps_the_constraints_the_least_violating_is_chosen() -> None:
+    trials = [
+        judged(0, 4.0, bits_per_dim=900.0),
+        judged(1, None),
+        judged(2, 9.0, bits_per_dim=4.2),
+        judged(3, 1.0, bits_per_dim=40.0),
+    ]
+    assert [r.number for r in guarded(*trials).incumbents()] == [2]
+    assert guarded(judged(0, None)).incumbents() == []
+
+
+def test_a_metric_that_a_family_lacks_binds_it_to_nothing() -> None:
+    bare = guarded(judged(0, 4.0))
+    assert bare.observation(bare.records[0]).constraints == {}
+    found = guarded(judged(0, 4.0, bits_per_dim=8.18))
+    assert found.observation(found.records[0]).constraints == {"bits_per_dim <= 4.09": pytest.approx(1 / 3)}

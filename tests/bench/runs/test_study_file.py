@@ -56,10 +56,13 @@ def test_a_wrong_study_is_told_in_one_line(content: dict[str, object], said: str
 
 
 def test_a_study_file_reads_as_written(tmp_path: Path) -> None:
-    study = STUDY.model_copy(update={"store": "sqlite:///x.db", "two_speeds": True, "stopping": "curves", "workers": 2})
     path = tmp_path / "study.toml"
-    path.write_text(study.to_toml(), encoding="utf-8")
-    assert parse_study(read_study(path), str(path)) == study
+    for constraints in (None, (), ("fid <= 3", "coverage >= 0.123456789")):
+        study = STUDY.model_copy(
+            update={"store": "sqlite:///x.db", "two_speeds": True, "workers": 2, "constraints": constraints}
+        )
+        path.write_text(study.to_toml(), encoding="utf-8")
+        assert parse_study(read_study(path), str(path)) == study
 
 
 def test_each_value_is_checked_by_itself_and_put_into_the_fields_form(tmp_path: Path) -> None:
