@@ -16,6 +16,7 @@ from ..budget.setting_cost import SettingCosts
 from ..metrics import MetricValue
 from ..proposal import Observation, incumbents, probability_of_better
 from ..protocol import SIGNS
+from ..runs.constraints import excesses
 from ..runs.records import Record
 from ..seeds import derive
 from .lineage import Lineage
@@ -146,7 +147,7 @@ class FamilyStudy:
             values,
             cost=record.cost,
             errors=errors,
-            constraints=self._excesses(record),
+            constraints=excesses(self.options.constraints, [record]),
             training=self._lineage.root(record).number if self.options.two_speeds else None,
             fidelity=record.fidelity,
         )
@@ -155,11 +156,6 @@ class FamilyStudy:
         """Standard errors of both sides together, as records of before 2026-12 have them."""
         figures = [record.metrics.get(name, {}) for name in self.options.objectives]
         return tuple(MetricValue(0.0, f.get("low"), f.get("high")).standard_error for f in figures) or None
-
-    def _excesses(self, record: Record) -> dict[str, float]:
-        """How far a trial is beyond each constraint that can be told of it."""
-        found = ((str(constraint), constraint.excess([record])) for constraint in self.options.constraints)
-        return {name: excess for name, excess in found if excess is not None}
 
     def _later(self, number: int) -> tuple[Mapping[str, Any], float]:
         """Setting and cost of a trial that the next proposal may not look at."""

@@ -13,6 +13,7 @@ from typing import Any
 from .. import registry
 from ..errors import UsageError
 from ..proposal import Observation
+from ..runs.constraints import constraints_in_force, excesses
 from ..runs.records import Record
 from ..runs.run_folder import RunFolder
 from ..runs.study_file import StudyFile
@@ -23,8 +24,9 @@ ARTIFACT = "warm_start.json"
 def collect(config: StudyFile) -> list[dict[str, Any]]:
     """Trials of the study's families in the runs that `config.warm_start` names, one object a run.
 
-    It holds the run's path, data and objective, and by family a list of studies, each a list of trials with `params`
-    and `values` (all to be minimised, or None).
+    It holds the run's path, data and objective, and by family a list of studies, each a list of trials with `params`,
+    `values` (all to be minimised, or None) and by how much they exceed the bounds of this study (`constraints`, by
+    name), where limits that rest on data are those of the earlier run's data.
 
     Raises UsageError for a path that is no run folder, a run with another number of objectives, and one that has no
     trial of any of the families.
@@ -47,9 +49,17 @@ def _collect(folder: RunFolder, path: str, config: StudyFile) -> dict[str, Any]:
             f"warm start from {path}: it has no trial of {', '.join(config.families)}; "
             f"its families: {', '.join(study.families)}"
         )
+    described = (folder.read_json("comparison.json") or {}).get("data", {})
+    bounds = constraints_in_force(
+        config.constraints, described.get("kind", "vector"), described.get("levels"), folder.records("reference")
+    )
     families: dict[str, dict[int, list[dict[str, Any]]]] = {}
     for record in trials:
-        entry = {"params": dict(record.params), "values": _values(record, signs)}
+        entry = {
+            "params": dict(record.params),
+            "values": _values(record, signs),
+            "constraints": excesses(bounds, [record]),
+        }
         families.setdefault(record.family, {}).setdefault(record.repeat, []).append(entry)
     return {
         "path": path,
@@ -75,7 +85,8 @@ def earlier_studies(folder: RunFolder) -> dict[str, list[list[Observation]]]:
 
 
 def _observation(entry: dict[str, Any]) -> Observation:
-    return Observation(entry["params"], None if entry["values"] is None else tuple(entry["values"]))
+    values = None if entry["values"] is None else tuple(entry["values"])
+    return Observation(entry["params"], values, constraints=entry.get("constraints", {}))
 
 
 def make_folder(out: Path | str, config: StudyFile) -> RunFolder:

@@ -103,6 +103,12 @@ def constraints_in_force(
     return (*_guards(kind, levels, floor), *own)
 
 
+def excesses(constraints: Iterable[Constraint], records: Sequence[Record]) -> dict[str, float]:
+    """How far records are beyond each constraint that can be told of them, by its text."""
+    found = ((str(constraint), constraint.excess(records)) for constraint in constraints)
+    return {name: excess for name, excess in found if excess is not None}
+
+
 def _guards(kind: DataKind, levels: int | None, floor: Record | None) -> Iterable[Constraint]:
     """What holds for every study.
 

@@ -20,6 +20,7 @@ from gentune.bench.data import DataRef
 from gentune.bench.driver.comparison import ComparisonDriver
 from gentune.bench.driver.run_setup import describe
 from gentune.bench.errors import UsageError
+from gentune.bench.runs.constraints import constraints_in_force
 from gentune.bench.runs.export import export
 from gentune.bench.runs.records import Record
 from gentune.bench.runs.run_folder import RunFolder
@@ -112,6 +113,33 @@ def test_a_comparison_runs_to_its_end(finished: RunFolder) -> None:
     assert all(r.second_metrics for r in finals)
     names = {(r.family, r.split) for r in finished.records("reference")}
     assert names == {(family, split) for family in ("floor", "gaussian") for split in ("validation", "test")}
+
+
+def test_every_trial_is_measured_by_what_guards_bound(finished: RunFolder) -> None:
+    guards = constraints_in_force(None, "vector", None, finished.records("reference"))
+    assert [guard.metric for guard in guards] == ["authenticity", "coverage"]
+    assert all(0 < guard.limit < 0.5 for guard in guards)
+    worked = [r for r in finished.records("trial", "final") if r.state == "complete"]
+    assert all(guard.excess([record]) is not None for guard in guards for record in worked)
+
+
+def test_where_no_setting_keeps_the_constraints_the_least_violating_is_retrained(tmp_path: Path, tiny: Path) -> None:
+    given = ["sample_seconds <= 1e-12"]
+    folder = begin(tmp_path / "run", tiny, constraints=given, trainings=3, seeds=1)
+    run = Run(folder)
+    run.run()
+    bounds = constraints_in_force(given, "vector", None, folder.records("reference"))
+    (study,) = run._studies
+    told = [set(o.constraints) for o in study.observations() if not o.failed]
+    assert told and all(names == {str(bound) for bound in bounds} for names in told)
+
+    def violation(record: Record) -> float:
+        return sum(max(bound.excess([record]) or 0.0, 0.0) for bound in bounds)
+
+    trials = [r for r in folder.records("trial") if r.state == "complete"]
+    (entry,) = folder.read_json("incumbents.json")["tiny"]
+    assert entry["trial"] == min(trials, key=violation).number
+    assert [r.trial for r in folder.records("final")] == [entry["trial"]]
 
 
 def test_the_budget_is_kept_and_failures_count(finished: RunFolder) -> None:

@@ -81,6 +81,20 @@ def test_trials_are_copied_as_figures_to_be_minimised(tmp_path: Path, tiny: Path
     assert earlier_studies(again) == earlier_studies(folder)
 
 
+def test_bounds_of_this_study_judge_the_earlier_trials(tmp_path: Path, tiny: Path) -> None:
+    before = earlier(tmp_path / "before", tiny)
+    for record in before.records("trial"):
+        metrics = {"coverage": {"value": float(str(record.params["learning_rate"])), "low": None, "high": None}}
+        before.write_record(dataclasses.replace(record, metrics=metrics))
+    folder = make_folder(
+        tmp_path / "after", config(tiny, warm_start=[str(before.path)], constraints="coverage >= 0.05")
+    )
+    first, _ = earlier_studies(folder)["tiny"]
+    assert [o.violates for o in first[:2]] == [rate < 0.05 for rate in RATES[:2]]
+    free = make_folder(tmp_path / "free", config(tiny, warm_start=[str(before.path)], constraints=[]))
+    assert not any(o.constraints for study in earlier_studies(free)["tiny"] for o in study)
+
+
 def uncountable(setting: Mapping[str, Any]) -> Operations:
     raise UncountableError("unknown")
 
