@@ -69,6 +69,7 @@ def to_csv(content: Mapping[str, Any]) -> str:
         "failed",
         "cost",
         "params",
+        "flags",
         "undefined",
     ]
     header += [name for m in cost for name in _csv_names(m, content)]
@@ -81,6 +82,7 @@ def to_csv(content: Mapping[str, Any]) -> str:
         flat: dict[str, Any] = {"role": "family", **row} if is_family else {"role": "reference", "family": row["name"]}
         if is_family:
             flat["likelihood"] = row["likelihood"].get("kind")
+            flat["flags"] = "; ".join(row["flags"])
             flat["not_separable_from"] = " ".join(row["not_separable_from"])
             flat["params"] = "" if row["params"] is None else json.dumps(row["params"])
             flat |= {f"{m}_default": c["value"] for m, c in row["default"].items() if "value" in c}

@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from ..bench.files import write_atomically
+from ..bench.runs.constraints import Constraint
 from ..bench.runs.records import Record
 from ..bench.runs.run_folder import RunFolder
 from ..bench.runs.study_file import StudyFile
 from . import formats
+from .flags import bounds_of, flags, on_validation
 from .inference import Estimate
 from .standings import Scores, Standing, Standings, card, compute_standings, metric_order
 from .verdict import notes, verdict
@@ -67,7 +69,8 @@ def build_leaderboard(folder: RunFolder, records: list[Record] | None = None) ->
     standings = compute_standings(records, families, study.objective, study.repeats)
     incumbents = folder.read_json("incumbents.json") or {}
     kind, amount = study.budget
-    rows = [_row(row, records, incumbents.get(row.family) or []) for row in standings.rows]
+    bounds = bounds_of(folder, records)
+    rows = [_row(row, records, incumbents.get(row.family) or [], bounds) for row in standings.rows]
     references = [
         {"name": name, "metrics": _cells(primary), "second_metrics": _cells(second)}
         for name, (primary, second) in standings.references.items()
@@ -91,6 +94,9 @@ def build_leaderboard(folder: RunFolder, records: list[Record] | None = None) ->
         "seeds": study.seeds,
         "repeats": study.repeats,
         "state": comparison.get("state", "unfinished"),
+        "constraints": [
+            {"metric": b.metric, "relation": b.relation, "limit": b.limit, "basis": b.basis} for b in bounds
+        ],
         "verdict": "",
         "rows": rows,
         "references": references,
@@ -126,14 +132,16 @@ def compared_families(study: StudyFile, records: list[Record], comparison: Mappi
     return tuple(f for f in dict.fromkeys(named + recorded) if f not in skipped or f in recorded)
 
 
-def _row(row: Standing, records: list[Record], incumbents: list[Mapping[str, Any]]) -> dict[str, Any]:
+def _row(
+    row: Standing, records: list[Record], incumbents: list[Mapping[str, Any]], bounds: Sequence[Constraint]
+) -> dict[str, Any]:
     mine = [r for r in records if r.family == row.family]
+    finals = [r for r in mine if r.role == "final" and r.incumbent == row.incumbent]
     settings: dict[int, dict[str, Any]] = {
         i["repeat"]: dict(i["params"]) for i in incumbents if i.get("incumbent", 0) == row.incumbent
     }
-    for record in mine:
-        if record.role == "final" and record.incumbent == row.incumbent:
-            settings[record.repeat] = dict(record.params)
+    for record in finals:
+        settings[record.repeat] = dict(record.params)
     default = next((dict(r.params) for r in mine if r.role == "default"), None)
     # A study's first trial is the family's default setting.
     first = next((dict(r.params) for r in mine if r.role == "trial" and r.number == 0 and r.repeat == 0), None)
@@ -155,6 +163,7 @@ def _row(row: Standing, records: list[Record], incumbents: list[Mapping[str, Any
         "likelihood": next((dict(r.likelihood) for r in mine if r.role == "final" and r.likelihood), {}),
         "finals": row.finals,
         "failed_finals": row.failed_finals,
+        "flags": flags(bounds, finals, on_validation(mine, finals)),
         "trials": row.trials,
         "failed": row.failed_trials,
         "cost": row.cost,

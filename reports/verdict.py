@@ -7,6 +7,7 @@ from typing import Any
 
 from ..bench.budget.kinds import budget_of
 from ..bench.runs.records import Record
+from .flags import bound_text, flagged
 from .standings import Standings, lower_is_better
 from .text import count, figure, listing, number
 
@@ -32,31 +33,9 @@ def verdict(content: Mapping[str, Any], standings: Standings) -> str:
         so_far = f"So far {len(ranked)} of {count(len(rows), 'family', 'families')} have final scores. "
     else:
         so_far = ""
-    copied = [family for family in copiers(content) if family in ranked and ranked[family]["rank"] == 1]
-    warning = f" Most samples of {listing(copied)} are near copies of train examples." if copied else ""
+    warned = {f: said for f, said in flagged(content["rows"]).items() if f in ranked and ranked[f]["rank"] == 1}
+    warning = "".join(f" But {family}: {'; '.join(said)}." for family, said in warned.items())
     return so_far + _standing_of(ranked, metric, standings) + warning
-
-
-def copiers(content: Mapping[str, Any]) -> list[str]:
-    """Families whose authenticity, with its interval, lies below half of that of held-out real examples.
-
-    A model that reproduces train examples scores well on quality metrics (Alaa et al., arXiv:2102.08921, section 4).
-    """
-    floor = _authenticity_of_real(content)
-    if floor is None:
-        return []
-    found = []
-    for row in content["rows"]:
-        cell = row["metrics"].get("authenticity", {})
-        high = cell["value"] if cell.get("high") is None and "value" in cell else cell.get("high")
-        if row["incumbent"] == 0 and high is not None and high < 0.5 * floor:
-            found.append(row["family"])
-    return found
-
-
-def _authenticity_of_real(content: Mapping[str, Any]) -> float | None:
-    cells = [r["metrics"].get("authenticity", {}) for r in content["references"] if r["name"] == "floor"]
-    return next((cell["value"] for cell in cells if "value" in cell), None)
 
 
 def _standing_of(ranked: Mapping[str, Mapping[str, Any]], metric: str, standings: Standings) -> str:
@@ -168,14 +147,11 @@ def _notes_on_families(content: Mapping[str, Any]) -> list[str]:
         found.append(
             f"Not tuned: a default setting whose operations cannot be counted takes the whole budget ({reasons})."
         )
-    copied = copiers(content)
-    if copied:
-        shown = {r["family"]: _value(r, "authenticity") for r in content["rows"] if r["family"] in copied}
-        found.append(
-            f"Near copies of train examples: {'; '.join(f'{f} has an authenticity of {v}' for f, v in shown.items())}, "
-            f"held-out real examples {number(_authenticity_of_real(content) or 0.0)}. Quality metrics reward copying: "
-            "read the two together."
-        )
+    if content["constraints"]:
+        bounds = ", ".join(map(bound_text, content["constraints"]))
+        found.append(f"Settings that broke a bound on validation were not chosen while another kept all: {bounds}.")
+    for family, said in flagged(content["rows"]).items():
+        found.append(f"{family}: {'; '.join(said)}.")
     return found
 
 

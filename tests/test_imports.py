@@ -20,6 +20,7 @@ ALLOWED: dict[str, set[str]] = {
         "reports",
         "search_spaces",
         "bench.budget.kinds",
+        "bench.runs.constraints",
         "bench.runs.records",
         "bench.runs.run_folder",
         "bench.runs.study_file",

@@ -121,7 +121,8 @@ def _guards(kind: DataKind, levels: int | None, floor: Record | None) -> Iterabl
     for name in OF_REAL_DATA:
         real = None if floor is None else floor.metrics.get(name, {}).get("value")
         if real is not None:
-            yield Constraint(name, ">=", _SHARE_OF_REAL * real, end="high", basis="half of held-out data's")
+            basis = f"half of held-out data's {round(real, 2):g}"
+            yield Constraint(name, ">=", _SHARE_OF_REAL * real, end="high", basis=basis)
 
 
 def _shortest(value: float) -> str:

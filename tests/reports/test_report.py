@@ -409,25 +409,66 @@ def test_what_first_finalists_leave_is_shown(tmp_path: Path) -> None:
     assert f"bottom row: completed by {record.family}" in page
 
 
-def test_families_that_copy_are_named(tmp_path: Path) -> None:
-    folder = _run(tmp_path / "run")
+def _give(folder: RunFolder, family: str, role: Role, split: str, **values: float) -> None:
+    for record in folder.records(role):
+        if record.family == family and record.split == split:
+            figures = {name: _figure(value) | {"high": value + 0.1} for name, value in values.items()}
+            folder.write_record(replace(record, metrics={**record.metrics, **figures}))
 
-    def give(family: str, value: float, role: Role) -> None:
-        for record in folder.records(role):
-            if record.family == family and record.split == "test":
-                metrics = {**record.metrics, "authenticity": _figure(value + 1e-3 * record.number)}
-                folder.write_record(replace(record, metrics=metrics))
 
-    give("floor", 0.54, "reference")
-    give("ddpm", 0.01, "final")
-    give("wgan_gp", 0.4, "final")
+def test_families_that_break_a_guard_are_flagged(tmp_path: Path) -> None:
+    folder = _run(tmp_path / "run", constraints=("fid <= 51", "nll <= 2"))
+    comparison = folder.read_json("comparison.json")
+    folder.write_json("comparison.json", comparison | {"data": comparison["data"] | {"levels": 17}})
+    assert all(len(row["flags"]) <= 2 for row in write_leaderboard(folder).content["rows"])
+    _give(folder, "floor", "reference", "validation", authenticity=0.54, coverage=0.9)
+    _give(folder, "ddpm", "final", "test", authenticity=0.01, coverage=0.3)
+    _give(folder, "ddpm", "trial", "validation", authenticity=0.01, coverage=0.9)
+    _give(folder, "wgan_gp", "final", "test", authenticity=0.2, coverage=0.4)
+    _give(folder, "gaussian_mixture", "final", "test", bits_per_dim=3521.0)
     content = write_leaderboard(folder).content
-    assert content["verdict"].endswith("Most samples of ddpm are near copies of train examples.")
-    (note,) = [note for note in content["notes"] if "Near copies" in note]
-    assert "ddpm has an authenticity of 0.011" in note and "wgan_gp" not in note
-    give("ddpm", 0.5, "final")
+    found = {row["family"]: row["flags"] for row in content["rows"]}
+    unknown = "nll <= 2 is not known to hold: not measured"
+    assert found["ddpm"] == [
+        "copies train examples: authenticity 0.010 [-0.490, 0.110] below 0.270 (half of held-out data's 0.54)",
+        "misses much of the data: coverage 0.30 [-0.20, 0.40] below 0.450 (half of held-out data's 0.9)",
+        unknown,
+    ]
+    assert found["gaussian_mixture"] == ["bits/dim 3521 above 4.09 (log2 of 17 levels)", unknown]
+    (fid, last) = found["wgan_gp"]
+    assert fid.startswith("fid 51.2") and fid.endswith(" above 51.0 (as the study asks)") and last == unknown
+    assert [b["metric"] for b in content["constraints"]] == ["bits_per_dim", "authenticity", "coverage", "fid", "nll"]
+    assert content["constraints"][0]["basis"] == "log2 of 17 levels"
+    assert "But ddpm: copies train examples: authenticity 0.01" in content["verdict"]
+    assert any(note.startswith("gaussian_mixture: bits/dim 3521 above") for note in content["notes"])
+    assert any("bits_per_dim <= 4.09 (log2 of 17 levels)" in note for note in content["notes"])
+    assert "bits/dim 3521 above 4.09" in _Page(write_report(folder).read_text()).text
+
+
+def test_a_bound_that_only_validation_breaks_is_told_as_such(tmp_path: Path) -> None:
+    folder = _run(tmp_path / "run", constraints=("recall >= 0.6",))
+    for record in folder.records("final"):
+        folder.write_record(replace(record, trial=1))
+    _give(folder, "ddpm", "trial", "validation", recall=0.1)
+    flags = {row["family"]: row["flags"] for row in write_leaderboard(folder).content["rows"]}
+    assert flags == {
+        "ddpm": ["recall 0.100 on validation below 0.600 (as the study asks)"],
+        "wgan_gp": [],
+        "gaussian_mixture": [],
+    }
+    # Retrainings for the choice say more than the one trial.
+    folder.write_record(_record("choice", "ddpm", 0, 20.0, split="validation", trial=1))
+    flags = {row["family"]: row["flags"] for row in write_leaderboard(folder).content["rows"]}
+    assert not any(flags.values())
+
+
+def test_a_study_without_guards_flags_nothing(tmp_path: Path) -> None:
+    folder = _run(tmp_path / "run", constraints=())
+    _give(folder, "floor", "reference", "validation", authenticity=0.54)
+    _give(folder, "ddpm", "final", "test", authenticity=0.01)
     content = write_leaderboard(folder).content
-    assert "copies" not in content["verdict"] + " ".join(content["notes"])
+    assert content["constraints"] == [] and not any(row["flags"] for row in content["rows"])
+    assert not any("bound" in note for note in content["notes"])
 
 
 def test_outlier_detection_and_baselines_are_shown(tmp_path: Path) -> None:
