@@ -10,7 +10,7 @@ import numpy as np
 
 from ...search_spaces.space import Setting
 from .cost import CostModel
-from .encoding import Encoding, Floats
+from .encoding import Bools, Encoding, Floats
 from .records import Costs
 
 _GRID_LIMIT = 2048  # finite spaces up to this size are looked through whole
@@ -52,23 +52,39 @@ def perturbations(encoding: Encoding, around: Floats, n: int, rng: np.random.Gen
 
 
 class Admission:
-    """Which positions may be proposed: neither observed nor pending, and predicted to be affordable.
+    """Which positions may be proposed: neither observed nor pending nor closed, and predicted to be affordable.
 
-    observed: positions (n, p) of finished trials.
+    observed: positions (n, p) of finished trials. closed: settings, or parts of settings, that stand for all that
+    agrees with them in every value.
     """
 
-    def __init__(self, encoding: Encoding, observed: Floats, pending: Sequence[Setting], costs: Costs) -> None:
+    def __init__(
+        self,
+        encoding: Encoding,
+        observed: Floats,
+        pending: Sequence[Setting],
+        costs: Costs,
+        closed: Sequence[Setting] = (),
+    ) -> None:
         self._encoding = encoding
         self.costs = CostModel(encoding, costs)
         self._pending = set(encoding.keys(encoding.positions(pending)))
         self._taken = self._pending | set(encoding.keys(observed))
+        whole, parts = list[Setting](), list[Setting]()
+        for setting in closed:
+            (whole if encoding.space.activate(setting).keys() <= setting.keys() else parts).append(setting)
+        self._closed = set(encoding.keys(encoding.positions(whole)))
+        self._closed_parts = encoding.positions(parts)  # (k, p), NaN for what a part leaves open
 
-    def filter(self, positions: Floats, *, repeats: bool = False) -> Floats:
+    def filter(self, positions: Floats, *, repeats: bool = False, closed: bool = False) -> Floats:
         """The rows of positions (n, p) that may be proposed, in their order, each once.
 
-        repeats: let observed settings pass, for a space that has no other left.
+        repeats, closed: let settings pass that have been observed, or closed, for a space that has no other left.
         """
         taken = set(self._pending if repeats else self._taken)
+        if not closed:
+            taken |= self._closed
+            positions = positions[~self._in_closed_part(positions)]
         kept = []
         for i, key in enumerate(self._encoding.keys(positions)):
             if key not in taken:
@@ -78,17 +94,28 @@ class Admission:
         return positions[self.costs.affordable(positions)]
 
     def repeatable(self, positions: Floats) -> Floats:
-        """The rows of tried positions (n, p), each once, that may be tried again: not pending, and affordable."""
-        return self.filter(positions, repeats=True)
+        """The rows of tried positions (n, p), each once, that may be tried again: not pending nor closed, affordable,
+        and with the values that are fixed."""
+        return self.filter(positions[self._encoding.keeps_fixed(positions)], repeats=True)
 
     def first_left(self) -> Floats:
-        """One row (1, p) of a finite space that may be proposed; if none is left, one that repeats an observed
-        setting, then a pending one; no row (0, p) if none is affordable or the space is infinite."""
+        """One row (1, p) of a finite space that may be proposed; if none is left, a closed one, then one that repeats
+        an observed setting, then a pending one; no row (0, p) if none is affordable or the space is infinite."""
         rows = self._encoding.stack(islice(self._encoding.grid(), _WALK_LIMIT))
-        for left in (self.filter(rows), self.filter(rows, repeats=True)):
-            if len(left):
-                return left[:1]
+        for repeats in (False, True):
+            for closed in (False, True):
+                left = self.filter(rows, repeats=repeats, closed=closed)
+                if len(left):
+                    return left[:1]
         return rows[self.costs.affordable(rows)][:1]
+
+    def _in_closed_part(self, positions: Floats) -> Bools:
+        """Which of the positions (n, p) have all values of some part that is closed."""
+        inside = np.zeros(len(positions), dtype=bool)
+        for part in self._closed_parts:
+            named = ~np.isnan(part)
+            inside |= self._encoding.same(positions[:, named], part[named]).all(axis=1)
+        return inside
 
 
 def candidates(

@@ -125,9 +125,13 @@ class _Range:
 class Encoding:
     """One search space's maps. `groups` (c,): the parameter that each column belongs to; `smooth` (c,): whether a
     gradient may move it; `categorical` (p,) and `levels` (p,): whether each parameter is a choice, and
-    how many values it has (infinite: continuous)."""
+    how many values it has (infinite: continuous).
 
-    def __init__(self, space: SearchSpace) -> None:
+    fixed: values that every setting made here has (`snap`, `grid`), moved into their ranges; `positions`, which places
+    what has been tried, knows nothing of them.
+    """
+
+    def __init__(self, space: SearchSpace, fixed: Setting | None = None) -> None:
         self.space = space
         self._axes: list[_Choice | _Range] = [_Choice(p) if p.kind == "categorical" else _Range(p) for p in space]
         index = {name: j for j, name in enumerate(space.names)}
@@ -140,9 +144,13 @@ class Encoding:
             self._axes[j].smooth = False
         widths = [axis.width for axis in self._axes]
         self.groups: Ints = np.repeat(np.arange(len(widths)), widths)
-        self.smooth: Bools = np.repeat([axis.smooth for axis in self._axes], widths)
+        self.smooth: Bools = np.repeat(np.array([axis.smooth for axis in self._axes], dtype=bool), widths)
         self.categorical: Bools = np.array([isinstance(axis, _Choice) for axis in self._axes], dtype=bool)
         self.levels: Floats = np.array([axis.levels for axis in self._axes], dtype=float)
+        self._fixed: Floats = self.positions([fixed or {}])[0]  # (p,), NaN where free
+        pinned = ~np.isnan(self._fixed)
+        self.levels[pinned] = 1.0
+        self.smooth &= ~pinned[self.groups]
 
     def __len__(self) -> int:
         """The number of parameters p."""
@@ -169,7 +177,9 @@ class Encoding:
             active = np.ones(len(positions), dtype=bool)
             for parent, wanted in self._conditions[j]:
                 active &= np.isin(codes[:, parent], wanted)
-            codes[:, j] = np.where(active, axis.codes(positions[:, j]), np.nan)
+            fixed = self._fixed[j]
+            wanted_at = positions[:, j] if math.isnan(fixed) else np.full(len(positions), fixed)
+            codes[:, j] = np.where(active, axis.codes(wanted_at), np.nan)
         return self._stack([axis.positions(codes[:, j]) for j, axis in enumerate(self._axes)], len(positions))
 
     def columns(self, positions: Floats) -> Floats:
@@ -191,6 +201,17 @@ class Encoding:
                 values[parameter.name] = axis.value(axis.codes(np.array([position])).item())
         return self.space.activate(values)
 
+    def keeps_fixed(self, positions: Floats) -> Bools:
+        """Which of the positions (n, p) have what is fixed, where it counts."""
+        kept = np.isnan(self._fixed) | np.isnan(positions) | self.same(positions, self._fixed)
+        return np.asarray(kept.all(axis=1))
+
+    @staticmethod
+    def same(positions: Floats, others: Floats) -> Bools:
+        """Which positions are one value by the measure of `keys`; NaN is none."""
+        near: Bools = np.abs(positions - others) <= 10.0**-_KEY_DIGITS
+        return near
+
     def keys(self, positions: Floats) -> list[bytes]:
         """What two settings have in common exactly when they are the same."""
         return [row.tobytes() for row in np.round(np.nan_to_num(positions, nan=-1.0), _KEY_DIGITS)]
@@ -198,7 +219,9 @@ class Encoding:
     def grid(self) -> Iterator[Floats]:
         """Every setting of a finite space, row by row (p,), some of them more than once; none of an infinite one."""
         if np.isfinite(self.levels).all():
-            for point in itertools.product(*(axis.grid() for axis in self._axes)):
+            middle = np.array([0.5])  # of what is fixed: `snap` puts its value there
+            free = np.isnan(self._fixed)
+            for point in itertools.product(*(a.grid() if f else middle for a, f in zip(self._axes, free, strict=True))):
                 yield self.snap(np.array([point], dtype=float))[0]
 
     def stack(self, rows: Iterable[Floats]) -> Floats:

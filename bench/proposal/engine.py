@@ -44,6 +44,8 @@ def propose(
     beliefs: Mapping[str, Belief | Likely] | None = None,
     earlier: Sequence[Sequence[Observation]] = (),
     usual_noise: Sequence[float] = (),
+    fixed: Setting | None = None,
+    closed: Sequence[Setting] = (),
 ) -> Proposal | None:
     """What to try next, or None where nothing affordable is left.
 
@@ -69,13 +71,34 @@ def propose(
     say counts as far as this study's own trials confirm it (`transfer`, `ensemble`).
     usual_noise: for each objective the standard deviation of its logarithm between trainings of one setting, as far as
     other studies know it (0: unknown).
+    fixed: values that the proposal has to have where they count; the others are chosen given these.
+    closed: settings, or parts of settings: what agrees with one in all its values is not proposed while anything else
+    is left. The last two are not for moves.
 
     Raises ValueError when observations differ in their number of objectives, or a belief is about nothing.
     """
     costs, key = costs or Costs(), key or Key(0, 0)
-    options = _Options(start, default_first, beliefs or {}, earlier, usual_noise)
-    if not (reusable or len(fidelities) > 1):
-        return _propose(space, observations, pending, costs, key, options)
+    options = _Options(start, default_first, beliefs or {}, earlier, usual_noise, fixed or {}, closed)
+    if reusable or len(fidelities) > 1:
+        assert not (fixed or closed), "moves are proposed without conditions"
+        return _propose_move(space, observations, pending, reusable, costs, key, fidelities, options)
+    proposal = _propose(space, observations, pending, costs, key, options)
+    if proposal is None and closed:  # the space is infinite, but what is not closed of it is not
+        proposal = _propose(space, observations, pending, costs, key, replace(options, closed=()))
+    return proposal
+
+
+def _propose_move(
+    space: SearchSpace,
+    observations: Sequence[Observation],
+    pending: Sequence[Setting],
+    reusable: Sequence[Kept],
+    costs: Costs,
+    key: Key,
+    fidelities: Sequence[float],
+    options: _Options,
+) -> Proposal | None:
+    """`propose` where trainings may be kept or cut short."""
     space = with_fidelity(space)
     # A setting is affordable where the least of its trainings is; `Moves` looks at the others.
     least = tuple((setting, fidelities[0] * train + sample) for setting, train, sample in costs.parts)
@@ -86,7 +109,7 @@ def propose(
         [at_fidelity(setting) for setting in pending],
         costs,
         key,
-        replace(options, earlier=[[observed(o) for o in study] for study in earlier]),
+        replace(options, earlier=[[observed(o) for o in study] for study in options.earlier]),
         Moves(Encoding(space), reusable, fidelities, costs),
     )
     return None if proposal is None else replace(proposal, setting=without_fidelity(proposal.setting))
@@ -101,6 +124,8 @@ class _Options:
     beliefs: Mapping[str, Belief | Likely]
     earlier: Sequence[Sequence[Observation]]
     usual_noise: Sequence[float]
+    fixed: Setting
+    closed: Sequence[Setting]
 
     def start_for(self, dimensions: int) -> int:
         """How many trials precede the surrogate."""
@@ -118,17 +143,18 @@ def _propose(
     moves: Moves | None = None,
 ) -> Proposal | None:
     """`propose`; with moves, in the space with `FIDELITY`."""
-    encoding = Encoding(space)
+    encoding = Encoding(space, options.fixed)
     rng = np.random.default_rng([key.seed % 2**64, key.number % 2**64])
     fitted = FittedTrials(encoding, observations, options.usual_noise)
     observed_at = _at_full(moves, fitted.positions)  # a setting trained in part is known: what is left of it is a move
-    admission = Admission(encoding, observed_at, pending, costs)
+    admission = Admission(encoding, observed_at, pending, costs, options.closed)
     studies = recall(encoding, options.earlier, fitted.objectives.shape[1] if len(fitted.objectives) else None)
 
     if not len(encoding):
         return _proposal(encoding, admission.first_left(), "default")
-    if options.default_first and key.number == 0 and len(admission.filter(encoding.positions([space.default()]))):
-        return Proposal(space.default(), origin="default")
+    default = space.activate({**space.default(), **options.fixed})
+    if options.default_first and key.number == 0 and len(admission.filter(encoding.positions([default]))):
+        return Proposal(default, origin="default")
     rows: Floats
     origin: Origin
     dimensions = len(encoding) - (moves is not None)

@@ -72,6 +72,7 @@ def of_constraint(columns: Floats, groups: Ints, values: Floats) -> Chance:
 
     Values are drawn in at three times their median size, so that a gross violation leaves the border in sight.
     """
+    values = values / (np.abs(values).max() or 1.0)  # squares of huge figures have no end
     size = 3.0 * max(float(np.median(np.abs(values))), 1e-12)
     values = size * np.tanh(values / size)
     # Their size, not their spread: few values that happen to be alike say little of how far others lie apart.

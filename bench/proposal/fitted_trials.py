@@ -118,12 +118,14 @@ class FittedTrials:
         return known
 
     def constraints(self) -> Iterator[tuple[Floats, Floats]]:
-        """Columns (k, c) and figures (k,) of each constraint that some trial is known to break."""
+        """Columns (k, c) and figures (k,) of each constraint that some trial is known to break; infinite figures count
+        as the largest finite one."""
         for name in sorted({name for o in self.observations for name in o.constraints}):
             figures = np.array([o.constraints.get(name, math.nan) for o in self.observations], dtype=float)
-            known = np.isfinite(figures)
+            known = ~np.isnan(figures)
             if (figures[known] > 0).any():
-                yield self.columns[known], figures[known]
+                reach = np.abs(figures[np.isfinite(figures)]).max(initial=0.0) or 1.0
+                yield self.columns[known], np.clip(figures[known], -reach, reach)
 
     def _successes(self) -> Iterator[Observation]:
         return (self.observations[i] for i in self.worked)

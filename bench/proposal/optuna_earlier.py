@@ -7,7 +7,8 @@ from collections.abc import Sequence
 from optuna.study import Study
 from optuna.trial import TrialState
 
-from .optuna_space import OptunaSpace, observe
+from .optuna_space import OptunaSpace
+from .optuna_trials import observe
 from .records import Observation
 
 

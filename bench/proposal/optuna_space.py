@@ -6,28 +6,37 @@ one of them is asked for. Both show in what finished trials were asked.
 
 from __future__ import annotations
 
-import math
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from optuna.distributions import BaseDistribution, CategoricalDistribution, FloatDistribution, IntDistribution
-from optuna.study import StudyDirection
 from optuna.trial import FrozenTrial, TrialState
 
 from ...search_spaces.space import Parameter, SearchSpace, Setting, Value
 from .beliefs import Belief
-from .records import Observation
 
 _MOST_VALUES = 256  # an integer with more values than this decides on no other parameter
 
 
 @dataclass(frozen=True)
 class OptunaSpace:
-    """`space` as the engine has it, choices known by their index, and Optuna's distributions behind it."""
+    """`space` as the engine has it, choices known by their index, and Optuna's distributions behind it.
+
+    constants: distributions with a single value, of parameters that `space` leaves out.
+    """
 
     space: SearchSpace
     distributions: Mapping[str, BaseDistribution]
+    constants: Mapping[str, BaseDistribution] = field(default_factory=dict)
+
+    def value(self, name: str, value: Any) -> int | float | None:
+        """A parameter's value as the engine has it; None where it is out of range."""
+        d = self.distributions[name]
+        number = _number(d, value)
+        if number is None or not _contains(d, number):
+            return None
+        return int(number) if isinstance(d, CategoricalDistribution) else d.to_external_repr(number)
 
     def setting(self, params: Mapping[str, Any], *, whole: bool = False) -> dict[str, Value] | None:
         """Parameters as a setting of `space`, without those that do not count; None where a value is out of range.
@@ -36,19 +45,29 @@ class OptunaSpace:
         """
         values: dict[str, Value] = {}
         for name, value in params.items():
-            d = self.distributions.get(name)
-            if isinstance(d, CategoricalDistribution):
-                if value not in d.choices:
+            if name in self.distributions:
+                values[name] = self.value(name, value)
+                if values[name] is None:
                     return None
-                values[name] = int(d.to_internal_repr(value))
-            elif isinstance(d, (FloatDistribution, IntDistribution)):
-                if not d.low <= value <= d.high:
+            elif name in self.constants:
+                number = _number(self.constants[name], value)
+                if number is None or not _contains(self.constants[name], number):
                     return None
-                values[name] = value
+        return self.active(values, whole=whole)
+
+    def active(self, values: Setting, *, whole: bool = False) -> dict[str, Value] | None:
+        """The values that count; with `whole`, None where another one does."""
         active = self.space.activate(values).keys()
         if whole and not active <= values.keys():
             return None
         return {name: values[name] for name in active if name in values}
+
+    def only(self, names: Collection[str]) -> OptunaSpace:
+        """The space of these parameters; conditions on others are dropped."""
+        kept = [p for p in self.space if p.name in names]
+        parameters = [replace(p, when={n: v for n, v in p.when.items() if n in names}) for p in kept]
+        distributions = {name: d for name, d in self.distributions.items() if name in names}
+        return OptunaSpace(SearchSpace(tuple(parameters)), distributions, self.constants)
 
     def params(self, setting: Mapping[str, Value]) -> dict[str, Any]:
         """A setting of `space` as values of Optuna's parameters."""
@@ -68,21 +87,23 @@ class OptunaSpace:
         for name, belief in beliefs.items():
             d = self.distributions.get(name)
             if isinstance(d, CategoricalDistribution):
-                if belief.value not in d.choices:
+                code = self.value(name, belief.value)
+                if code is None:
                     raise ValueError(f"a belief wants {name} = {belief.value!r}, which is none of {list(d.choices)}")
-                known[name] = replace(belief, value=int(d.to_internal_repr(belief.value)))
+                known[name] = replace(belief, value=code)
             elif d is not None:
                 known[name] = belief
         return known
 
 
 def read_space(trials: Sequence[FrozenTrial], *, widest: bool = False) -> OptunaSpace:
-    """The space that completed trials, in the order of their numbers, were drawn from.
+    """The space that trials in any state, in the order of their numbers, were drawn from.
 
     Ranges are those that a parameter had last, or with `widest` all that it ever had; parameters with a single value
-    are left out. A parameter that some
-    trials lack hangs on the choice (or the integer) whose values tell the trials that have it from those that have
-    not, the nearest above it where there are several; where none does, it counts always.
+    are left out. Trials that completed, or reported a value, were asked for all that counts: a parameter that some of
+    them lack hangs on the choice (or the integer) whose values tell the trials that have it from those that have
+    not, the nearest above it where there are several. Where none does, it counts always; but not if all trials that
+    lack it came after all that have it: the objective no longer asks for it, and but for `widest` it is left out.
     """
     distributions: dict[str, BaseDistribution] = {}
     having: dict[str, set[int]] = {}
@@ -91,15 +112,19 @@ def read_space(trials: Sequence[FrozenTrial], *, widest: bool = False) -> Optuna
             old = distributions.get(name)
             distributions[name] = _join(old, distribution) if widest and old is not None else distribution
             having.setdefault(name, set()).add(i)
+    whole = {i for i, t in enumerate(trials) if t.state == TrialState.COMPLETE or t.intermediate_values}
     order = {name: i for i, name in enumerate(distributions)}
     # Parents are in more trials than what hangs on them, hence come first.
     names = sorted(distributions, key=lambda name: (-len(having[name]), order[name]))
-    names = [name for name in names if not distributions[name].single()]
-    parameters = []
+    constants = {name: distributions[name] for name in names if distributions[name].single()}
+    names = [name for name in names if name not in constants]
+    asked = _Asked(trials, distributions, having, whole)
+    kept: list[Parameter] = []
     for name in names:
-        when = _condition(name, names, distributions, having, trials) if len(having[name]) < len(trials) else {}
-        parameters.append(to_parameter(name, distributions[name], when))
-    return OptunaSpace(SearchSpace(tuple(parameters)), {name: distributions[name] for name in names})
+        when = asked.condition(name, [p.name for p in kept]) if asked.lacking(name) else {}
+        if widest or when or not asked.no_longer(name):
+            kept.append(to_parameter(name, distributions[name], when))
+    return OptunaSpace(SearchSpace(tuple(kept)), {p.name: distributions[p.name] for p in kept}, constants)
 
 
 def to_parameter(
@@ -108,7 +133,9 @@ def to_parameter(
     """A distribution of Optuna as a parameter; raises NotImplementedError for a type that is not Optuna's own."""
     d, when = distribution, when or {}
     if isinstance(d, CategoricalDistribution):
-        return Parameter(name, "categorical", 0, choices=tuple(range(len(d.choices))), when=when)
+        # Optuna takes the first of equal choices, such as 1 and True, for each of them.
+        codes = {int(d.to_internal_repr(choice)) for choice in d.choices}
+        return Parameter(name, "categorical", 0, choices=tuple(sorted(codes)), when=when)
     if isinstance(d, IntDistribution):
         step = None if d.step == 1 else d.step
         return Parameter(name, "int", d.low, low=d.low, high=d.high, log=d.log, step=step, when=when)
@@ -136,29 +163,70 @@ def _join(old: BaseDistribution, new: BaseDistribution) -> BaseDistribution:
     return new
 
 
-def _condition(
-    name: str,
-    names: Sequence[str],
-    distributions: Mapping[str, BaseDistribution],
-    having: Mapping[str, set[int]],
-    trials: Sequence[FrozenTrial],
-) -> dict[str, tuple[Value, ...]]:
-    """The `when` of a parameter that some trials lack; empty where nothing explains it."""
-    best: tuple[tuple[bool, int], dict[str, tuple[Value, ...]]] | None = None
-    for other in names:
-        d = distributions[other]
-        if not having[name] < having[other] or not _decides(d):
-            continue
-        # What a trial holds, in Optuna's internal numbers: the index of a choice, the value of an integer.
-        codes = {i: int(d.to_internal_repr(trials[i].params[other])) for i in having[other]}
-        present = {codes[i] for i in having[name]}
-        absent = {code for i, code in codes.items() if i not in having[name]}
-        if present & absent:
-            continue
-        rank = (isinstance(d, IntDistribution), len(having[other]))
-        if best is None or rank < best[0]:
-            best = rank, {other: _values(d, present, absent)}
-    return best[1] if best else {}
+def is_same(distribution: BaseDistribution, one: Any, other: Any) -> bool:
+    """Whether two values of a parameter are the same to Optuna."""
+    number = _number(distribution, one)
+    return number is not None and number == _number(distribution, other)
+
+
+def _number(distribution: BaseDistribution, value: Any) -> float | None:
+    """A value as Optuna's internal number, which is the index of a choice; None for what the parameter cannot be."""
+    try:
+        return distribution.to_internal_repr(value)
+    except ValueError:
+        return None
+
+
+def _contains(distribution: BaseDistribution, number: float) -> bool:
+    """Whether an internal number is within the range, on its grid or not."""
+    if isinstance(distribution, (FloatDistribution, IntDistribution)):
+        return distribution.low <= number <= distribution.high
+    return True
+
+
+@dataclass(frozen=True)
+class _Asked:
+    """Which trials were asked for which parameter. having: by parameter, the rows of the trials that have it; whole:
+    the rows of those that were asked for all that counts."""
+
+    trials: Sequence[FrozenTrial]
+    distributions: Mapping[str, BaseDistribution]
+    having: Mapping[str, set[int]]
+    whole: set[int]
+
+    def lacking(self, name: str) -> set[int]:
+        """The rows of trials that were not asked for a parameter."""
+        return self.whole - self.having[name]
+
+    def no_longer(self, name: str) -> bool:
+        """Whether all trials that were not asked for a parameter come after all that were."""
+        lacking = self.lacking(name)
+        return bool(lacking) and max(self.having[name]) < min(lacking)
+
+    def condition(self, name: str, others: Sequence[str]) -> dict[str, tuple[Value, ...]]:
+        """The `when` of a parameter that some trials lack; empty where none of the others explains it."""
+        having, lacking = self.having[name], self.lacking(name)
+        # Where the time explains it as well, an integer has to do it by one threshold, as numbers of layers do.
+        by_time = max(having) < min(lacking) or max(lacking) < min(having)
+        best: tuple[tuple[bool, int], dict[str, tuple[Value, ...]]] | None = None
+        for other in others:
+            d = self.distributions[other]
+            if not (having <= self.having[other] and lacking & self.having[other]) or not _decides(d):
+                continue
+            numbers = {i: _number(d, self.trials[i].params[other]) for i in self.having[other]}
+            codes = {i: int(number) for i, number in numbers.items() if number is not None}
+            present, absent = ({codes[i] for i in rows if i in codes} for rows in (having, lacking))
+            if not present or not absent or present & absent:
+                continue
+            is_integer = isinstance(d, IntDistribution)
+            apart = max(present) < min(absent) or max(absent) < min(present)
+            values = _values(d, present, absent)
+            if not values or (is_integer and by_time and not apart):
+                continue
+            rank = (is_integer, len(self.having[other]))
+            if best is None or rank < best[0]:
+                best = rank, {other: values}
+        return best[1] if best else {}
 
 
 def _decides(distribution: BaseDistribution) -> bool:
@@ -175,12 +243,3 @@ def _values(distribution: BaseDistribution, present: set[int], absent: set[int])
     every = range(distribution.low, distribution.high + 1, distribution.step)
     near = {v for v in every if min(abs(v - p) for p in present) < min(abs(v - a) for a in absent)}
     return tuple(sorted(near | (present & set(every))))
-
-
-def observe(directions: Sequence[StudyDirection], trial: FrozenTrial, setting: Setting) -> Observation:
-    """A finished trial as the engine has it: every objective to be minimised."""
-    if trial.state != TrialState.COMPLETE or any(math.isnan(v) for v in trial.values):
-        return Observation(setting, None, constraints=trial.constraints)
-    signs = [-1.0 if direction == StudyDirection.MAXIMIZE else 1.0 for direction in directions]
-    values = tuple(s * v for s, v in zip(signs, trial.values, strict=True))
-    return Observation(setting, values, constraints=trial.constraints)

@@ -160,7 +160,7 @@ def test_long_lists_of_parameters_are_announced_whole() -> None:
     study.ask(space)
     first, second = study.ask(space), study.ask(space)
     assert first.params != second.params
-    assert any(key.startswith("gentune:pending:1") for key in study.trials[first.number].system_attrs)
+    assert any(key.startswith("gentune:proposed:1") for key in study.trials[first.number].system_attrs)
 
 
 def test_beliefs_lead_the_start_and_are_checked_when_their_parameter_is_met() -> None:
