@@ -196,8 +196,9 @@ class GenerativeModel(Trainable):
 
     A family may also define, and thereby says that it can:
         log_likelihood(batch) -> Likelihood             log p(x) where batch.condition is None, else log p(x|condition);
-                                                        a family that models p(x) alone gives it either way. Of
-                                                        sequences, the tokens where `data.mask_of(batch.x)` is true
+                                                        a family that models p(x) alone gives it either way. What is
+                                                        reported of a family that takes labels is the sum over classes.
+                                                        Of sequences, the tokens where `data.mask_of(batch.x)` is true
         reconstruct(batch) -> Tensor                    like batch.x
         encode(batch) -> Tensor                         codes (n, latent_dim)
         decode(z) or decode(z, condition) -> Tensor     examples of codes; images are not rounded

@@ -52,7 +52,7 @@ CARDS: tuple[MetricCard, ...] = (
         "utility",
         "higher",
         "share",
-        ("class_log_likelihoods", "real_labels"),
+        ("class_log_likelihoods", "class_labels"),
         "Accuracy of taking the class under which an example is most likely, classes being equally frequent.",
         ".utility:bayes_accuracy",
     ),

@@ -27,6 +27,7 @@ class InputCard:
     expense: quick; or, for finals alone, a pass of a network or of the model, or a look at the train split.
     through_evaluator: whether it is computed from an evaluator's features; undefined for data without evaluators.
     of_classes: whether it holds the data set's labels, which probabilities of other classes do not fit.
+    of_likelihood: whether it is made of the likelihoods of held-out examples, `ScoringContext.held_out`.
     provider: computes it from a `bench.scoring.ScoringContext`, None where it is not defined there. Built-in inputs
         leave it out.
     of_samples: whether it is made of the samples, so that it changes with their number. Plug-ins leave it out.
@@ -38,6 +39,7 @@ class InputCard:
     expense: InputExpense = "quick"
     through_evaluator: bool = False
     of_classes: bool = False
+    of_likelihood: bool = False
     provider: Callable[[Any], object] | None = None
     of_samples: bool = False
 
@@ -74,10 +76,13 @@ _CARDS = (
     InputCard("real_test", "held-out examples"),
     # A models.base.Likelihood of held-out examples; and of the same ones, (n,): the true log-density in nats and
     # original units, and how many tokens count.
-    InputCard("likelihood", "a likelihood", "model"),
-    InputCard("true_log_density", "data with a known density", "model"),
-    InputCard("tokens", "sequences", "model"),
-    InputCard("class_log_likelihoods", "a likelihood for each class", "model", "pass"),  # (n, classes)
+    InputCard("likelihood", "a likelihood", "model", of_likelihood=True),
+    InputCard("true_log_density", "data with a known density", "model", of_likelihood=True),
+    InputCard("tokens", "sequences", "model", of_likelihood=True),
+    InputCard(
+        "class_log_likelihoods", "a likelihood for each class", "model", "pass", of_likelihood=True
+    ),  # (n, classes)
+    InputCard("class_labels", "labels of examples with a likelihood", "model", of_likelihood=True),  # (n,)
     # Held-out examples, what the model makes of them, and their features.
     InputCard("originals", _RECONSTRUCTED, "model", "pass"),
     InputCard("reconstructions", _RECONSTRUCTED, "model", "pass"),

@@ -110,7 +110,7 @@ def transfer_accuracy(synthetic: Batch, real_train: Batch, real_test: Batch, see
     return crossed_interval(_over_draws(few_from, hits, seed), lowest=0.0, highest=1.0)
 
 
-def bayes_accuracy(class_log_likelihoods: Tensor, real_labels: Tensor) -> MetricValue:
+def bayes_accuracy(class_log_likelihoods: Tensor, class_labels: Tensor) -> MetricValue:
     """Accuracy of argmax over y of log p(x|y), the Bayes classifier under a uniform prior; higher is better.
 
     A class may be impossible (-inf). Ties share the hit, so that a model that ignores the class scores 1/classes.
@@ -119,7 +119,7 @@ def bayes_accuracy(class_log_likelihoods: Tensor, real_labels: Tensor) -> Metric
     References: Ng and Jordan, NeurIPS 2001; Li et al., arXiv:2303.16203, for diffusion models.
     """
     scores = class_log_likelihoods.detach().to("cpu", torch.float64)  # (n, classes)
-    labels = real_labels.detach().to("cpu", torch.int64)  # (n,)
+    labels = class_labels.detach().to("cpu", torch.int64)  # (n,)
     if scores.ndim != 2 or labels.shape != scores.shape[:1]:
         raise ValueError(
             f"class log-likelihoods of shape {tuple(scores.shape)} and labels of shape {tuple(labels.shape)}; "

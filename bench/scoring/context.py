@@ -9,11 +9,12 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from ...models.base import Batch, GenerativeModel, Likelihood
+from ...models.base import Batch, GenerativeModel
 from ..data import DataSet, Split
 from ..evaluators import Evaluator, Features, describe_cached
 from ..metrics import CostReport
 from ..seeds import derive
+from .held_out import HeldOut
 from .imputation import Completion, complete_held_out
 from .latent_codes import in_chunks, path_examples
 from .outlier_detection import outlier_sets, typicality
@@ -35,7 +36,7 @@ class ScoringContext:
     real: whether `generated` are real examples that stand for samples, so that their features are kept.
     features: the evaluator's features of the samples, where they are known already.
     model: what the samples were drawn from.
-    likelihood, likelihood_examples: log-likelihoods, and the examples that they belong to.
+    held_out: log-likelihoods, and the examples that they belong to.
     cost: what training and sampling took.
     tested_on: real examples on which classifiers trained on samples are tested; None: those that are compared with.
     """
@@ -49,8 +50,7 @@ class ScoringContext:
     real: bool = False
     features: Features | None = None
     model: GenerativeModel | None = None
-    likelihood: Likelihood | None = None
-    likelihood_examples: Batch | None = None
+    held_out: HeldOut | None = None
     cost: CostReport | None = None
     tested_on: Batch | None = None
 
@@ -113,9 +113,12 @@ class ScoringContext:
 
     @cached_property
     def inlier_scores(self) -> Tensor | None:
-        """Typicality of held-out examples (n,): by their likelihood, where it is known already."""
-        if self.likelihood is not None:
-            return self.likelihood.log_prob
+        """Typicality of held-out examples (n,): by their likelihood, where it is known already.
+
+        That of a family that takes labels is not: typicality is asked without them.
+        """
+        if self.held_out is not None and self.held_out.labels == "none":
+            return self.held_out.likelihood.log_prob
         return None if self.model is None else typicality(self.model, self.reference.x, seed=derive(0, "uses"))
 
     @cached_property
@@ -127,22 +130,6 @@ class ScoringContext:
         if not outliers:
             return None
         return typicality(self.model, torch.cat(list(outliers.values())), seed=derive(0, "uses"))
-
-    @cached_property
-    def class_log_likelihoods(self) -> Tensor | None:
-        """log p(x|y) (n, classes) of the held-out examples for every class, where the model takes labels."""
-        model, n = self.model, len(self.reference)
-        if model is None or self.generated.labels is None or not model.can("log_likelihood"):
-            return None
-        columns = []
-        for label in range(self.data.spec.classes):
-            # The same noise for every class, so that classes differ by what they say of x alone.
-            model.evaluation_seed = derive(0, "classes")
-            of_class = Batch(self.reference.x, torch.full((n,), label)).to(model.device)
-            with torch.no_grad():
-                found = model.log_likelihood(of_class)  # type: ignore[operator]
-            columns.append(found.log_prob.cpu())
-        return torch.stack(columns, dim=1)
 
     def _features_of_split(self, split: Split, count: int) -> Features | None:
         if self.evaluator is None:

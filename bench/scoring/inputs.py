@@ -22,18 +22,16 @@ def _features(found: Features | None) -> Tensor | None:
 
 def _tokens(context: ScoringContext) -> Tensor | None:
     """(n,): how many tokens of each example with a likelihood count."""
-    if context.data.spec.kind != "sequence" or context.likelihood_examples is None or context.likelihood is None:
+    if context.data.spec.kind != "sequence" or context.held_out is None:
         return None
-    return context.data.spec.mask_of(context.likelihood_examples.x).sum(1)
+    return context.data.spec.mask_of(context.held_out.examples.x).sum(1)
 
 
 def _true_log_density(context: ScoringContext) -> Tensor | None:
     """log p(x) (n,) of the examples with a likelihood, unless that is given a condition."""
-    if context.model is not None and context.model.requires_condition():
+    if context.data.log_density is None or context.held_out is None or context.held_out.given:
         return None
-    if context.data.log_density is None or context.likelihood_examples is None or context.likelihood is None:
-        return None
-    return context.data.log_density(context.likelihood_examples.x)
+    return context.data.log_density(context.held_out.examples.x)
 
 
 def _train_codes(context: ScoringContext) -> Tensor | None:
@@ -57,10 +55,11 @@ PROVIDERS: dict[str, Provider] = {
     "synthetic": lambda c: None if c.generated.labels is None else c.generated,
     "real_train": lambda c: c.train,
     "real_test": lambda c: c.reference if c.tested_on is None else c.tested_on,
-    "likelihood": lambda c: c.likelihood,
+    "likelihood": lambda c: None if c.held_out is None else c.held_out.likelihood,
     "true_log_density": _true_log_density,
     "tokens": _tokens,
-    "class_log_likelihoods": lambda c: c.class_log_likelihoods,
+    "class_log_likelihoods": lambda c: None if c.held_out is None else c.held_out.by_class,
+    "class_labels": lambda c: None if c.held_out is None else c.held_out.examples.labels,
     "originals": lambda c: None if c.reconstructions is None else c.reference.x,
     "reconstructions": lambda c: c.reconstructions,
     "original_features": lambda c: None if c.reconstructions is None else _features(c.reference_features),

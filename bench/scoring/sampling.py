@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import replace
 from typing import Any
 
 import torch
 
-from ...models.base import Batch, GenerativeModel, Likelihood
+from ...models.base import Batch, GenerativeModel
 from .. import protocol
 from ..data import DataSet
 from ..metrics import CostReport
@@ -64,30 +63,3 @@ def cost_report(
         operations=operations,
         energy=None if run.seconds_kept else energy,  # what kept parts drew is not known
     )
-
-
-def likelihood_of(model: GenerativeModel, batch: Batch, *, seed: int) -> tuple[Likelihood | None, Batch]:
-    """log p(x) of (at most 20,000) examples, and these examples; None where not defined.
-
-    Of a family that requires a condition, log p(x|condition).
-    """
-    examples = batch[: protocol.LIKELIHOOD_EXAMPLES]
-    if not model.requires_condition():
-        examples = Batch(examples.x)
-    compute = getattr(model, "log_likelihood", None)
-    if compute is None:
-        return None, examples
-    parts: list[Likelihood] = []
-    with torch.no_grad():
-        for start in range(0, len(examples), protocol.CHUNK):
-            model.evaluation_seed = derive(seed, "likelihood", start)
-            parts.append(compute(examples[start : start + protocol.CHUNK].to(model.device)))
-    errors = [part.standard_error for part in parts]
-    joined = replace(
-        parts[0],
-        log_prob=torch.cat([part.log_prob.cpu().double() for part in parts]),
-        standard_error=None
-        if any(e is None for e in errors)
-        else torch.cat([e.cpu() for e in errors if e is not None]),
-    )
-    return joined, examples

@@ -7,6 +7,7 @@ from typing import Literal
 
 from ..metrics import INPUTS, METRICS, Measurement, MetricCard, measure
 from .context import ScoringContext
+from .held_out import Labels
 from .inputs import ProvidedInputs
 
 Scope = Literal["named", "quick", "all"]
@@ -28,6 +29,26 @@ def metric_names(scope: Scope, *, named: Collection[str] = (), through_evaluator
         return scope == "all" or card.quick
 
     return [name for name, card in METRICS.items() if is_measured(card)]
+
+
+def labels_of_likelihood(
+    scope: Scope, *, objective: Collection[str], measured: Collection[str] = (), takes_labels: bool
+) -> Labels | None:
+    """Which labels the likelihoods of held-out examples are computed for; None where no metric needs any.
+
+    objective, measured: metrics that are measured whatever they cost; likelihoods of all classes are for the former.
+    takes_labels: whether the family takes the data's labels.
+    """
+
+    def needed(names: Collection[str]) -> bool:
+        return any(INPUTS[need].of_likelihood for name in names for need in METRICS[name].needs)
+
+    if scope == "named" and not needed((*objective, *measured)):
+        return None
+    if not takes_labels:
+        return "none"
+    every_class = any("class_log_likelihoods" in METRICS[name].needs for name in measured)
+    return "all" if scope == "all" or every_class or needed(objective) else "own"
 
 
 def metrics_of_samples() -> list[str]:

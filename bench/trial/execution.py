@@ -13,7 +13,6 @@ from typing import Any
 
 import torch
 
-from .. import protocol
 from ..artifacts.finalist import write_completions, write_outliers, write_sample_details
 from ..artifacts.pictures import write_samples
 from ..budget.kinds import Spent, UnpricedError
@@ -29,9 +28,10 @@ from ..runs.spool import Delivery, Outbox
 from ..scoring.baselines import baselines
 from ..scoring.collapse import diversity
 from ..scoring.context import ScoringContext
+from ..scoring.held_out import held_out_examples, held_out_likelihood
 from ..scoring.references import evaluators_by_role, reference_batch
-from ..scoring.sampling import TrialError, check_samples, cost_report, likelihood_of, sample_like
-from ..scoring.scorer import Scope, metric_names, score
+from ..scoring.sampling import TrialError, check_samples, cost_report, sample_like
+from ..scoring.scorer import Scope, labels_of_likelihood, metric_names, score
 from ..seeds import derive
 from ..training.checkpoints import ModelCard, save_model
 from ..training.loop import DeadlineError, DivergedError, TrainingRun
@@ -243,23 +243,26 @@ def _measure(job: TrialJob, base: Record, context: ScoringContext, cost: Callabl
     cost: the costs so far; asked for after the likelihoods, which are part of the memory that a trial takes.
     """
     assert context.model is not None
-    likelihood = examples = None
-    if not job.lean or any("likelihood" in METRICS[name].needs for name in (*job.objective, *job.measured)):
-        held_out = context.data.splits[context.split][: protocol.LIKELIHOOD_EXAMPLES]
-        likelihood, examples = likelihood_of(context.model, held_out, seed=derive(job.seed, "likelihood"))
     scope: Scope = "named" if job.lean else "all" if context.split == "test" else "quick"
-    known = replace(
-        context, features=context.generated_features, likelihood=likelihood, likelihood_examples=examples, cost=cost()
-    )
+    held_out = None
+    takes_labels = context.generated.labels is not None
+    labels = labels_of_likelihood(scope, objective=job.objective, measured=job.measured, takes_labels=takes_labels)
+    if labels is not None:
+        examples = held_out_examples(context.data, context.split)
+        seed = derive(job.seed, "likelihood")
+        held_out = held_out_likelihood(context.model, context.data, examples, labels=labels, seed=seed)
+    known = replace(context, features=context.generated_features, held_out=held_out, cost=cost())
     first = score(known, metric_names(scope, named=(*job.objective, *job.measured)))
     second = None
     if job.second_evaluator and (evaluator := evaluators_by_role(context.data, job.cache).get("second")) is not None:
         names = metric_names(scope, named=job.objective, through_evaluator=True)
         second = score(replace(context, evaluator=evaluator), names)
     record = _with_scores(replace(base, samples=len(context.generated)), first, second)
-    if likelihood is not None:
-        given = {"given": context.data.spec.condition.kind} if context.model.requires_condition() else {}
-        record = replace(record, likelihood={"kind": str(likelihood.kind), "samples": likelihood.samples, **given})
+    if held_out is not None:
+        given = {"given": context.data.spec.condition.kind} if held_out.given else {}
+        own = {"classes": "own"} if held_out.labels == "own" else {}
+        found = held_out.likelihood
+        record = replace(record, likelihood={"kind": str(found.kind), "samples": found.samples, **given, **own})
     missing = [name for name in job.objective if name not in first.values]
     if missing:
         raise TrialError(f"{missing[0]} is not defined: {first.undefined.get(missing[0], 'unknown metric')}")

@@ -13,9 +13,10 @@ from ..data import DataSet, Split
 from ..proposal import Point
 from ..protocol import FEW, SIGNS
 from ..scoring.context import ScoringContext
+from ..scoring.held_out import held_out_likelihood
 from ..scoring.references import evaluators_by_role, reference_batch
-from ..scoring.sampling import check_samples, cost_report, likelihood_of, sample_like
-from ..scoring.scorer import metric_names, score
+from ..scoring.sampling import check_samples, cost_report, sample_like
+from ..scoring.scorer import labels_of_likelihood, metric_names, score
 from ..seeds import derive
 from ..training.loop import TrainingRun
 from .jobs import TrialJob
@@ -46,7 +47,10 @@ def intermediate_score(
     generated = sample_like(model, few, conditional=conditional, settings=settings, seed=derive(job.seed, "few"))
     seconds = time.perf_counter() - began
     check_samples(generated, len(few), data)
-    likelihood, examples = likelihood_of(model, few, seed=derive(job.seed, "likelihood"))
+    held_out = None
+    takes_labels = generated.labels is not None
+    if labels := labels_of_likelihood("named", objective=job.objective, takes_labels=takes_labels):
+        held_out = held_out_likelihood(model, data, few, labels=labels, seed=derive(job.seed, "likelihood"))
     operations = job.operations.get("train", 0.0) * fidelity / job.fidelity + job.operations.get("sample", 0.0)
     context = ScoringContext(
         data,
@@ -55,8 +59,7 @@ def intermediate_score(
         evaluators_by_role(data, job.cache).get("primary"),
         Path(job.cache),
         model=model,
-        likelihood=likelihood,
-        likelihood_examples=examples,
+        held_out=held_out,
         cost=cost_report(model, run, sample_seconds=seconds, samples=len(few), operations=operations, energy=None),
     )
     found = score(context, metric_names("named", named=job.objective)).values

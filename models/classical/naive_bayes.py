@@ -10,6 +10,7 @@ from torch import Generator, Tensor
 
 from ..base import Batch, GenerativeModel, Likelihood, LikelihoodKind, Stage
 from ..data_spec import DataSpec
+from ..likelihoods import marginal_log_prob
 from ..nets.layers import require_kind
 from .bins import BinnedMarginals
 from .marginals import (
@@ -105,7 +106,7 @@ class NaiveBayes(GenerativeModel):
         """Exact: of levels for images, a density for vectors; log p(x), or log p(x|y) with labels y (n,)."""
         by_class = self.marginals.class_log_probs(values_of(batch.x, self.data))  # (n, K)
         if batch.labels is None:
-            log_prob = (self.prior.log() + by_class).logsumexp(1)
+            log_prob = marginal_log_prob(by_class, self.prior.log())
         else:
             log_prob = by_class.gather(1, batch.labels[:, None]).squeeze(1)
         return Likelihood(log_prob, LikelihoodKind.EXACT)

@@ -129,7 +129,8 @@ class DDPM(GenerativeModel):
     def log_likelihood(self, batch: Batch) -> Likelihood:
         """The variational bound in nats: prior KL, KL of every step, and a decoder for the first level.
 
-        Without a condition a bound on log p(x) of the unconditional branch, with labels y (n,) one on log p(x|y).
+        With labels y (n,) a bound on log p(x|y). Without, one of the branch for no label, which is trained on few
+        examples; a tighter one on log p(x) is `marginal_log_prob` of the classes' bounds.
         The sum over steps is estimated without bias from `samples` stratified noise levels per example.
 
         References: Ho et al., arXiv:2006.11239, equations 5 and 13.
@@ -161,7 +162,7 @@ class DDPM(GenerativeModel):
         t = torch.full((x.shape[0],), self._first, device=x.device)
         noise = torch.randn(x.shape, generator=generator, device=x.device)
         mean = denoise(diffusion.diffuse(x, noise, self.abar, t), t)
-        deviation = float((1.0 - self.abar[self._first]).sqrt())
+        deviation = diffusion.decoder_deviation(self.abar, self.data.levels)
         if self.data.levels is None:
             return sum_per_example(torch.distributions.Normal(mean, deviation).log_prob(x))
         k = self.data.to_levels(x)

@@ -10,6 +10,8 @@ import torch
 import torch.nn.functional as F
 from torch import Generator, Tensor, nn
 
+from ..likelihoods import marginal_log_prob
+
 _HEADS = 4
 
 
@@ -55,7 +57,9 @@ class CausalTransformer(nn.Module):
         if not self.classes:
             return self.log_prob(k, None)
         rows = [self.log_prob(k, torch.full((len(k),), y, device=k.device)) for y in range(self.classes)]
-        return torch.stack(rows).logsumexp(0) - torch.tensor(float(self.classes)).log()
+        return marginal_log_prob(
+            torch.stack(rows, dim=1), k.new_full((self.classes,), 1.0 / self.classes, dtype=torch.float32)
+        )
 
     def draw(self, n: int, labels: Tensor | None, generator: Generator, *, temperature: float = 1.0) -> Tensor:
         """n sequences (n, T), from the softmax of logits / temperature.

@@ -14,6 +14,7 @@ from gentune.models.likelihoods import (
     discretised_logistic_log_prob,
     gaussian_kl,
     gaussian_log_prob,
+    marginal_log_prob,
     quantise,
     sample_logistic,
     standard_normal_log_prob,
@@ -89,3 +90,13 @@ def test_gaussians_match_torch() -> None:
     torch.testing.assert_close(
         gaussian_kl(mean, log_scale, x, math.log(0.7)), torch.distributions.kl_divergence(reference, other)
     )
+
+
+def test_the_marginal_is_the_mean_over_classes_even_where_densities_underflow() -> None:
+    by_class = torch.tensor([[0.1, 0.4], [0.2, 0.2]], dtype=torch.float64).log()
+    prior = torch.tensor([0.25, 0.75], dtype=torch.float64).log()
+    expected = torch.tensor([0.325, 0.2], dtype=torch.float64).log()
+    assert torch.allclose(marginal_log_prob(by_class, prior), expected)
+    assert torch.allclose(marginal_log_prob(by_class - 1e4, prior), expected - 1e4)
+    certain = torch.tensor([0.0, 1.0], dtype=torch.float64).log()  # a class that the train split lacks
+    assert torch.allclose(marginal_log_prob(by_class, certain), by_class[:, 1])

@@ -17,6 +17,7 @@ from gentune.bench.data.examples import Examples
 from gentune.bench.evaluate import evaluate
 from gentune.bench.metrics import INPUTS, METRICS, InputCard, MetricCard, MetricValue, add_input, add_metric
 from gentune.bench.scoring.context import ScoringContext
+from gentune.bench.scoring.held_out import HeldOut
 from gentune.bench.scoring.inputs import PROVIDERS, ProvidedInputs
 from gentune.bench.scoring.references import evaluators_by_role, reference_batch
 from gentune.bench.scoring.scorer import metric_names, metrics_of_samples, score
@@ -154,14 +155,13 @@ def test_tokens_that_count_are_counted(own_cache: Path) -> None:
     examples = Examples.of_arrays(spec, x)
     data = DataSet(spec, {"train": examples, "validation": examples, "test": examples})
     likelihood = Likelihood(torch.tensor([-3.0, -1.0], dtype=torch.float64), LikelihoodKind.EXACT)
-    context = ScoringContext(
-        data, "test", Batch(x), None, own_cache, likelihood=likelihood, likelihood_examples=Batch(x)
-    )
+    context = ScoringContext(data, "test", Batch(x), None, own_cache, held_out=HeldOut(Batch(x), likelihood))
     found = score(context, ["bits_per_token", "fid"])
     assert found.values["bits_per_token"].value == pytest.approx(1 / np.log(2))  # one nat for each token
     assert "sequence data 'words' has none" in found.undefined["fid"]
     vectors = load("eight_gaussians")
-    other = ScoringContext(vectors, "test", vectors.splits["test"].all(), None, own_cache, likelihood=likelihood)
+    points = vectors.splits["test"].all()
+    other = ScoringContext(vectors, "test", points, None, own_cache, held_out=HeldOut(points, likelihood))
     assert score(other, ["bits_per_token"]).undefined == {"bits_per_token": "needs sequences"}
 
 

@@ -265,4 +265,12 @@ def test_the_first_level_follows_the_lattice() -> None:
     assert diffusion.first_level(abar, 256) == 1  # the paper's own case
     first = diffusion.first_level(abar, 17)
     spacing = 2 / 16
-    assert (1 - abar[first]).sqrt().item() < 0.5 * spacing <= (1 - abar[first + 1]).sqrt().item()
+    assert (1 - abar[first]).sqrt().item() < 0.4 * spacing <= (1 - abar[first + 1]).sqrt().item()
+
+
+def test_the_decoder_is_narrower_than_the_noise_where_a_lattice_is_visible_alone() -> None:
+    abar = diffusion.linear_schedule(1000)
+    for levels in (None, 256):
+        assert diffusion.decoder_deviation(abar, levels) == pytest.approx(float((1 - abar[1]).sqrt()))
+    first = diffusion.first_level(abar, 17)
+    assert diffusion.decoder_deviation(abar, 17) == pytest.approx(0.6 * float((1 - abar[first]).sqrt()))
