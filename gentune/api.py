@@ -43,7 +43,8 @@ class Run:
 
     @property
     def finalists(self) -> pd.DataFrame:
-        """One row for each incumbent and seed, scored on the test split."""
+        """One row for everything that was trained besides the trials, by `role`: "choice" on validation, "final" and
+        "default" on the test split, "reference" on both."""
         return _table(export(self.folder)["finalists"])
 
     @property

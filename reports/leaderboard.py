@@ -10,6 +10,7 @@ from typing import Any
 
 from ..bench.files import write_atomically
 from ..bench.runs.constraints import Constraint
+from ..bench.runs.looks import seeds_of
 from ..bench.runs.records import Record
 from ..bench.runs.run_folder import RunFolder
 from ..bench.runs.study_file import StudyFile
@@ -91,7 +92,7 @@ def build_leaderboard(folder: RunFolder, records: list[Record] | None = None) ->
         "directions": ["higher" if card(m).direction == "higher" else "lower" for m in study.objective],
         "budget": {"kind": kind, "amount": amount},
         "warm_start": _warm_start(folder),
-        "seeds": study.seeds,
+        "seeds": seeds_of(folder),
         "repeats": study.repeats,
         "state": comparison.get("state", "unfinished"),
         "constraints": [

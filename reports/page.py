@@ -13,6 +13,7 @@ from markupsafe import Markup
 from plotly.offline import get_plotlyjs
 
 from ..bench.files import write_atomically
+from ..bench.runs.looks import seeds_of
 from ..bench.runs.records import Record
 from ..bench.runs.run_folder import RunFolder
 from . import text
@@ -58,11 +59,12 @@ def write_report(folder: RunFolder, formats: Collection[str] | None = None) -> P
 
 
 def current_report(folder: RunFolder) -> Path | None:
-    """The page of a finished run, where it and the leaderboard were written after the run's end; else None."""
+    """The page of a finished run, where it and the leaderboard were written after its end, added seeds included."""
     page, board = folder.report_path / "index.html", folder.report_path / "leaderboard.json"
     if not page.is_file() or not board.is_file():
         return None
-    return page if json.loads(board.read_text(encoding="utf-8"))["state"] == "finished" else None
+    content = json.loads(board.read_text(encoding="utf-8"))
+    return page if (content["state"], content["seeds"]) == ("finished", seeds_of(folder)) else None
 
 
 def render_page(folder: RunFolder, board: Leaderboard, records: list[Record]) -> str:

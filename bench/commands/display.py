@@ -86,7 +86,8 @@ def status_table(status: RunStatus) -> RenderableType:
     table.add_column("", no_wrap=True)
     for name in status.objective:
         table.add_column(f"best {name}", justify="right")
-    table.add_column("finals", justify="right")
+    for name in ("choice", "finals"):
+        table.add_column(name, justify="right")
     for study in status.studies:
         table.add_row(*_row(study, status))
     return table
@@ -103,6 +104,7 @@ def _row(study: StudyStatus, status: RunStatus) -> list[str]:
         f"{study.spent:.3g}/{status.amount:g}",
         "█" * round(8 * share) + "░" * (8 - round(8 * share)),
         *best,
+        f"{study.choices}/{study.choices_expected}",
         f"{study.finals}/{study.finals_expected}",
     ]
 
@@ -220,17 +222,16 @@ def export_table(rows: dict[str, list[dict[str, Any]]]) -> Table:
     for key in ("", "family", "number", "state", "cost", "seconds", "reason"):
         numeric = key in ("number", "cost", "seconds")
         table.add_column(key, justify="right" if numeric else "left", no_wrap=key == "family")
-    for kind, entries in (("trial", rows["trials"]), ("final", rows["finalists"])):
-        for row in entries:
-            table.add_row(
-                kind,
-                row["family"],
-                str(row["number"]),
-                row["state"],
-                f"{row['cost']:.3g}",
-                f"{row['seconds']:.1f}",
-                row["reason"] or "",
-            )
+    for row in (*rows["trials"], *rows["finalists"]):
+        table.add_row(
+            row.get("role", "trial"),
+            row["family"],
+            str(row["number"]),
+            row["state"],
+            f"{row['cost']:.3g}",
+            f"{row['seconds']:.1f}",
+            row["reason"] or "",
+        )
     return table
 
 

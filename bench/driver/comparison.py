@@ -1,11 +1,12 @@
-"""Drives a comparison: studies of equal budgets, then incumbents retrained with new seeds, scored on the test split."""
+"""Drives a comparison: studies of equal budgets, a choice among few retrained settings, then incumbents retrained with
+new seeds and scored on the test split."""
 
 from __future__ import annotations
 
 import contextlib
 import math
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, replace
 from functools import partial
 from pathlib import Path
@@ -15,13 +16,13 @@ import torch
 
 from .. import registry
 from ..artifacts.pictures import write_samples
-from ..artifacts.study_explanation import write_explanation
 from ..budget.counting import count_setting
 from ..budget.kinds import budget_of
 from ..data import DataSet, open_data
 from ..evaluators import default_cache, evaluators_for
 from ..runs.constraints import constraints_in_force, metrics_in_force
 from ..runs.lock import RunLock
+from ..runs.looks import seeds_of
 from ..runs.optuna_store import OptunaStore
 from ..runs.records import Record, Role
 from ..runs.run_folder import RunFolder
@@ -29,9 +30,9 @@ from ..runs.spool import remove
 from ..runs.study_file import StudyFile
 from ..scheduling import IN_PROCESS, Executor, ExecutorSettings, executor
 from ..scoring.references import evaluators_by_role, reference_batch
-from ..training.cache import TrainingCache
-from ..training.cache_upkeep import pin
-from ..trial.jobs import EvaluatorJob, FloorJob, Job
+from ..training.cache import cache_limit
+from ..trial.jobs import EvaluatorJob, FloorJob, Job, TrialJob
+from .conclusions import Conclusions
 from .dispatch import Dispatcher
 from .job_factory import REFERENCE_FAMILIES, JobFactory
 from .journal import Journal
@@ -45,7 +46,8 @@ Say = Callable[[str], None]
 class ComparisonDriver:
     """Drives the comparison in a run folder from its current state to its end.
 
-    config: the folder's study, but for workers and devices, which may differ from run to run.
+    config: the folder's study, but for workers, devices and seeds, which may differ from run to run. None: that study
+        with the seeds that were asked for last.
     say: called with a line of text when something happens. on_update: called often, for live displays.
     """
 
@@ -58,7 +60,7 @@ class ComparisonDriver:
         on_update: Callable[[], None] = lambda: None,
     ) -> None:
         self.folder = folder
-        self.config = folder.study if config is None else config
+        self.config = folder.study.model_copy(update={"seeds": seeds_of(folder)}) if config is None else config
         self._say, self._on_update = say, on_update
         registry.load_plugins(self.config.plugins)
         self.data: DataSet = open_data(self.config.data)
@@ -77,14 +79,16 @@ class ComparisonDriver:
         self._lag = 0
         self._workers = 1
         self._studies: list[FamilyStudy] = []
-        self._queue: list[Job] = []  # jobs that no study waits for: references and retrainings
-        self._concluded: set[str] = set()  # studies whose retrainings are queued
+        self._queue: list[Job] = []  # retrainings and references
         self._uncountable: dict[str, str] = {}  # families whose default setting cannot be counted, and why
-        self._pinned: set[str] = set()  # kept trainings of incumbents
 
     def run(self) -> None:
-        """Runs to the end. KeyboardInterrupt passes through; everything that has finished is kept."""
+        """Runs to the end. KeyboardInterrupt passes through; everything that has finished is kept.
+
+        A finished run changes only where more seeds are asked for, which are added. Raises UsageError for fewer.
+        """
         with RunLock(self.folder.path):
+            self._journal.look(self.config.seeds)
             if self._journal.finished:
                 return
             began = time.monotonic()
@@ -143,6 +147,7 @@ class ComparisonDriver:
         return {
             "lag": self._lag,
             "workers": self._workers,
+            "seeds": self.config.seeds,
             "data": asdict(self.data.spec),
             "families": {
                 name: {
@@ -172,6 +177,9 @@ class ComparisonDriver:
         first = [job for job in references if isinstance(job, FloorJob) and job.split == "validation"]
         self._run_all(dispatcher, [*first])
         self._open_studies()
+        self._conclusions = Conclusions(
+            self.folder, self.config, self._jobs, self._journal, cache=self.cache, say=self._say
+        )
         self._queue += [job for job in references if job not in first]
 
     def _describe_evaluators(self) -> None:
@@ -200,6 +208,8 @@ class ComparisonDriver:
                     if record.family == name and record.repeat == repeat:
                         study.tell(record)
                 store.catch_up(study.name, study.records, study.card.space)
+                if self._journal.incumbents(name, repeat):
+                    study.end()
                 self._studies.append(study)
 
     def _study(self, name: str, repeat: int, options: TuningOptions) -> FamilyStudy:
@@ -230,7 +240,7 @@ class ComparisonDriver:
         while True:
             self._fill(dispatcher)
             if not dispatcher.busy:
-                if self._queue or not all(study.finished for study in self._studies):
+                if self._queue or not all(self._conclusions.reached(study) for study in self._studies):
                     raise AssertionError("jobs are left, but none can be started")
                 return
             self._collect(dispatcher)
@@ -244,11 +254,29 @@ class ComparisonDriver:
                 dispatcher.submit(self._jobs.trial(study, trial), study)
                 continue
             for study in self._studies:
-                if study.finished and study.name not in self._concluded:
-                    self._conclude(study)
-            if not self._queue:
+                if study.finished:
+                    self._queue += self._conclusions.next_jobs(study)
+            job = self._next_queued(dispatcher.running)
+            if job is None:
                 return
-            dispatcher.submit(self._queue.pop(0))
+            dispatcher.submit(job)
+
+    def _next_queued(self, running: Sequence[Job]) -> Job | None:
+        """Takes the next retraining or reference that need not wait; retrainings for a choice first.
+
+        One waits while another trains the same model: then it finds the kept training, and samples that.
+        """
+        trained = [job for job in running if isinstance(job, TrialJob)] if cache_limit() else []
+        ready = [
+            job
+            for job in self._queue
+            if not (isinstance(job, TrialJob) and any(job.shares_training(other) for other in trained))
+        ]
+        if not ready:
+            return None
+        first = next((job for job in ready if isinstance(job, TrialJob) and job.role == "choice"), ready[0])
+        self._queue.remove(first)
+        return first
 
     def _next_trial(self) -> tuple[FamilyStudy, PlannedTrial] | None:
         # A study with nothing running comes first, then the one with the most work left: the longest chain of
@@ -275,26 +303,10 @@ class ComparisonDriver:
             study.tell(record)
             with self._journal.timing("store"):
                 self._store.catch_up(study.name, study.records, study.card.space)
+        elif record.role == "choice":
+            self._conclusions.take(record)
         outcome = record.reason if record.state != "complete" else self._objective_text(record)
         self._say(f"{record.family} {record.role} {record.number} ({record.split}): {outcome}")
-
-    def _conclude(self, study: FamilyStudy) -> None:
-        """Records what a finished study has chosen and learned, and queues the retrainings of its incumbents."""
-        with self._journal.timing("explain"):
-            chosen = study.incumbents()
-            self._journal.write_incumbents(study.card.name, study.repeat, chosen)
-            self._pin(chosen)
-            objectives = self.config.objective
-            write_explanation(
-                self.folder, study.name, study.card.space, study.observations(), objectives, self._directions, chosen
-            )
-        self._queue += self._jobs.retrainings(study, chosen, self._written("final", "default"))
-        self._concluded.add(study.name)
-
-    def _pin(self, chosen: list[Record]) -> None:
-        """Protects the trainings of incumbents from eviction."""
-        self._pinned |= {record.training for record in chosen if record.training}
-        pin(TrainingCache(Path(self.cache)), self.folder.path, self._pinned)
 
     def _run_all(self, dispatcher: Dispatcher, jobs: list[Job]) -> None:
         """Runs jobs that everything else waits for."""

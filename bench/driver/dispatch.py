@@ -56,6 +56,11 @@ class Dispatcher:
         """Whether any job is running."""
         return bool(self._running)
 
+    @property
+    def running(self) -> list[Job]:
+        """The jobs that have not ended."""
+        return [ticket.job for ticket in self._running.values()]
+
     def submit(self, job: Job, study: FamilyStudy | None = None) -> None:
         """Starts a job on a free worker."""
         self._submit(Ticket(job, study))

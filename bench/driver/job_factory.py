@@ -1,4 +1,4 @@
-"""The jobs of a comparison: trials, incumbents and defaults retrained with new seeds, references."""
+"""The jobs of a comparison: trials, candidates, incumbents and defaults retrained with new seeds, references."""
 
 from __future__ import annotations
 
@@ -68,21 +68,32 @@ class JobFactory:
             deadline=asked.deadline,
         )
 
-    def retrainings(self, study: FamilyStudy, incumbents: Sequence[Record], there: Collection[str]) -> list[Job]:
+    def choices(self, study: FamilyStudy, candidates: Sequence[Record]) -> list[TrialJob]:
+        """The settings of trials retrained for the choice on validation, with the same new seeds for all."""
+        return [
+            replace(
+                self._retraining(study, record.params, number, "validation", role="choice", origin="candidate"),
+                trial=record.number,
+            )
+            for number in range(self._config.choice_seeds)
+            for record in candidates
+        ]
+
+    def retrainings(self, study: FamilyStudy, incumbents: Sequence[Record], there: Collection[str]) -> list[TrialJob]:
         """The incumbents, and the default setting as well, retrained with seeds that no trial had.
 
         Where the default won the tuning, its finals serve for both. `there`: names of records not to make again.
         """
         default = study.card.space.default()
         default_too = study.repeat == 0 and all(record.number != 0 for record in incumbents)
-        jobs: list[Job] = []
+        jobs: list[TrialJob] = []
         for number in range(self._config.seeds):
             for index, record in enumerate(incumbents):
                 if f"final-{study.card.name}-{study.repeat}-{index}-{number:03d}" not in there:
-                    job = self._retraining(study, record.params, number, role="final", origin="incumbent")
+                    job = self._retraining(study, record.params, number, "test", role="final", origin="incumbent")
                     jobs.append(replace(job, incumbent=index, trial=record.number, keep_model=True))
             if default_too and f"default-{study.card.name}-{number:03d}" not in there:
-                jobs.append(self._retraining(study, default, number, role="default", origin="default"))
+                jobs.append(self._retraining(study, default, number, "test", role="default", origin="default"))
         return jobs
 
     def references(self, kind: DataKind, there: Collection[str]) -> list[Job]:
@@ -106,13 +117,15 @@ class JobFactory:
                     jobs.append(replace(job, label=family, objective=(), measured=(), budget=Trainings()))
         return jobs
 
-    def _retraining(self, study: FamilyStudy, params: Mapping[str, Any], number: int, **fields: Any) -> TrialJob:
+    def _retraining(
+        self, study: FamilyStudy, params: Mapping[str, Any], number: int, split: str, **fields: Any
+    ) -> TrialJob:
         return self._job(
             study.card.name,
             params,
             number=number,
-            seed=derive(study.seed, "final", number),
-            split="test",
+            seed=derive(study.seed, "final" if split == "test" else "choice", number),
+            split=split,
             repeat=study.repeat,
             cost=study.costs.of(params) or 0.0,
             operations=study.costs.operations(params),

@@ -7,18 +7,22 @@ import json
 import time
 import uuid
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import asdict
 from datetime import UTC, datetime
 from typing import Any
 
 from ..errors import UsageError
 from ..evaluators import Evaluator
+from ..runs.looks import look, seeds_of
 from ..runs.records import Record
 from ..runs.run_folder import RunFolder
 from ..trial.jobs import Job, TrialJob
+from .study import Candidate
 
 _STATE = "comparison.json"
 _EVALUATORS = "evaluators.json"
 _INCUMBENTS = "incumbents.json"
+_CANDIDATES = "candidates.json"
 
 
 class Journal:
@@ -39,15 +43,21 @@ class Journal:
 
     @property
     def finished(self) -> bool:
-        """Whether the run had come to its end."""
+        """Whether the run had come to its end, with as many seeds as are asked for now."""
         content = self.state()
-        return content is not None and content["state"] == "finished"
+        if content is None or content["state"] != "finished":
+            return False
+        return bool(content.get("seeds", self._folder.study.seeds) == seeds_of(self._folder))
+
+    def look(self, seeds: int) -> None:
+        """Records that finals with so many seeds are asked for; raises UsageError for fewer than before."""
+        look(self._folder, seeds, _now())
 
     def write_state(self, state: str, seconds: float, facts: Mapping[str, Any]) -> None:
         """Writes comparison.json.
 
         state: "running", "interrupted" or "finished". seconds: that this process has worked on the run.
-        facts: workers, lag, data and families of the run.
+        facts: workers, lag, seeds, data and families of the run.
         """
         before = self.state() or {"started": _now(), "seconds": 0.0}
         content = before | {
@@ -87,14 +97,33 @@ class Journal:
 
     def write_incumbents(self, family: str, repeat: int, chosen: Sequence[Record]) -> None:
         """Writes the trials whose settings a study has chosen into incumbents.json."""
-        content = self._folder.read_json(_INCUMBENTS) or {}
+        own = [{"incumbent": i, "trial": r.number, "params": dict(r.params)} for i, r in enumerate(chosen)]
+        self._write_of_study(_INCUMBENTS, family, repeat, own)
+
+    def incumbents(self, family: str, repeat: int) -> list[int]:
+        """Numbers of the trials that `write_incumbents` wrote; empty where it wrote none."""
+        return [entry["trial"] for entry in self._of_study(_INCUMBENTS, family, repeat)]
+
+    def write_candidates(self, family: str, repeat: int, found: Sequence[Candidate]) -> None:
+        """Writes the trials among whose settings retrainings choose into candidates.json."""
+        self._write_of_study(_CANDIDATES, family, repeat, [asdict(candidate) for candidate in found])
+
+    def candidates(self, family: str, repeat: int) -> list[Candidate]:
+        """What `write_candidates` wrote; empty where it wrote none."""
+        return [Candidate(e["trial"], e["probability"]) for e in self._of_study(_CANDIDATES, family, repeat)]
+
+    def _of_study(self, name: str, family: str, repeat: int) -> list[dict[str, Any]]:
+        """The entries of one study in a file that holds those of all, by family."""
+        content = self._folder.read_json(name) or {}
+        return [entry for entry in content.get(family, []) if entry["repeat"] == repeat]
+
+    def _write_of_study(self, name: str, family: str, repeat: int, entries: Sequence[Mapping[str, Any]]) -> None:
+        """Replaces the entries of one study."""
+        content = self._folder.read_json(name) or {}
         others = [entry for entry in content.get(family, []) if entry["repeat"] != repeat]
-        own = [
-            {"repeat": repeat, "incumbent": i, "trial": record.number, "params": dict(record.params)}
-            for i, record in enumerate(chosen)
-        ]
-        content[family] = sorted(others + own, key=lambda e: (e["repeat"], e["incumbent"]))
-        self._folder.write_json(_INCUMBENTS, dict(sorted(content.items())))
+        own = [{"repeat": repeat, **entry} for entry in entries]
+        content[family] = sorted(others + own, key=lambda entry: entry["repeat"])
+        self._folder.write_json(name, dict(sorted(content.items())))
 
     def log(self, event: str, job: Job, **more: Any) -> None:
         """Appends to events.jsonl, one JSON object a line: which jobs were started and ended, in which order."""

@@ -10,6 +10,7 @@ from .. import registry
 from ..data import describe_data
 from ..errors import UsageError
 from ..runs.constraints import parse_constraint
+from ..runs.looks import seeds_of
 from ..runs.records import SCHEMA
 from ..runs.run_folder import RunFolder
 from ..runs.study_file import BUDGETS, StudyFile, flag, metavar, parse_study, read_options, read_study, required
@@ -72,9 +73,9 @@ def drive(folder: RunFolder, changes: Mapping[str, Any], listener: Listener) -> 
     changes: values of options that may change when a run is resumed (None: as in its study.toml), for this run alone.
     Raises UsageError for a wrong value, and for a run of an earlier version.
     """
-    refuse_earlier_schema(folder)
-    given = {name: value for name, value in changes.items() if value is not None}
+    given = {"seeds": seeds_of(folder)} | {name: value for name, value in changes.items() if value is not None}
     config = folder.study.model_copy(update=read_options(given, "", Path()))
+    refuse_earlier_version(folder, config.seeds)
     cache_limit()  # a wrong one is refused before anything is trained
     from .comparison import ComparisonDriver, terminable
 
@@ -82,14 +83,23 @@ def drive(folder: RunFolder, changes: Mapping[str, Any], listener: Listener) -> 
         ComparisonDriver(folder, config, say=listener.say, on_update=listener.update).run()
 
 
-def refuse_earlier_schema(folder: RunFolder) -> None:
-    """Raises UsageError where a run's records are of an earlier schema: its trials cannot be made again."""
+def refuse_earlier_version(folder: RunFolder, seeds: int) -> None:
+    """Raises UsageError for a run whose records this version would not have made: what it adds would not fit them.
+
+    seeds: with how many of them finals are wanted. A finished run of the same schema that has so many is left alone.
+    """
     schemas = [record.schema for record in folder.records()]
+    finished = (folder.read_json("comparison.json") or {}).get("state") == "finished"
     if schemas and min(schemas) < SCHEMA:
-        raise UsageError(
-            f"{folder.path} was written by an earlier version (records of schema {min(schemas)}, wanted {SCHEMA}); "
-            "it can be read but not resumed; begin a new run with another --out"
-        )
+        reason = f"records of schema {min(schemas)}, wanted {SCHEMA}"
+    elif folder.before_choices and not (finished and seeds == folder.study.seeds):
+        reason = "its study.toml has no choice_seeds"
+    else:
+        return
+    raise UsageError(
+        f"{folder.path} was written by an earlier version ({reason}); "
+        "it can be read but not resumed; begin a new run with another --out"
+    )
 
 
 def _usage(name: str, keywords: bool) -> str:

@@ -8,22 +8,37 @@ proposals, and under counted budgets timing changes nothing.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 from ...search_spaces import FamilyCard
 from ..budget.operations import Operations
 from ..budget.setting_cost import SettingCosts
 from ..metrics import MetricValue
-from ..proposal import Observation, incumbents, probability_of_better
+from ..proposal import Observation, best_settings, incumbents, probabilities_of_better
 from ..protocol import SIGNS
 from ..runs.constraints import excesses
 from ..runs.records import Record
 from ..seeds import derive
+from .choice import CHALLENGERS, LEAST_PROBABILITY
 from .lineage import Lineage
 from .planning import PlannedTrial, StudySoFar, TrialPlanner, TuningOptions
 
 MOST_TRIALS = 500  # of a study; see `ask`
-_PROOF = 0.95  # probability of being better that a setting must have to take the default's place
+# Probability of being better that a setting must have to take the default's place where nothing else decides it.
+_PROOF = 0.95
+_POINTS = 3  # of a Pareto front, at most, that reach the finals
+
+
+@dataclass(frozen=True)
+class Candidate:
+    """A trial whose setting is retrained for the choice, and its probability of beating the first candidate's.
+
+    The first is the default's trial where that succeeded; it has no probability.
+    """
+
+    trial: int
+    probability: float | None = None
 
 
 class FamilyStudy:
@@ -114,27 +129,63 @@ class FamilyStudy:
         """All finished trials as the engine takes them, in their order."""
         return [self.observation(self.records[n]) for n in sorted(self.records)]
 
-    def incumbents(self) -> list[Record]:
-        """The best settings by posterior mean among those tried: one, or at most three Pareto points.
+    def end(self) -> None:
+        """Ends the study whatever is left of its budget."""
+        self._ended = True
 
-        With one objective the default setting remains until another is better with a probability of 95%: a few
-        trials with one training each often favour a lucky setting that is worse. Settings that break a constraint
-        are passed over; where all do, it is the one that breaks them least.
+    def candidates(self) -> list[Candidate]:
+        """The settings among which retrainings choose: the default, and those that may well be better.
+
+        At most `CHALLENGERS` of the best others by posterior mean, each with a probability of at least
+        `LEAST_PROBABILITY` of beating the default. Where the default's trial failed or breaks a constraint, the best by
+        posterior mean stands in its place; where all trials break one, the one that does so least is alone. Empty where
+        no trial succeeded.
         """
-        complete = [self.records[n] for n in sorted(self.records) if self.records[n].state == "complete"]
+        complete, observations = self._complete()
         if not complete:
             return []
-        observations = [self.observation(record) for record in complete]
+        space, noise = self.card.space, self._planner.usual_noise
+        ranked = best_settings(space, observations, at_most=CHALLENGERS + 1, usual_noise=noise)
+        if not ranked:
+            return [Candidate(complete[_least_violating(observations)].number)]
+        first = 0 if complete[0].number == 0 and not observations[0].violates else ranked[0]
+        others = [i for i in ranked if complete[i].params != complete[first].params][:CHALLENGERS]
+        chances = probabilities_of_better(space, observations, others, first, usual_noise=noise) if others else []
+        found = zip(others, chances, strict=True)
+        return [Candidate(complete[first].number)] + [
+            Candidate(complete[i].number, chance) for i, chance in found if chance >= LEAST_PROBABILITY
+        ]
+
+    def incumbents(self, first: Record | None = None) -> list[Record]:
+        """The best settings by posterior mean among those tried: one, or at most three Pareto points.
+
+        Settings that break a constraint are passed over; where all do, it is the one that breaks them least.
+
+        first: the trial whose setting retrainings have chosen by the first objective, which comes first. None: they
+            were not asked; then, with one objective, the default setting remains until another is better with a
+            probability of 95%, since a few trials with one training each often favour a lucky setting that is worse.
+        """
+        complete, observations = self._complete()
+        if not complete or (first is not None and len(self._signs) == 1):
+            return [] if first is None else [first]
         noise = self._planner.usual_noise
         chosen = incumbents(self.card.space, observations, usual_noise=noise)
+        if first is not None:
+            others = [complete[i] for i in chosen if complete[i].params != first.params]
+            return [first, *others[: _POINTS - 1]]
         if not chosen:
-            return [min(complete, key=lambda record: self.observation(record).violation)]
+            return [complete[_least_violating(observations)]]
         stands = complete[0].number == 0 and not observations[0].violates
         if len(self._signs) == 1 and stands and chosen != [0]:
-            confidence = probability_of_better(self.card.space, observations, chosen[0], 0, usual_noise=noise)
+            (confidence,) = probabilities_of_better(self.card.space, observations, chosen, 0, usual_noise=noise)
             if confidence < _PROOF:
                 chosen = [0]
         return [complete[i] for i in chosen]
+
+    def _complete(self) -> tuple[list[Record], list[Observation]]:
+        """The trials that trained in full and gave scores, in their order, and as the engine takes them."""
+        complete = [self.records[n] for n in sorted(self.records) if self.records[n].state == "complete"]
+        return complete, [self.observation(record) for record in complete]
 
     def observation(self, record: Record) -> Observation:
         """A finished trial as the engine takes it: all objectives to be minimised, with their standard errors."""
@@ -164,3 +215,8 @@ class FamilyStudy:
             return planned.proposal.setting, planned.cost
         record = self.records[number]
         return record.params, record.cost
+
+
+def _least_violating(observations: Sequence[Observation]) -> int:
+    """The index of the trial that is least far beyond its constraints."""
+    return min(range(len(observations)), key=lambda i: observations[i].violation)

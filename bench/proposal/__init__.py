@@ -9,7 +9,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from .answers import incumbents, probability_of_better
+    from .answers import best_settings, incumbents, probabilities_of_better
     from .beliefs import Belief, Likely, stated
     from .engine import propose, propose_batch
     from .explanation import Explanation, explain
@@ -31,9 +31,10 @@ _HOMES = {
     "Point": "stopping",
     "Proposal": "records",
     "StoppingRule": "stopping",
+    "best_settings": "answers",
     "explain": "explanation",
     "incumbents": "answers",
-    "probability_of_better": "answers",
+    "probabilities_of_better": "answers",
     "propose": "engine",
     "propose_batch": "engine",
 }
@@ -51,9 +52,10 @@ __all__ = [
     "Point",
     "Proposal",
     "StoppingRule",
+    "best_settings",
     "explain",
     "incumbents",
-    "probability_of_better",
+    "probabilities_of_better",
     "propose",
     "propose_batch",
     "stated",

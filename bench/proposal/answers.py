@@ -39,26 +39,45 @@ def incumbents(
     return [int(rows[i]) for i in best]
 
 
-def probability_of_better(
+def best_settings(
+    space: SearchSpace, observations: Sequence[Observation], *, at_most: int, usual_noise: Sequence[float] = ()
+) -> list[int]:
+    """Indices of the best observations by posterior mean of the first objective, the best first, as `incumbents` judges
+    them. Of equal settings the first is named. usual_noise: see `FittedTrials`."""
+    fitted = _fitted(space, observations, usual_noise)
+    rows = fitted.worked[fitted.valid]
+    if not len(rows):
+        return []
+    if not len(fitted.encoding):
+        return [int(rows[0])]
+    positions = _at_full_training(fitted, fitted.positions[rows])
+    means = np.round(fitted.standings(0, positions), 9)
+    firsts = np.unique(fitted.encoding.columns(positions), axis=0, return_index=True)[1]
+    order = sorted(firsts.tolist(), key=lambda i: (means[i], i))
+    return [int(rows[i]) for i in order[:at_most]]
+
+
+def probabilities_of_better(
     space: SearchSpace,
     observations: Sequence[Observation],
-    challenger: int,
+    challengers: Sequence[int],
     baseline: int,
     *,
     usual_noise: Sequence[float] = (),
-) -> float:
-    """Posterior probability that one observation's setting has a lower objective than another's, noise apart.
+) -> list[float]:
+    """Posterior probabilities that observations' settings have a lower first objective than another's, noise apart.
 
-    challenger, baseline: indices of observations that succeeded. One objective. usual_noise: see `FittedTrials`.
+    challengers, baseline: indices of observations that succeeded. usual_noise: see `FittedTrials`.
     """
     fitted = _fitted(space, observations, usual_noise)
     raw = fitted.objectives[:, 0]
     y = standardise(raw)
     columns = fitted.columns[fitted.worked]
-    pair = fitted.encoding.columns(_at_full_training(fitted, fitted.positions[[challenger, baseline]]))
+    places = fitted.encoding.columns(_at_full_training(fitted, fitted.positions[[*challengers, baseline]]))
     expected = fitted.expected_noise(raw, y, 0)
     groups, trainings = fitted.encoding.groups, fitted.trainings()
-    return probability_of_lower(columns, groups, y, pair, trainings=trainings, expected_noise=expected)
+    found = probability_of_lower(columns, groups, y, places, trainings=trainings, expected_noise=expected)
+    return [float(probability) for probability in found]
 
 
 def _fitted(space: SearchSpace, observations: Sequence[Observation], usual_noise: Sequence[float]) -> FittedTrials:

@@ -101,13 +101,13 @@ def probability_of_lower(
     columns: Floats,
     groups: Ints,
     y: Floats,
-    pair: Floats,
+    places: Floats,
     *,
     trainings: Ints | None = None,
     expected_noise: float | None = None,
-) -> float:
-    """Posterior probability that the noise-free objective is lower at the first of columns `pair` (2, c) than at the
-    second, from y (n,) at columns (n, c).
+) -> Floats:
+    """Posterior probabilities (k,) that the noise-free objective is lower at each of columns `places` (k + 1, c) but
+    the last than at the last, from y (n,) at columns (n, c).
 
     Averaged over the noise variance v, with the other hyperparameters at their mode for each: a few observations
     leave v open, its own mode lies close to zero, and under that every difference would look certain.
@@ -120,12 +120,13 @@ def probability_of_lower(
         # expected, is to be multiplied by v.
         log_weights.append(log_posterior + (math.log(noise) if expected_noise is None else 0.0))
         surrogate = Surrogate(columns, groups, y, found, trainings=trainings)
-        mean, covariance = surrogate.joint(pair)
-        variance = float(covariance[0, 0] + covariance[1, 1] - 2.0 * covariance[0, 1])
-        z = float(mean[1] - mean[0]) / math.sqrt(max(variance, 1e-12))
-        probabilities.append(float(scipy.stats.norm.cdf(z)))
+        mean, covariance = surrogate.joint(places)
+        variances = np.diag(covariance)
+        of_differences = variances[:-1] + variances[-1] - 2.0 * covariance[:-1, -1]
+        z = (mean[-1] - mean[:-1]) / np.sqrt(np.maximum(of_differences, 1e-12))
+        probabilities.append(scipy.stats.norm.cdf(z))
     weights = np.exp(np.array(log_weights) - max(log_weights))
-    return float(np.average(probabilities, weights=weights))
+    return np.average(probabilities, axis=0, weights=weights)
 
 
 def data_of(columns: Floats, groups: Ints, y: Floats, known: Floats, trainings: Ints | None) -> Data:

@@ -9,10 +9,14 @@ from .run_folder import RunFolder
 
 
 def export(folder: RunFolder) -> dict[str, list[dict[str, Any]]]:
-    """Trials and finalists, one object each; retries of one trial are one row."""
+    """Trials and finalists, one object each; retries of one trial are one row.
+
+    Finalists are all that was trained besides the trials: for the choice ("choice", on validation), for the test
+    ("final" and "default"), and the references.
+    """
     return {
         "trials": [_trial(record) for record in folder.records("trial")],
-        "finalists": [_final(record) for record in folder.records("final")],
+        "finalists": [_final(record) for record in folder.records("choice", "final", "default", "reference")],
     }
 
 
@@ -35,7 +39,8 @@ def _trial(record: Record) -> dict[str, Any]:
 
 
 def _final(record: Record) -> dict[str, Any]:
-    row = _trial(record)
+    row = {"role": record.role, **_trial(record)}
+    row["split"] = record.split
     row["incumbent"] = record.incumbent
     row["trial"] = record.trial
     row["second_metrics"] = {name: dict(figure) for name, figure in record.second_metrics.items()}

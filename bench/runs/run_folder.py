@@ -67,6 +67,8 @@ class RunFolder(RecordFolder):
         folder = cls(path)
         if folder.study_path.is_file():
             there = folder.study
+            if folder.before_choices:  # of another kind, which `run_setup` refuses, and not of another study
+                study = study.model_copy(update={"choice_seeds": there.choice_seeds})
             key = study.first_difference(there)
             if key is not None:
                 raise UsageError(
@@ -95,7 +97,13 @@ class RunFolder(RecordFolder):
     @property
     def study(self) -> StudyFile:
         """The frozen description."""
-        return parse_study(read_study(self.study_path), str(self.study_path))
+        study = parse_study(read_study(self.study_path), str(self.study_path))
+        return study.model_copy(update={"choice_seeds": 0}) if self.before_choices else study
+
+    @property
+    def before_choices(self) -> bool:
+        """Whether a version wrote it that retrained nothing for a choice, and scored trials and finals otherwise."""
+        return "choice_seeds" not in read_study(self.study_path) and any(self.records_path.glob("*.json"))
 
     def store_url(self) -> str:
         """Where the Optuna store is: the study's own URL, else SQLite in this folder."""

@@ -8,13 +8,18 @@ from typing import Any
 
 from .. import registry
 from .lock import RunLock
+from .looks import seeds_of
 from .records import Record
 from .run_folder import RunFolder
 
 
 @dataclass(frozen=True)
 class StudyStatus:
-    """One study: trials so far, failed ones among them, cost spent, the best objective values seen."""
+    """One study: trials so far, failed ones among them, cost spent, the best objective values seen.
+
+    tuned: whether its budget is spent. choices: retrainings of its candidates so far;
+    finals: of its incumbents and its default.
+    """
 
     family: str
     repeat: int
@@ -24,6 +29,8 @@ class StudyStatus:
     best: tuple[float, ...] | None  # on validation, while tuning; never a result
     seconds: float
     tuned: bool
+    choices: int
+    choices_expected: int
     finals: int
     finals_expected: int
 
@@ -56,11 +63,11 @@ def read_status(folder: RunFolder) -> RunStatus:
     finished = written.get("state") == "finished"
     held = RunLock(folder.path).held
     families = list(written.get("families") or config.families)
-    incumbents = folder.read_json("incumbents.json") or {}
-    records = folder.records()
+    chosen = [folder.read_json(name) or {} for name in ("candidates.json", "incumbents.json")]
+    records, seeds = folder.records(), (config.choice_seeds, seeds_of(folder))
     directions = [registry.metric(name).direction for name in config.objective]
     studies = tuple(
-        _study(family, repeat, records, directions, incumbents.get(family, []), config.seeds)
+        _study(family, repeat, records, directions, [entries.get(family, []) for entries in chosen], seeds)
         for family in families
         for repeat in range(config.repeats)
     )
@@ -81,19 +88,20 @@ def _study(
     repeat: int,
     records: Sequence[Record],
     directions: Sequence[str],
-    incumbents: Sequence[dict[str, Any]],
-    seeds: int,
+    chosen: Sequence[Sequence[dict[str, Any]]],
+    seeds: tuple[int, int],
 ) -> StudyStatus:
+    """chosen: what is written of the family's candidates and incumbents. seeds: of the choice and of the finals."""
     mine = [r for r in records if r.family == family and r.repeat == repeat]
     trials = [r for r in mine if r.role == "trial"]
-    chosen = [entry for entry in incumbents if entry["repeat"] == repeat]
+    candidates, incumbents = ([entry for entry in entries if entry["repeat"] == repeat] for entries in chosen)
     scored = [r.objectives for r in trials if r.objectives is not None]
     best = None
     if scored:
         sides = [min if direction == "lower" else max for direction in directions]
         best = tuple(side(values) for side, values in zip(sides, zip(*scored, strict=True), strict=True))
     # The default setting is retrained too, once, unless it is an incumbent.
-    arms = (len(chosen) or 1) + (repeat == 0 and all(entry["trial"] != 0 for entry in chosen))
+    settings = (len(incumbents) or 1) + (repeat == 0 and all(entry["trial"] != 0 for entry in incumbents))
     return StudyStatus(
         family=family,
         repeat=repeat,
@@ -102,14 +110,16 @@ def _study(
         spent=sum(r.cost for r in trials),
         best=best,
         seconds=sum(r.seconds_spent for r in trials),
-        tuned=any(entry["repeat"] == repeat for entry in incumbents),
+        tuned=bool(candidates or incumbents),
+        choices=sum(r.role == "choice" for r in mine),
+        choices_expected=(len(candidates) or 1) * seeds[0],
         finals=sum(r.role in ("final", "default") for r in mine),
-        finals_expected=arms * seeds,
+        finals_expected=settings * seeds[1],
     )
 
 
 def _seconds_left(studies: Sequence[StudyStatus], amount: float, workers: int) -> float | None:
-    """From seconds per unit of cost so far; finals are taken to cost as much as a default training."""
+    """From seconds per unit of cost so far; retrainings are taken to cost as much as a trial."""
     spent, seconds = sum(s.spent for s in studies), sum(s.seconds for s in studies)
     if not spent or not seconds:
         return None
@@ -118,5 +128,6 @@ def _seconds_left(studies: Sequence[StudyStatus], amount: float, workers: int) -
         pace = study.seconds / study.spent if study.spent else seconds / spent
         per_trial = study.seconds / study.trials if study.trials else pace
         left += 0.0 if study.tuned else pace * max(0.0, amount - study.spent)
+        left += per_trial * max(0, study.choices_expected - study.choices)
         left += per_trial * max(0, study.finals_expected - study.finals)
     return left / workers

@@ -163,7 +163,23 @@ class StudyFile(BaseModel):
         ),
     ] = None
     seeds: Annotated[
-        int, Field(ge=1), OptionSpec("Number of new seeds with which each incumbent is retrained.", "R")
+        int,
+        Field(ge=1),
+        OptionSpec(
+            "Number of new seeds with which each incumbent is retrained for the test; more on a finished run are "
+            "added.",
+            "R",
+            identity=False,
+        ),
+    ] = 5
+    choice_seeds: Annotated[
+        int,
+        Field(ge=0),
+        OptionSpec(
+            "Number of new seeds with which the default and its challengers are retrained on validation, to choose "
+            "among them. 0: the default stands until the trials make another better with a probability of 95%.",
+            "R",
+        ),
     ] = 3
     repeats: Annotated[
         int, Field(ge=1), OptionSpec("Repetitions of the whole tuning, which measure its own variance.", "R")

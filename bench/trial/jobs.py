@@ -73,6 +73,16 @@ class TrialJob:
         """The job's name in its run: that of its record."""
         return self.record().name
 
+    def shares_training(self, other: TrialJob) -> bool:
+        """Whether both train one and the same model, as far as their settings tell: they differ in sampling alone."""
+        seeds = [job.seed if job.training_seed is None else job.training_seed for job in (self, other)]
+        return self.family == other.family and seeds[0] == seeds[1] and self._trained() == other._trained()
+
+    def _trained(self) -> dict[str, Value]:
+        """The part of the setting that its training depends on."""
+        space = self.family.card.space
+        return {name: value for name, value in self.params.items() if space[name].role in ("train", "loop")}
+
     @property
     def family_name(self) -> str:
         """The family's name on the record."""

@@ -48,14 +48,14 @@ def test_export_and_status_read_it(run: Path, capsys: pytest.CaptureFixture[str]
         ("naive_bayes", 0),
         ("naive_bayes", 1),
     ]
-    assert all(row["metrics"]["fid"]["value"] > 0 for row in rows["finalists"])
+    assert all(row["metrics"]["fid"]["value"] > 0 for row in rows["finalists"] if row["role"] == "final")
     assert command("status", str(run), "--json") == 0
     assert json.loads(capsys.readouterr().out)["state"] == "finished"
 
 
 def test_its_tables_and_models_load(run: Path) -> None:
     loaded = gentune.load(run)
-    assert len(loaded.trials) == len(loaded.finalists) == 4
+    assert len(loaded.trials) == (loaded.finalists["role"] == "final").sum() == 4
     assert loaded.model("naive_bayes").data.name == "digits"
 
 

@@ -65,7 +65,7 @@ def modes_by_seed(family: str, out: Path, *, trainings: float, seeds: int) -> di
 
     while (asked := study.ask()) is not None:
         study.tell(done(factory.trial(study, asked)))
-    finals = [job for job in factory.retrainings(study, study.incumbents(), ()) if isinstance(job, TrialJob)]
+    finals = factory.retrainings(study, study.incumbents(), ())
     # On the validation split: the slow metrics of finals are of no use here.
     quick = [replace(job, split="validation", second_evaluator=False) for job in finals if job.role == "final"]
     records = [done(job) for job in quick]

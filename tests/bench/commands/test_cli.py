@@ -65,7 +65,7 @@ COMPARE = ("compare", "--data", "digits", "--families", "ddpm")
         ),
         (("tune", "--data", "digits"), "Missing argument 'FAMILY'"),
         (("tune", "ddpm", "--families", "ddpm"), "No such option: --families"),
-        (("resume", "nowhere", "--seeds", "3"), "No such option: --seeds"),
+        (("resume", "nowhere", "--choice-seeds", "3"), "No such option: --choice-seeds"),
         (("comare",), "compare"),
         ((*COMPARE, "--triannings", "2"), "--trainings"),
     ],
@@ -177,7 +177,7 @@ def test_a_run_from_beginning_to_end(
     code, text, _ = run(capsys, "export", str(out), "--json")
     rows = json.loads(text)
     assert {"trials", "finalists"} == rows.keys()
-    assert len(rows["finalists"]) == 2
+    assert sum(row["role"] == "final" for row in rows["finalists"]) == 2
 
     before = {p: (p.stat().st_mtime_ns, p.read_bytes()) for p in out.rglob("*") if p.is_file()}
     for again in (command, ("resume", str(out), "--json")):

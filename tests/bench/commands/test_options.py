@@ -181,7 +181,7 @@ def test_python_shows_every_option() -> None:
     compared, tuned = inspect.signature(gentune.compare).parameters, inspect.signature(gentune.tune).parameters
     assert list(compared) == [*StudyFile.model_fields, "out"]
     assert set(tuned) == {"family", *compared} - {"families"}
-    assert compared["seeds"].default == 3
+    assert (compared["seeds"].default, compared["choice_seeds"].default) == (5, 3)
     assert compared["data"].default is inspect.Parameter.empty
     for name in StudyFile.model_fields:
         assert f"    {name}: {help_text(name)}" in (gentune.compare.__doc__ or "")

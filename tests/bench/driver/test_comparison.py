@@ -71,6 +71,7 @@ def begin(path: Path, plugin: Path, **options: Any) -> RunFolder:
         "plugins": [str(plugin)],
         "objective": ["nll"],
         "seeds": 2,
+        "choice_seeds": 1,
     }
     if not options.keys() & {"trainings", "flops", "seconds"}:
         options["trainings"] = 4
@@ -367,7 +368,8 @@ def test_workers_that_die_are_replaced_and_their_trials_tried_again(
 def test_a_driver_may_be_killed_at_any_moment(tmp_path: Path, tiny: Path, how: signal.Signals) -> None:
     """Kills the command at several moments; afterwards the records equal those of an unbroken run."""
     command = [sys.executable, "-m", "gentune.bench", "compare", "--data", "two_moons", "--families", "tiny"]
-    command += ["--plugin", str(tiny), "--objective", "nll", "--trainings", "4", "--seeds", "2", "--workers", "1"]
+    command += ["--plugin", str(tiny), "--objective", "nll", "--trainings", "4", "--workers", "1"]
+    command += ["--seeds", "2", "--choice-seeds", "2"]
     broken, whole = tmp_path / "broken", tmp_path / "whole"
     keeping = {name: value for name, value in os.environ.items() if name != "GENTUNE_CACHE_GIB"}
     codes = []

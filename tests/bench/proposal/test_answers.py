@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import numpy as np
 
-from gentune.bench.proposal import Observation, incumbents, probability_of_better
+from gentune.bench.proposal import Observation, incumbents, probabilities_of_better
 from gentune.search_spaces import Parameter, SearchSpace, Setting
 
 MIXED = SearchSpace(
@@ -42,10 +42,10 @@ def test_a_clear_difference_is_believed_and_a_small_one_is_not() -> None:
     ]
     values = [9.0, 8.2, 12.0, 30.0, 15.0, 11.0, 340.0, 18.0]
     close = [Observation(s, (v,)) for s, v in zip(settings, values, strict=True)]
-    assert 0.5 < probability_of_better(MIXED, close, 1, 0) < 0.9
+    assert 0.5 < probabilities_of_better(MIXED, close, [1], 0)[0] < 0.9
     far = [replace(close[1], values=(3.0,)) if i == 1 else o for i, o in enumerate(close)]
-    assert probability_of_better(MIXED, far, 1, 0) > 0.95
-    assert probability_of_better(MIXED, far, 0, 1) < 0.05
+    assert probabilities_of_better(MIXED, far, [1], 0)[0] > 0.95
+    assert probabilities_of_better(MIXED, far, [0], 1)[0] < 0.05
 
 
 def test_repeated_trainings_outweigh_a_lucky_one() -> None:
@@ -55,7 +55,7 @@ def test_repeated_trainings_outweigh_a_lucky_one() -> None:
     observations = [Observation(steady, (v,)) for v in (4.0, 5.0, 4.4, 4.6)]
     observations += [Observation(lucky, (v,)) for v in (3.9, 8.0, 9.0)]
     assert observations[incumbents(MIXED, observations)[0]].setting == steady
-    assert probability_of_better(MIXED, observations, 0, 4) > 0.9
+    assert probabilities_of_better(MIXED, observations, [0], 4)[0] > 0.9
 
 
 def test_of_very_many_trials_with_two_objectives_the_front_is_named() -> None:

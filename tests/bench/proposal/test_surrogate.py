@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import torch
 
-from gentune.bench.proposal import Observation, probability_of_better
+from gentune.bench.proposal import Observation, probabilities_of_better
 from gentune.bench.proposal.acquisition import Acquisition, LogImprovement, log_h
 from gentune.bench.proposal.beliefs import Belief, Beliefs
 from gentune.bench.proposal.encoding import Encoding
@@ -146,7 +146,9 @@ def test_usual_noise_is_a_factor_on_the_figures() -> None:
     space = SearchSpace((Parameter("x", "float", 0.5, low=0.0, high=1.0),))
     tried = [(0.5, 10.0), (0.1, 14.0), (0.9, 13.0), (0.3, 10.5), (0.55, 9.5)]
     observations = [Observation({"x": x}, (value,)) for x, value in tried]
-    chances = [probability_of_better(space, observations, 4, 0, usual_noise=noise) for noise in ((0.005,), (0.2,))]
+    chances = [
+        probabilities_of_better(space, observations, [4], 0, usual_noise=noise)[0] for noise in ((0.005,), (0.2,))
+    ]
     assert chances[0] > 0.9
     assert 0.4 < chances[1] < 0.8
     fitted = FittedTrials(Encoding(space), observations, (0.1,))

@@ -80,15 +80,15 @@ def test_each_value_is_checked_by_itself_and_put_into_the_fields_form(tmp_path: 
 
 
 def test_two_studies_differ_by_their_identity_alone() -> None:
-    assert STUDY.first_difference(STUDY.model_copy(update={"workers": 7, "devices": ("cpu",)})) is None
+    assert STUDY.first_difference(STUDY.model_copy(update={"workers": 7, "devices": ("cpu",), "seeds": 9})) is None
     assert STUDY.first_difference(STUDY.model_copy(update={"workers": 7, "seed": 1})) == "seed"
-    assert changeable(STUDY) == {"workers": None, "executor": "local", "devices": ("auto",)}
+    assert changeable(STUDY) == {"seeds": 5, "workers": None, "executor": "local", "devices": ("auto",)}
 
 
 def test_help_states_the_default_once() -> None:
     for name in specs():
         assert help_text(name).count("Default") <= 1, name
-    assert help_text("seeds").endswith(" Default: 3.")
+    assert help_text("seeds").endswith(" Default: 5.")
     assert help_text("devices").endswith(" Default: auto.")
     assert help_text("two_speeds").endswith(" Default: one speed.")
     assert "Default" not in help_text("plugins")
