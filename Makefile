@@ -8,7 +8,7 @@ export OMP_NUM_THREADS ?= 1
 export MKL_NUM_THREADS ?= 1
 export OPENBLAS_NUM_THREADS ?= 1
 
-.PHONY: install demo test lint types unit bench-families bench-metrics bench-proposals bench-two-speeds format clean
+.PHONY: install demo test lint types unit bench-choice bench-families bench-metrics bench-proposals bench-two-speeds format clean
 
 install: $(STAMP)
 
@@ -48,6 +48,10 @@ bench-families: install
 	$(BIN)/python tests/performance/modes.py
 	$(BIN)/python tests/performance/family_speed.py
 	$(BIN)/python tests/performance/families_page.py
+
+# docs/benchmarks.md, what retrainings on validation choose in simulated studies: 20 minutes, then only what is not done.
+bench-choice: install
+	$(BIN)/python tests/performance/choice.py --page
 
 ABLATIONS := gentune:without=additive,gentune:without=level,gentune:without=character,gentune:without=repeats,gentune:without=caution,gentune:without=transform
 

@@ -28,7 +28,7 @@ from .pictures import common_limits, load_png, load_points, scatter
 from .plots import default_plot, family_styles, objective_plot
 from .standings import card
 from .surrogate_plots import surrogate_plots
-from .times import times
+from .times import costs, times
 from .verdict import budget_text
 
 FORMATS = ("html", *FILES)
@@ -92,6 +92,7 @@ def render_page(folder: RunFolder, board: Leaderboard, records: list[Record]) ->
             summaries={f: about.get("summary") for f, about in (comparison.get("families") or {}).items()},
             clock={key: comparison.get(key) for key in ("started", "finished")},
             times=times(records, comparison),
+            costs=costs(records, content),
             columns=_columns(content),
             absent=_absent(content),
             rows=[_table_row(row, content, styles) for row in content["rows"]],

@@ -1,10 +1,11 @@
-"""Where a run's time went: what its budgets count, and what they do not."""
+"""What a run cost: in the unit of its budgets, and in seconds that they count or do not."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from ..bench.budget.kinds import Budget, budget_of
 from ..bench.runs.records import Record
 
 # Parts of a record's seconds, and of the driver's own, as people know them.
@@ -13,15 +14,43 @@ _COUNTED = ("train", "sample", "score")
 _OF_DRIVER = {"propose": "proposals", "store": "the Optuna store", "explain": "explanations", "prepare": "evaluators"}
 
 
-def times(records: Sequence[Record], comparison: Mapping[str, Any]) -> dict[str, Any]:
-    """Seconds of computing, summed over workers: `trials`, `finals` (with the baselines) and `driver`, each a list of
-    (what, seconds, whether a budget counts it); `outside`, the share of all that no budget counts.
+_STAGES = {"tuning": ("trial",), "choice": ("choice",), "test": ("final", "default")}
 
-    Finals are the same for every family and in no budget.
+
+def costs(records: Sequence[Record], content: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """For each family with trials, in the unit of the budget over all repeats: `budget`, what `tuning`, `choice` and
+    `test` took, and their sum, `total`.
+
+    content: the leaderboard's. A kept training that was only sampled again counts where it was trained.
+    """
+    budget = budget_of(**content["budget"])
+    rows = []
+    for family in dict.fromkeys(row["family"] for row in content["rows"]):
+        mine = [r for r in records if r.family == family]
+        if not any(r.role == "trial" for r in mine):
+            continue
+        spent = {stage: sum(_added(r, budget) for r in mine if r.role in roles) for stage, roles in _STAGES.items()}
+        amount = budget.amount * content["repeats"]
+        rows.append({"family": family, "budget": amount, **spent, "total": sum(spent.values())})
+    return rows
+
+
+def _added(record: Record, budget: Budget) -> float:
+    """What a record cost; a retraining that found its training kept took none."""
+    found = record.role != "trial" and not record.seconds.get("train") and bool(record.seconds.get("kept"))
+    return record.cost - found * budget.training_cost(record.cost, record.operations, record.seconds)
+
+
+def times(records: Sequence[Record], comparison: Mapping[str, Any]) -> dict[str, Any]:
+    """Seconds of computing, summed over workers: `trials`, `choice`, `finals` (with the baselines) and `driver`, each a
+    list of (what, seconds, whether a budget counts it); `outside`, the share of all that no budget counts.
+
+    The choice and the finals follow the same rule for every family and are in no budget.
     """
     of = {
         "trials": [r for r in records if r.role == "trial"],
-        "finals": [r for r in records if r.role != "trial"],
+        "choice": [r for r in records if r.role == "choice"],
+        "finals": [r for r in records if r.role not in ("trial", "choice")],
     }
     found: dict[str, Any] = {
         group: [

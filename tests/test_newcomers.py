@@ -26,7 +26,8 @@ def test_a_comparison_uses_all_four(tmp_path: Path, executor: str) -> None:
     command = [sys.executable, "-m", "gentune.bench", "compare", "--data", "negatives", "--families", "all"]
     for name in sorted(FILES - {"family.toml"}):
         command += ["--plugin", str(NEWCOMERS / name)]
-    command += ["--objective", "brightness_gap", "--trainings", "2", "--seeds", "1", "--workers", "1"]
+    command += ["--objective", "brightness_gap", "--trainings", "2", "--workers", "1"]
+    command += ["--seeds", "1", "--choice-seeds", "1"]
     command += ["--executor", executor, "--quiet", "--json", "--out", str(tmp_path / "run")]
     done = subprocess.run(
         command, capture_output=True, text=True, check=False, env={**os.environ, "COUNTING_LOG": str(counted)}

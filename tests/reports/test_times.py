@@ -10,7 +10,7 @@ import pytest
 from gentune.bench.runs.records import Record
 from gentune.reports.budget_plots import budget_plots
 from gentune.reports.moves import moves
-from gentune.reports.times import times
+from gentune.reports.times import costs, times
 
 CONTENT: dict[str, Any] = {
     "rows": [{"family": "toy"}],
@@ -69,7 +69,27 @@ def test_each_second_is_counted_where_it_was_spent() -> None:
     ]
     assert not any(counted for _, _, counted in found["finals"])
     assert found["outside"] == pytest.approx((6.0 + 3.5) / (13.5 + 6.0 + 3.5))
+    assert found["choice"] == []
+    retrained = times([trial(0, 5.0, role="choice", trial=0), *RECORDS], {})
+    assert retrained["choice"] == [("training", 9.0, False), ("sampling", 1.0, False), ("scoring", 2.0, False)]
+    assert (retrained["finals"], retrained["trials"]) == (found["finals"], found["trials"])
     assert times([], {})["outside"] == 0.0
+
+
+def test_the_whole_cost_stands_next_to_the_budget() -> None:
+    """Two settings that differ in sampling alone: the second retraining of each seed pays for its samples."""
+    shared = {"train": 0.0, "kept": 9.0, "sample": 1.0, "measure": 2.0}
+    choices = [trial(0, 5.0, role="choice", trial=0), trial(0, 4.0, role="choice", trial=1, seconds=shared)]
+    others = [trial(0, 5.0, role="default", split="test"), trial(0, 5.0, role="reference", family="gaussian")]
+    (row,) = costs([*RECORDS, *choices, *others], {**CONTENT, "repeats": 2})
+    assert row == {
+        "family": "toy",
+        "budget": 8.0,
+        "tuning": pytest.approx(1.325),
+        "choice": pytest.approx(1.1),
+        "test": pytest.approx(2.0),
+        "total": pytest.approx(4.425),
+    }
 
 
 def test_stopped_trials_are_told_apart() -> None:

@@ -371,7 +371,8 @@ def test_a_comparison_explains_its_studies(tmp_path: Path, tiny_plugin: Path, mo
     monkeypatch.setattr(protocol, "SAMPLES", 200)
     options = {"data": "two_moons", "families": ["tiny"], "plugins": [str(tiny_plugin)], "objective": ["nll"]}
     folder = RunFolder.create_or_match(
-        tmp_path / "run", describe(None, {**options, "executor": "in_process", "seeds": 1, "trainings": 7})
+        tmp_path / "run",
+        describe(None, {**options, "executor": "in_process", "seeds": 1, "choice_seeds": 1, "trainings": 7}),
     )
     ComparisonDriver(folder).run()
     content = folder.read_json("explanations/tiny.json")

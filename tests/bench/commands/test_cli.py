@@ -155,7 +155,7 @@ def test_a_run_from_beginning_to_end(
     study = tmp_path / "study.toml"
     study.write_text(
         f'data = "two_moons"\nfamilies = ["tiny"]\nplugins = ["{tiny_plugin}"]\n'
-        'trainings = 9\nobjective = ["nll"]\nseeds = 2\nworkers = 1\n'
+        'trainings = 9\nobjective = ["nll"]\nseeds = 2\nchoice_seeds = 1\nworkers = 1\n'
     )
     out = tmp_path / "run"
     command = ("compare", str(study), "--trainings", "2", "--out", str(out), "--json")

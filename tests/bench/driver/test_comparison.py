@@ -391,7 +391,8 @@ def test_a_driver_may_be_killed_at_any_moment(tmp_path: Path, tiny: Path, how: s
 @pytest.mark.slow
 def test_two_runs_with_one_seed_agree(tmp_path: Path) -> None:
     """CONTRACTS, determinism: the same records but for times, the same leaderboard but for cost columns."""
-    command = [sys.executable, "-m", "gentune.bench", "compare", "--data", "digits", "--quiet", "--seeds", "1"]
+    command = [sys.executable, "-m", "gentune.bench", "compare", "--data", "digits", "--quiet"]
+    command += ["--seeds", "1", "--choice-seeds", "1"]
     command += ["--plugin", str(Path(__file__).parents[2] / "plugins" / "brief.py")]
     command += ["--families", "gaussian_mixture,brief", "--trainings", "2", "--workers", "1", "--devices", "cpu"]
     boards = []

@@ -76,6 +76,7 @@ def finished(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFa
         "families": list(FAMILIES[name]),
         "trainings": 1,
         "seeds": 1,
+        "choice_seeds": 1,
     }
     folder = RunFolder.create_or_match(tmp_path_factory.mktemp(name) / "run", describe(None, options))
     _Run(folder).run()

@@ -40,6 +40,7 @@ def begin(path: Path, plugin: str, **options: Any) -> RunFolder:
         "objective": ["mmd"],
         "trainings": 1,
         "seeds": 1,
+        "choice_seeds": 0,
         "workers": 1,
     }
     return RunFolder.create_or_match(path, describe(None, known | options))
@@ -105,7 +106,8 @@ def test_a_finished_trial_outlives_a_killed_driver(
     monkeypatch.setenv("STAGED_LOG", str(tmp_path / "log"))
     monkeypatch.setenv("STAGED_PAUSE", "0.05")
     command = [sys.executable, "-m", "gentune.bench", "compare", "--data", "two_moons", "--families", "staged"]
-    command += ["--plugin", str(PLUGINS / "staged.py"), "--objective", "mmd", "--trainings", "1", "--seeds", "1"]
+    command += ["--plugin", str(PLUGINS / "staged.py"), "--objective", "mmd", "--trainings", "1"]
+    command += ["--seeds", "1", "--choice-seeds", "1"]
     command += ["--workers", "1", "--quiet", "--out", str(tmp_path / "run")]
     driver = subprocess.Popen(command, stdout=subprocess.DEVNULL)
 
@@ -138,7 +140,14 @@ def test_a_data_set_and_a_family_are_added_from_one_new_file(tmp_path: Path) -> 
     """Through real workers: the evaluator's too must know the plug-in's data."""
     plugin = PLUGINS / "newcomer_data.py"
     run = gentune.compare(
-        data="line", families=["centre"], plugins=[str(plugin)], trainings=1, seeds=1, workers=2, out=tmp_path / "run"
+        data="line",
+        families=["centre"],
+        plugins=[str(plugin)],
+        trainings=1,
+        seeds=1,
+        choice_seeds=1,
+        workers=2,
+        out=tmp_path / "run",
     )
     rows = run.leaderboard["rows"]
     assert [row["family"] for row in rows] == ["centre"]

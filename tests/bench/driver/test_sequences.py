@@ -61,7 +61,12 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> Iterator[gentune.api.Run]:
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("GENTUNE_CACHE_GIB", "0")
         yield gentune.compare(
-            data="chain", families="all", trainings=2, seeds=2, out=tmp_path_factory.mktemp("sequences") / "run"
+            data="chain",
+            families="all",
+            trainings=2,
+            seeds=2,
+            choice_seeds=1,
+            out=tmp_path_factory.mktemp("sequences") / "run",
         )
 
 
