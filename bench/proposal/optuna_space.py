@@ -1,7 +1,7 @@
 """The search space behind an Optuna study, conditions included, read from its trials.
 
 Optuna's spaces are defined by running the objective: nothing says which parameters there are, or under which choices
-one of them is asked for. Both show in what finished trials were asked.
+one of them is asked for. Both show in what trials were asked.
 """
 
 from __future__ import annotations

@@ -124,7 +124,7 @@ def drive(data: st.DataObject) -> None:
 
 
 @pytest.mark.filterwarnings("ignore:PartialFixedSampler is experimental", "ignore:Fixed parameter")
-@settings(max_examples=25, derandomize=True, deadline=None, suppress_health_check=list(HealthCheck))
+@settings(max_examples=20, derandomize=True, deadline=None, suppress_health_check=list(HealthCheck))
 @given(st.data())
 def test_no_sequence_makes_the_sampler_fail_or_repeat_itself(data: st.DataObject) -> None:
     drive(data)
