@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-from ..bench.runs.constraints import Constraint, constraints_in_force
+from ..bench.runs.constraints import Constraint, constraints_in_force, violation
 from ..bench.runs.records import Record
 from ..bench.runs.run_folder import RunFolder
 from .text import figure, number
@@ -33,7 +33,7 @@ def on_validation(records: Iterable[Record], finals: Iterable[Record]) -> list[R
 
 def breaks_any(bounds: Iterable[Constraint], records: Sequence[Record]) -> bool:
     """Whether the mean of records is beyond a bound."""
-    return any((bound.excess(records) or 0.0) > 0 for bound in bounds)
+    return violation(bounds, records) > 0
 
 
 def flags(bounds: Iterable[Constraint], finals: Sequence[Record], validation: Sequence[Record]) -> list[str]:

@@ -20,25 +20,38 @@ MARGIN = 0.5
 Scores = Sequence[float | None]  # of one setting, by seed; None where the training failed
 
 
-def choose(scores: Sequence[Scores], *, lower: bool, log_scale: bool, protected: bool) -> int:
+def choose(
+    scores: Sequence[Scores],
+    *,
+    lower: bool,
+    log_scale: bool,
+    protected: bool,
+    violations: Sequence[float] = (),
+) -> int:
     """The index of the chosen setting.
 
     scores: of each setting, as many for all. lower: whether low scores are better. log_scale: whether scores that are
     all positive are compared on logarithms. protected: whether the first setting, the default, stands until another
-    beats its mean by `MARGIN` standard errors; else the best mean is chosen.
+    beats its mean by `MARGIN` standard errors; else the best mean is chosen. violations: by how much each setting
+    breaks constraints, 0 where it keeps them; empty: all keep them.
 
     A training that failed counts as the worst score of all. A setting whose every training failed is not chosen while
-    another gave any score, and protects nothing.
+    another gave any score, and protects nothing; nor is one that breaks a constraint while another keeps all. Where all
+    break one, the least violating is chosen.
     """
     worked = [i for i, row in enumerate(scores) if any(value is not None for value in row)]
     if not worked:
         return 0
-    costs = _as_costs([scores[i] for i in worked], lower=lower, log_scale=log_scale)  # (settings, seeds)
+    beyond = list(violations) or [0.0] * len(scores)
+    kept = [i for i in worked if beyond[i] == 0]
+    if not kept:
+        return min(worked, key=lambda i: beyond[i])
+    costs = _as_costs([scores[i] for i in kept], lower=lower, log_scale=log_scale)  # (settings, seeds)
     means = costs.mean(axis=1)
     best = int(np.argmin(means))
-    if protected and worked[0] == 0 and means[best] >= means[0] - MARGIN * _standard_error(costs):
+    if protected and kept[0] == 0 and means[best] >= means[0] - MARGIN * _standard_error(costs):
         return 0
-    return worked[best]
+    return kept[best]
 
 
 def _as_costs(scores: Sequence[Scores], *, lower: bool, log_scale: bool) -> np.ndarray:

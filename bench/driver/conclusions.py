@@ -8,6 +8,7 @@ from pathlib import Path
 
 from .. import registry
 from ..artifacts.study_explanation import write_explanation
+from ..runs.constraints import violation
 from ..runs.records import Record
 from ..runs.run_folder import RunFolder
 from ..runs.study_file import StudyFile
@@ -90,19 +91,19 @@ class Conclusions:
 
     def _choose(self, study: FamilyStudy, retrained: Sequence[TrialJob]) -> list[Record]:
         """The trials whose settings a study's finals have."""
-        by_trial: dict[int, list[float | None]] = {}
+        by_trial: dict[int, list[Record]] = {}
         for job in retrained:
-            objectives = self._records[job.name].objectives
             assert job.trial is not None
-            by_trial.setdefault(job.trial, []).append(None if objectives is None else objectives[0])
+            by_trial.setdefault(job.trial, []).append(self._records[job.name])
         if not by_trial:
             return study.incumbents()
         trials = list(by_trial)
         chosen = choose(
-            list(by_trial.values()),
+            [[None if r.objectives is None else r.objectives[0] for r in records] for records in by_trial.values()],
             lower=self._metric.direction == "lower",
             log_scale=self._metric.log_scale,
             protected=trials[0] == 0,
+            violations=[violation(study.options.constraints, records) for records in by_trial.values()],
         )
         return study.incumbents(study.records[trials[chosen]])
 

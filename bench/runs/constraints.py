@@ -109,6 +109,11 @@ def excesses(constraints: Iterable[Constraint], records: Sequence[Record]) -> di
     return {name: excess for name, excess in found if excess is not None}
 
 
+def violation(constraints: Iterable[Constraint], records: Sequence[Record]) -> float:
+    """By how much records together break constraints; 0 where they break none that can be told of them."""
+    return math.fsum(excess for excess in excesses(constraints, records).values() if excess > 0)
+
+
 def _guards(kind: DataKind, levels: int | None, floor: Record | None) -> Iterable[Constraint]:
     """What holds for every study.
 

@@ -35,7 +35,7 @@ from pydantic_core import ErrorDetails
 from ...search_spaces.space import suggest
 from ..data.reference import DataRef
 from ..errors import UsageError
-from .constraints import Constraint, parse_constraint
+from .option_values import Names, Paths, constraints_of, reference_of, url_of
 
 BudgetKind = Literal["trainings", "flops", "seconds"]
 StoppingChoice = Literal["none", "curves", "halving"]
@@ -64,55 +64,6 @@ class OptionSpec:
     repeated: bool = False
 
 
-def _names(value: object) -> tuple[object, ...]:
-    """A list of names, also from text with commas."""
-    if isinstance(value, str):
-        return tuple(part.strip() for part in value.split(",") if part.strip())
-    if isinstance(value, Sequence):
-        return tuple(value)
-    raise ValueError("wanted names, in a list or separated by commas")
-
-
-def _paths(value: object) -> tuple[object, ...]:
-    """A list of paths as text, also from a single one."""
-    if isinstance(value, str | Path):
-        return (str(value),)
-    if isinstance(value, Sequence):
-        return tuple(str(entry) if isinstance(entry, Path) else entry for entry in value)
-    raise ValueError("wanted a path or a list of paths")
-
-
-def _constraints(value: object) -> tuple[str, ...] | None:
-    """Constraints in the form in which they are shown; None: the guards alone."""
-    if value is None:
-        return None
-    return tuple(dict.fromkeys(str(_parsed(text)) for text in _names(value)))
-
-
-def _parsed(text: object) -> Constraint:
-    try:
-        return parse_constraint(str(text))
-    except UsageError as error:
-        raise ValueError(str(error)) from None
-
-
-def _reference(value: object) -> DataRef:
-    try:
-        return DataRef.from_value(value)
-    except UsageError as error:
-        raise ValueError(str(error)) from None
-
-
-def _url(value: str | None) -> str | None:
-    if value is not None and "://" not in value:
-        raise ValueError("wanted a URL, for example sqlite:///path/to/store.db")
-    return value
-
-
-Names = Annotated[tuple[str, ...], BeforeValidator(_names)]
-Paths = Annotated[tuple[str, ...], BeforeValidator(_paths)]
-
-
 class StudyFile(BaseModel):
     """What to compare, under which budget. Exactly one of `trainings`, `flops` and `seconds` is set."""
 
@@ -120,7 +71,7 @@ class StudyFile(BaseModel):
 
     data: Annotated[
         DataRef,
-        PlainValidator(_reference),
+        PlainValidator(reference_of),
         PlainSerializer(DataRef.to_value),
         OptionSpec("Data set to learn; see `gentune list data`.", "NAME"),
     ]
@@ -153,7 +104,7 @@ class StudyFile(BaseModel):
     ]
     constraints: Annotated[
         tuple[str, ...] | None,
-        BeforeValidator(_constraints),
+        BeforeValidator(constraints_of),
         OptionSpec(
             "Bound that chosen settings have to keep on validation, next to the default guards; may be repeated. "
             "An empty list drops the guards.",
@@ -223,7 +174,7 @@ class StudyFile(BaseModel):
     ] = "none"
     store: Annotated[
         str | None,
-        AfterValidator(_url),
+        AfterValidator(url_of),
         OptionSpec("URL of the Optuna store. Default: store.db in the run folder.", "URL"),
     ] = None
     workers: Annotated[

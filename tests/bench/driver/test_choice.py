@@ -22,6 +22,7 @@ from gentune.bench.driver.planning import TuningOptions
 from gentune.bench.driver.run_setup import describe, drive
 from gentune.bench.driver.study import Candidate, FamilyStudy
 from gentune.bench.errors import UsageError
+from gentune.bench.runs.constraints import Constraint
 from gentune.bench.runs.looks import read_looks, seeds_of
 from gentune.bench.runs.records import Record
 from gentune.bench.runs.run_folder import RunFolder
@@ -32,8 +33,8 @@ from gentune.search_spaces import Setting
 DEFAULT: Setting = {"learning_rate": 0.1, "mode": "good", "temperature": 1.0, "batch_size": 128}
 
 
-def chosen(*scores: Any, lower: bool = True, log_scale: bool = False, protected: bool = True) -> int:
-    return choose(scores, lower=lower, log_scale=log_scale, protected=protected)
+def chosen(*scores: Any, lower: bool = True, log_scale: bool = False, protected: bool = True, **more: Any) -> int:
+    return choose(scores, lower=lower, log_scale=log_scale, protected=protected, **more)
 
 
 # The rule
@@ -77,6 +78,17 @@ def test_failed_trainings_count_as_the_worst_and_a_setting_that_always_fails_los
     assert chosen((None,), (5.0,), (4.0,), lower=False) == 1
 
 
+def test_a_setting_that_breaks_a_constraint_gives_way_to_any_that_keeps_all() -> None:
+    none = (None, None, None)
+    default, good, bad = (5.0, 5.1, 5.2), (1.0, 1.1, 1.2), (9.0, 9.1, 9.2)
+    assert chosen(default, good, bad) == 1
+    assert chosen(default, good, bad, violations=(0.0, 0.4, 0.0)) == 0
+    assert chosen(default, good, bad, violations=(0.4, 0.4, 0.0)) == 2, "such a default protects nothing"
+    assert chosen(default, good, bad, violations=(0.4, 0.2, 0.3)) == 1, "the least violating of all"
+    assert chosen(default, good, none, violations=(0.4, 0.2, 0.0)) == 1, "of what failed nothing is known"
+    assert chosen(default, good, violations=(0.0, 0.0)) == 1
+
+
 def test_without_a_default_the_best_mean_is_chosen() -> None:
     assert chosen((5.0, 6.0), (5.4, 5.5), protected=False) == 1
 
@@ -84,11 +96,12 @@ def test_without_a_default_the_best_mean_is_chosen() -> None:
 # Candidates
 
 
-def toy_study(values: Mapping[str, Any], objectives: int = 1) -> FamilyStudy:
+def toy_study(values: Mapping[str, Any], objectives: int = 1, constraints: Sequence[Constraint] = ()) -> FamilyStudy:
     """A study of `tiny` whose trials have the given learning rates and scores; None for a failed one."""
     registry.load_plugin(Path(__file__).parents[2] / "plugins" / "tiny.py")
     card = registry.family("tiny").require_card()
-    options = TuningOptions(budget_of("trainings", len(values)), ["lower"] * objectives, 100)
+    budget = budget_of("trainings", len(values))
+    options = TuningOptions(budget, ["lower"] * objectives, 100, constraints=constraints)
     study = FamilyStudy(card, options, lambda setting: Operations(train=100.0, per_sample=1.0))
     for number, (rate, score) in enumerate(values.items()):
         record = Record(
@@ -192,6 +205,18 @@ def test_where_no_challenger_wins_the_defaults_finals_serve_for_both(folder: Run
     found, study = conclusions(folder), toy_study(THREE)
     carry_out(found, folder, found.next_jobs(study), {0: 5.0, 1: 5.1, 2: 5.2})
     assert [(job.role, job.trial) for job in found.next_jobs(study)] == [("final", 0)]
+
+
+def test_means_over_the_retrainings_tell_who_breaks_a_constraint(folder: RunFolder) -> None:
+    study = toy_study(THREE, constraints=[Constraint("coverage", ">=", 0.5)])
+    found = conclusions(folder)
+    coverage = {0: (0.55, 0.55), 1: (0.6, 0.3), 2: (0.7, 0.4)}
+    for job in found.next_jobs(study):
+        assert job.trial is not None
+        cell = {"value": coverage[job.trial][job.number], "low": None, "high": None}
+        score = {0: 5.0, 1: 1.0, 2: 3.0}[job.trial]
+        found.take(job.record(state="complete", objectives=(score,), metrics={"coverage": cell}))
+    assert [(job.role, job.trial) for job in found.next_jobs(study)] == [("final", 2), ("default", None)]
 
 
 def test_the_default_is_retrained_on_validation_even_without_challengers(folder: RunFolder) -> None:

@@ -1,0 +1,67 @@
+"""Values of options as people give them, and the form in which `StudyFile` has them.
+
+Each function raises ValueError with what was wanted.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Annotated
+
+from pydantic import BeforeValidator
+
+from ..data.reference import DataRef
+from ..errors import UsageError
+from .constraints import Constraint, parse_constraint
+
+
+def names_of(value: object) -> tuple[object, ...]:
+    """A list of names, also from text with commas."""
+    if isinstance(value, str):
+        return tuple(part.strip() for part in value.split(",") if part.strip())
+    if isinstance(value, Sequence):
+        return tuple(value)
+    raise ValueError("wanted names, in a list or separated by commas")
+
+
+def paths_of(value: object) -> tuple[object, ...]:
+    """A list of paths as text, also from a single one."""
+    if isinstance(value, str | Path):
+        return (str(value),)
+    if isinstance(value, Sequence):
+        return tuple(str(entry) if isinstance(entry, Path) else entry for entry in value)
+    raise ValueError("wanted a path or a list of paths")
+
+
+def constraints_of(value: object) -> tuple[str, ...] | None:
+    """Constraints in the form in which they are shown; None: the guards alone."""
+    if value is None:
+        return None
+    return tuple(dict.fromkeys(str(_parsed(text)) for text in names_of(value)))
+
+
+def _parsed(text: object) -> Constraint:
+    try:
+        return parse_constraint(str(text))
+    except UsageError as error:
+        raise ValueError(str(error)) from None
+
+
+def reference_of(value: object) -> DataRef:
+    """A data reference from text or a table."""
+    try:
+        return DataRef.from_value(value)
+    except UsageError as error:
+        raise ValueError(str(error)) from None
+
+
+def url_of(value: str | None) -> str | None:
+    """A URL of an Optuna store."""
+    if value is not None and "://" not in value:
+        raise ValueError("wanted a URL, for example sqlite:///path/to/store.db")
+    return value
+
+
+Names = Annotated[tuple[str, ...], BeforeValidator(names_of)]
+Paths = Annotated[tuple[str, ...], BeforeValidator(paths_of)]
