@@ -21,6 +21,7 @@ ALLOWED: dict[str, set[str]] = {
         "search_spaces",
         "bench.budget.kinds",
         "bench.runs.constraints",
+        "bench.runs.looks",
         "bench.runs.records",
         "bench.runs.run_folder",
         "bench.runs.study_file",
