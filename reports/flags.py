@@ -31,9 +31,13 @@ def on_validation(records: Iterable[Record], finals: Iterable[Record]) -> list[R
     return choice or [r for r in records if r.role == "trial" and (r.family, r.repeat, r.number) in chosen]
 
 
-def breaks_any(bounds: Iterable[Constraint], records: Sequence[Record]) -> bool:
-    """Whether the mean of records is beyond a bound."""
-    return violation(bounds, records) > 0
+def barred(bounds: Sequence[Constraint], records: Sequence[Record]) -> frozenset[str]:
+    """Families whose chosen setting breaks a bound on validation: as every other one that they tried did, so that none
+    of them can be recommended."""
+    finals = [r for r in records if r.role == "final" and r.incumbent == 0]
+    families = {r.family for r in finals}
+    chosen = {f: on_validation(records, [r for r in finals if r.family == f]) for f in families}
+    return frozenset(family for family, found in chosen.items() if violation(bounds, found) > 0)
 
 
 def flags(bounds: Iterable[Constraint], finals: Sequence[Record], validation: Sequence[Record]) -> list[str]:
