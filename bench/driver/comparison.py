@@ -208,7 +208,7 @@ class ComparisonDriver:
                     if record.family == name and record.repeat == repeat:
                         study.tell(record)
                 store.catch_up(study.name, study.records, study.card.space)
-                if self._journal.incumbents(name, repeat):
+                if self._journal.candidates(name, repeat) or self._journal.incumbents(name, repeat):
                     study.end()
                 self._studies.append(study)
 

@@ -26,7 +26,7 @@ from .planning import PlannedTrial, StudySoFar, TrialPlanner, TuningOptions
 
 MOST_TRIALS = 500  # of a study; see `ask`
 # Probability of being better that a setting must have to take the default's place where nothing else decides it.
-_PROOF = 0.95
+PROOF = 0.95
 _POINTS = 3  # of a Pareto front, at most, that reach the finals
 
 
@@ -178,7 +178,7 @@ class FamilyStudy:
         stands = complete[0].number == 0 and not observations[0].violates
         if len(self._signs) == 1 and stands and chosen != [0]:
             (confidence,) = probabilities_of_better(self.card.space, observations, chosen, 0, usual_noise=noise)
-            if confidence < _PROOF:
+            if confidence < PROOF:
                 chosen = [0]
         return [complete[i] for i in chosen]
 

@@ -40,7 +40,7 @@ from gentune.bench.budget.kinds import Trainings  # noqa: E402
 from gentune.bench.budget.operations import Operations  # noqa: E402
 from gentune.bench.driver.choice import choose  # noqa: E402
 from gentune.bench.driver.planning import TuningOptions  # noqa: E402
-from gentune.bench.driver.study import FamilyStudy  # noqa: E402
+from gentune.bench.driver.study import PROOF, FamilyStudy  # noqa: E402
 from gentune.bench.runs.records import Record  # noqa: E402
 from gentune.search_spaces.card import parse_card  # noqa: E402
 
@@ -136,14 +136,14 @@ def simulate(gap: float, seed: int) -> dict[str, Any]:
     chance = np.random.default_rng([seed, round(1000 * gap)])
     truth = bowl(gap, chance)
     study = tuned(truth, seed, chance)
-    (by_rule,) = study.incumbents()
-    losses = [truth.loss(study.records[c.trial].params) for c in study.candidates()]
+    candidates = study.candidates()
+    losses = [truth.loss(study.records[candidate.trial].params) for candidate in candidates]
     return {
         "gap": gap,
         "seed": seed,
         "losses": losses,
         "scores": [[_measured(loss, CHOICE_NOISE, chance) for _ in range(CHOICE_SEEDS)] for loss in losses],
-        "rule": truth.loss(by_rule.params),
+        "probabilities": [candidate.probability for candidate in candidates],
         "best_tried": min(truth.loss(record.params) for record in study.records.values()),
     }
 
@@ -152,7 +152,8 @@ def cell(studies: Sequence[Mapping[str, Any]]) -> dict[str, float]:
     """Figures of the studies of one gap."""
     chosen = [s["losses"][choose(s["scores"], lower=True, log_scale=True, protected=True)] for s in studies]
     defaults = [s["losses"][0] for s in studies]
-    rule = [s["rule"] for s in studies]
+    # The best challenger is the best setting by posterior mean, unless that is the default, which no other then beats.
+    rule = [s["losses"][len(s["losses"]) > 1 and s["probabilities"][1] >= PROOF] for s in studies]
     return {
         "studies": len(studies),
         "candidates": float(np.mean([len(s["losses"]) for s in studies])),
