@@ -3,12 +3,14 @@ PYTHON ?= python3.11
 VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
+PRIORBAND := .venv-priorband
 # One thread a process: several threads on few cores slow one another down by orders of magnitude.
 export OMP_NUM_THREADS ?= 1
 export MKL_NUM_THREADS ?= 1
 export OPENBLAS_NUM_THREADS ?= 1
 
-.PHONY: install demo test lint types unit bench-choice bench-families bench-metrics bench-proposals bench-two-speeds format clean
+.PHONY: install demo test lint types unit bench-choice bench-families bench-metrics bench-proposals bench-two-speeds bench-tuning \
+  tuning-tables format clean
 
 install: $(STAMP)
 
@@ -59,6 +61,23 @@ ABLATIONS := gentune:without=additive,gentune:without=level,gentune:without=char
 bench-two-speeds: install
 	$(BIN)/python tests/performance/two_speeds.py --workers 2
 	$(BIN)/python tests/performance/two_speeds.py --report --page
+
+# docs/benchmarks.md, what tuning is worth, next to rivals: hours at first, then only what is not done yet.
+bench-tuning: install $(PRIORBAND)/.installed
+	$(BIN)/python tests/performance/tuning/run.py --workers 2
+	$(BIN)/python tests/performance/tuning/run.py --report --page
+
+# Tables of real trials, on which rules of tuning are compared, and what cards may learn from them; likewise.
+tuning-tables: install
+	$(BIN)/python tests/performance/tuning/collect.py
+	$(BIN)/python tests/performance/tuning/starts.py
+	$(BIN)/python tests/performance/tuning/learn.py
+
+# PriorBand needs an older pandas and botorch than Gentune.
+$(PRIORBAND)/.installed:
+	$(PYTHON) -m venv $(PRIORBAND)
+	$(PRIORBAND)/bin/pip install --quiet torch==2.13.0 'pandas<3' neural-pipeline-search==0.17.0
+	touch $@
 
 # docs/benchmarks.md, the proposal engine next to its rivals, likewise.
 bench-proposals: install
