@@ -9,8 +9,8 @@ export OMP_NUM_THREADS ?= 1
 export MKL_NUM_THREADS ?= 1
 export OPENBLAS_NUM_THREADS ?= 1
 
-.PHONY: install demo test lint types unit bench-choice bench-families bench-metrics bench-proposals bench-two-speeds bench-tuning \
-  tuning-tables format clean
+.PHONY: install demo test lint types unit bench-choice bench-families bench-final-samples bench-metrics bench-proposals \
+  bench-two-speeds bench-tuning tuning-tables format clean
 
 install: $(STAMP)
 
@@ -43,9 +43,13 @@ unit: install
 bench-metrics: install
 	$(BIN)/python tests/performance/planted_failures.py
 
+# docs/benchmarks.md: how FID varies over draws of one model's samples, and over the labels that are asked for.
+bench-final-samples: install
+	$(BIN)/python tests/performance/final_samples.py
+
 # docs/families.md: every family tuned on the digits, and its speed next to others; continues where it was stopped.
 bench-families: install
-	$(BIN)/gentune compare --data digits --families all --trainings 10 --seeds 3 --out runs/families
+	$(BIN)/gentune compare --data digits --families all --trainings 10 --seeds 3 --thorough --out runs/families
 	PYTHONWARNINGS=ignore $(BIN)/pip install --quiet --constraint constraints.txt --editable '.[dev,peers]'
 	$(BIN)/python tests/performance/modes.py
 	$(BIN)/python tests/performance/family_speed.py

@@ -6,7 +6,12 @@ Scores depend on all of them, so that a change makes the scores of earlier runs 
 
 from __future__ import annotations
 
-SAMPLES = 2_000  # the most examples of each side that sample metrics see
+SAMPLES = 2_000  # the most examples of each side that trials' sample metrics see, and finals' at equal counts
+REAL_EXAMPLES = 5_000  # the most real examples that distribution metrics of finals see
+# Samples of a final: ten times the real examples, within these bounds. More would hardly lessen the error, since the
+# spread between trainings and the real side's share of it are left.
+SAMPLES_PER_REAL = 10
+FEWEST_FINAL_SAMPLES, MOST_FINAL_SAMPLES = 3_600, 10_000
 LIKELIHOOD_EXAMPLES = 20_000  # the most examples whose likelihood is computed
 TRAIN_EXAMPLES = 20_000  # the most train examples among which copies are looked for
 CHUNK = 500  # examples that a model draws or evaluates at a time; chunks have their own seeds

@@ -25,11 +25,13 @@ _HANDFUL = (
 _COST = ("train_seconds", "samples_per_second")
 _REFERENCES = {
     "floor": "real against real",
+    "perfect_model": "a perfect model",
     "gaussian": "one Gaussian",
     "logistic_regression": "logistic regression",
     "png": "PNG",
     "zlib": "zlib",
 }
+_FLOORS = ("floor", "perfect_model")  # whose scores depend on their counts
 # What the terminal's table leaves out, in this order, until it fits into 100 characters.
 _DROPPED = ("samples_per_second", "coverage", "precision", "condition_accuracy", "recall", "train_seconds")
 _LATEX = {
@@ -235,7 +237,8 @@ def table_rows(content: Mapping[str, Any], columns: Sequence[Column]) -> list[li
 def row_name(row: Mapping[str, Any]) -> str:
     """A family's name, with the number of a further incumbent; what a reference is."""
     if "family" not in row:
-        return _REFERENCES.get(row["name"], row["name"])
+        name = _REFERENCES.get(row["name"], row["name"])
+        return f"{name}, n = {row['samples']:,}" if row["name"] in _FLOORS and row.get("samples") else name
     return row["family"] if row["incumbent"] == 0 else f"{row['family']} (front, {row['incumbent'] + 1})"
 
 

@@ -73,7 +73,12 @@ def build_leaderboard(folder: RunFolder, records: list[Record] | None = None) ->
     bounds = bounds_of(folder, records)
     rows = [_row(row, records, incumbents.get(row.family) or [], bounds) for row in standings.rows]
     references = [
-        {"name": name, "metrics": _cells(primary), "second_metrics": _cells(second)}
+        {
+            "name": name,
+            "samples": standings.reference_samples[name],
+            "metrics": _cells(primary),
+            "second_metrics": _cells(second),
+        }
         for name, (primary, second) in standings.references.items()
         if primary.metrics or second.metrics  # such as a floor where nothing can be measured without an evaluator
     ]
@@ -101,6 +106,7 @@ def build_leaderboard(folder: RunFolder, records: list[Record] | None = None) ->
         "verdict": "",
         "rows": rows,
         "references": references,
+        "final_samples": folder.read_json("final_samples.json"),
         "metrics": {m: {"direction": card(m).direction, "unit": card(m).unit, "group": card(m).group} for m in names},
         "evaluators": folder.read_json("evaluators.json") or [],
         "skipped": dict(comparison.get("skipped") or {}),

@@ -70,7 +70,7 @@ def objective_plot(content: Mapping[str, Any], styles: Mapping[str, tuple[str, s
             },
         )
     references = [r for r in content["references"] if "value" in r["metrics"].get(metric, {})]
-    for reference, dash in zip(references, ("dash", "dot", "dashdot"), strict=False):
+    for reference, dash in zip(references, ("dash", "dot", "solid"), strict=False):
         cell, name = reference["metrics"][metric], row_name(reference)
         values.append(cell["value"])
         drawn.add_scatter(

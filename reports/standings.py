@@ -66,10 +66,14 @@ class Standing:
 
 @dataclass(frozen=True)
 class Standings:
-    """All rows, best first; references by name. comparisons, second_comparisons: the tests, for each metric."""
+    """All rows, best first; references by name, and the samples that each was scored on.
+
+    comparisons, second_comparisons: the tests, for each metric.
+    """
 
     rows: tuple[Standing, ...]
     references: Mapping[str, tuple[Scores, Scores]]
+    reference_samples: Mapping[str, int]
     comparisons: Mapping[str, Comparison]
     second_comparisons: Mapping[str, Comparison]
 
@@ -136,6 +140,7 @@ def compute_standings(
         references={
             name: (_alone(found, second=False), _alone(found, second=True)) for name, found in references.items()
         },
+        reference_samples={name: found[0].samples for name, found in references.items()},
         comparisons={m: _renamed(c, finals.names) for m, c in tests.primary.items()},
         second_comparisons={m: _renamed(c, finals.names) for m, c in tests.second.items()},
     )

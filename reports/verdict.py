@@ -71,16 +71,34 @@ def _standing_of(ranked: Mapping[str, Mapping[str, Any]], metric: str, standings
 
 def notes(content: Mapping[str, Any], standings: Standings, records: Sequence[Record]) -> list[str]:
     """How the figures came about, what they leave out, and what went wrong."""
-    drawn = sorted({r.samples for r in records if r.role == "final" and r.samples})
-    samples = f"Each score compares {' or '.join(f'{n:,}' for n in drawn)} samples with as many real examples."
     return [
         *_notes_on_tuning(content),
         *_notes_on_intervals(content, standings),
         *_notes_on_families(content),
         *_notes_on_what_is_missing(content),
-        # Without an evaluator no samples are compared: likelihoods are of held-out examples.
-        *([samples] if drawn and content["evaluators"] else []),
+        *_notes_on_samples(content, records),
     ]
+
+
+def _notes_on_samples(content: Mapping[str, Any], records: Sequence[Record]) -> list[str]:
+    """How many samples were compared; without an evaluator none are: likelihoods are of held-out examples."""
+    drawn = sorted({r.samples for r in records if r.role == "final" and r.samples})
+    if not drawn or not content["evaluators"]:
+        return []
+    count, decided = " or ".join(f"{n:,}" for n in drawn), content.get("final_samples")
+    if decided is None:
+        return [f"Each score compares {count} samples with as many real examples."]
+    found = [
+        f"Distributions (FID, KID, MMD) are compared on {count} samples of each retraining and all real examples of "
+        "the test split; neighbours (precision, recall, coverage) on as many samples as real examples at a time, "
+        "averaged. A perfect model, whose samples follow the data's own law, would still score what its row says."
+    ]
+    if decided["limited_by"]:
+        found.append(
+            f"All families draw {decided['n']:,} samples in place of {decided['wanted']:,}: sampling more would take "
+            f"{decided['limited_by']} longer than its training."
+        )
+    return found
 
 
 def _notes_on_tuning(content: Mapping[str, Any]) -> list[str]:

@@ -22,7 +22,7 @@ from ..scoring.context import ScoringContext
 from ..scoring.imputation import complete_held_out
 from ..scoring.outlier_detection import measure_of_typicality, outlier_sets, typicality, without_last_class
 from ..scoring.references import reference_batch
-from ..scoring.sampling import sample_like
+from ..scoring.sampling import draw_samples
 from ..scoring.scorer import score
 from ..seeds import derive
 from .neighbours import nearest_neighbours, write_neighbours
@@ -89,13 +89,13 @@ def write_outliers(
     name: str,
     data: DataSet,
     model: GenerativeModel,
-    retrain: Callable[[DataSet], GenerativeModel],
+    retrain: Callable[[DataSet], GenerativeModel] | None,
 ) -> None:
     """outliers/NAME.json: `outlier_auroc` of the test split against each set of outliers by itself.
 
-    With labels a class is left out, too: `retrain` trains the same setting on the data without it, and its test
-    examples are the outliers. Nothing is written for families that say nothing of how typical an example is, and for
-    data without sets of outliers.
+    With labels a class is left out, too, where `retrain` is given: it trains the same setting on the data without it,
+    and its test examples are the outliers. Nothing is written for families that say nothing of how typical an example
+    is, and for data without sets of outliers.
     """
     test, seed = reference_batch(data, "test"), derive(0, "uses")
     inliers = typicality(model, test.x, seed=seed)
@@ -105,8 +105,8 @@ def write_outliers(
         {"outliers": outliers, **_auroc(inliers, typicality(model, x, seed=seed))}
         for outliers, x in outlier_sets(data.spec, test, seed=seed).items()
     ]
-    fewer = without_last_class(data)
-    if fewer is not None:
+    fewer = None if retrain is None else without_last_class(data)
+    if retrain is not None and fewer is not None:
         others, last = fewer
         assert test.labels is not None
         left_out = test.labels == last
@@ -153,7 +153,8 @@ def _over_guidance(context: ScoringContext, sampling: Mapping[str, Any], *, seed
     rows = []
     for scale in GUIDANCE_SCALES:
         settings = {**sampling, "guidance_scale": scale}
-        drawn = sample_like(context.model, context.reference, conditional=True, settings=settings, seed=seed)
+        asked = context.generated
+        drawn = draw_samples(context.model, len(asked), asked.condition, settings=settings, seed=seed)
         values = score(replace(context, generated=drawn, features=None), _OVER_GUIDANCE).values
         rows.append({"guidance_scale": scale, **{metric: _figure(value) for metric, value in values.items()}})
     return rows

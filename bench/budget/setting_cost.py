@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from copy import copy
 from typing import Any
 
 from ..protocol import FEW
@@ -34,6 +35,12 @@ class SettingCosts:
         self.default = Operations(0.0, 0.0) if isinstance(of_default, str) else of_default
         # Operations of a full training of the default setting, and its samples; 0 where they are not known beforehand.
         self.unit = self.default.total(samples)
+
+    def drawing(self, samples: int) -> SettingCosts:
+        """The same costs, in the same unit, of trainings that draw another number of samples."""
+        other = copy(self)
+        other._samples = samples
+        return other
 
     def of(self, setting: Mapping[str, Any]) -> float | None:
         """Price of a full training and its samples; None where it is only known afterwards."""

@@ -29,11 +29,12 @@ from ..runs.run_folder import RunFolder
 from ..runs.spool import remove
 from ..runs.study_file import StudyFile
 from ..scheduling import IN_PROCESS, Executor, ExecutorSettings, executor
-from ..scoring.references import evaluators_by_role, reference_batch
+from ..scoring.references import evaluators_by_role, real_examples, reference_batch
 from ..training.cache import cache_limit
 from ..trial.jobs import EvaluatorJob, FloorJob, Job, TrialJob
 from .conclusions import Conclusions
 from .dispatch import Dispatcher
+from .final_samples import final_samples
 from .job_factory import REFERENCE_FAMILIES, JobFactory
 from .journal import Journal
 from .planning import PlannedTrial, TuningOptions
@@ -174,13 +175,26 @@ class ComparisonDriver:
         )
         references = self._jobs.references(self.data.spec.kind, self._written("reference"))
         # Limits of constraints rest on this floor, and no trial may be judged before they are known.
-        first = [job for job in references if isinstance(job, FloorJob) and job.split == "validation"]
-        self._run_all(dispatcher, [*first])
+        floors = [job for job in references if isinstance(job, FloorJob)]
+        self._run_all(dispatcher, [job for job in floors if job.split == "validation"])
         self._open_studies()
+        self._jobs.final_samples = self._final_samples()
         self._conclusions = Conclusions(
             self.folder, self.config, self._jobs, self._journal, cache=self.cache, say=self._say
         )
-        self._queue += [job for job in references if job not in first]
+        self._queue += self._jobs.references(self.data.spec.kind, self._written("reference"))
+
+    def _final_samples(self) -> int:
+        """How many samples finals draw, decided when the run begins."""
+        decided = self._journal.final_samples()
+        if decided is None:
+            real = max(real_examples(self.data, "validation"), real_examples(self.data, "test"))
+            defaults = {study.card.name: study.costs.default for study in self._studies}
+            decided = final_samples(self.config.final_samples, real, defaults)
+            self._journal.write_final_samples(decided)
+        because = f": more would take {decided.limited_by} longer than its training" if decided.limited_by else ""
+        self._say(f"finals draw {decided.n:,} samples{because}")
+        return decided.n
 
     def _describe_evaluators(self) -> None:
         by_role = evaluators_by_role(self.data, self.cache)

@@ -31,6 +31,7 @@ class JobFactory:
 
     families: those of the study and the reference families, by name, as jobs carry them.
     measured: metrics that constraints need of every trial and of the floor.
+    final_samples: how many samples are drawn by all that is no trial; set before the first such job is made.
     """
 
     def __init__(
@@ -45,6 +46,7 @@ class JobFactory:
         self._folder, self._config, self._cache, self._families = folder, config, cache, families
         self._measured = measured
         self._budget = budget_of(*config.budget)
+        self.final_samples = 0
 
     def trial(self, study: FamilyStudy, asked: PlannedTrial) -> TrialJob:
         """A proposal carried out, scored on the validation split."""
@@ -102,7 +104,8 @@ class JobFactory:
         for split, against in (("validation", "test"), ("test", "validation")):
             # All metrics of real sequences against others would need a likelihood or an evaluator.
             if kind != "sequence" and f"reference-floor-{split}-000" not in there:
-                jobs.append(FloorJob(self._config.data, split, against, self._cache, self._measured))
+                samples = self.final_samples if split == "test" else None
+                jobs.append(FloorJob(self._config.data, split, against, self._cache, self._measured, samples))
             for family, number in product(REFERENCE_FAMILIES[kind], range(self._config.seeds)):
                 if f"reference-{family}-{split}-{number:03d}" not in there:
                     job = self._job(
@@ -120,6 +123,7 @@ class JobFactory:
     def _retraining(
         self, study: FamilyStudy, params: Mapping[str, Any], number: int, split: str, **fields: Any
     ) -> TrialJob:
+        costs = study.costs.drawing(self.final_samples)
         return self._job(
             study.card.name,
             params,
@@ -127,8 +131,8 @@ class JobFactory:
             seed=derive(study.seed, "final" if split == "test" else "choice", number),
             split=split,
             repeat=study.repeat,
-            cost=study.costs.of(params) or 0.0,
-            operations=study.costs.operations(params),
+            cost=costs.of(params) or 0.0,
+            operations=costs.operations(params),
             **fields,
         )
 
@@ -142,6 +146,9 @@ class JobFactory:
             measured=self._measured,
             budget=self._budget,
             cache=self._cache,
+            # References on validation are shown next to trials.
+            samples=self.final_samples if held_out or fields["role"] not in ("trial", "reference") else None,
+            thorough=self._config.thorough,
             keep_samples=held_out and fields["number"] == 0,
             second_evaluator=held_out,
             **fields,

@@ -17,12 +17,14 @@ from ..runs.looks import look, seeds_of
 from ..runs.records import Record
 from ..runs.run_folder import RunFolder
 from ..trial.jobs import Job, TrialJob
+from .final_samples import FinalSamples
 from .study import Candidate
 
 _STATE = "comparison.json"
 _EVALUATORS = "evaluators.json"
 _INCUMBENTS = "incumbents.json"
 _CANDIDATES = "candidates.json"
+_FINAL_SAMPLES = "final_samples.json"
 
 
 class Journal:
@@ -94,6 +96,15 @@ class Journal:
                 f"which this version or machine would train differently; begin a new run"
             )
         self._folder.write_json(_EVALUATORS, described)
+
+    def write_final_samples(self, decided: FinalSamples) -> None:
+        """Writes final_samples.json, before the first job that draws so many."""
+        self._folder.write_json(_FINAL_SAMPLES, asdict(decided))
+
+    def final_samples(self) -> FinalSamples | None:
+        """What `write_final_samples` wrote; None before."""
+        content = self._folder.read_json(_FINAL_SAMPLES)
+        return None if content is None else FinalSamples(**content)
 
     def write_incumbents(self, family: str, repeat: int, chosen: Sequence[Record]) -> None:
         """Writes the trials whose settings a study has chosen into incumbents.json."""

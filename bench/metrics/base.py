@@ -16,6 +16,7 @@ from .inputs import INPUTS
 
 Direction = Literal["lower", "higher", "none"]
 MetricExpense = Literal["quick", "slow", "training"]
+Counts = Literal["all", "blocks", "one block"]
 
 NORMAL_95 = 1.959963984540054  # the standard normal's 97.5% quantile
 
@@ -55,6 +56,9 @@ class MetricCard:
     summary: one sentence.
     implementation: the function, or "module:function"; a module that begins with a dot is one of this package.
     expense: quick; slow: seconds, for finals alone; training: it trains a classifier, for finals and where it is named.
+    counts: which samples it sees where there are more than real examples. all: all of them, against all real examples;
+        blocks: as many as real examples at a time, averaged over blocks, for what depends on the ratio of the counts
+        or on the number of samples; one block: the same of the first block alone, for what trains a classifier.
     """
 
     name: str
@@ -65,6 +69,7 @@ class MetricCard:
     summary: str
     implementation: str | Callable[..., MetricValue]
     expense: MetricExpense = "quick"
+    counts: Counts = "blocks"
 
     def load(self) -> Callable[..., MetricValue]:
         """The metric's function; its module is imported on the first call."""
@@ -126,12 +131,14 @@ def card_of(
     needs: tuple[str, ...],
     module: str,
     summary: str,
+    *,
+    counts: Counts = "blocks",
 ) -> MetricCard:
     """The card of a built-in metric whose function has its name.
 
     module: of this package.
     """
-    return MetricCard(name, group, direction, unit, needs, summary, f".{module}:{name}")
+    return MetricCard(name, group, direction, unit, needs, summary, f".{module}:{name}", counts=counts)
 
 
 @dataclass(frozen=True)

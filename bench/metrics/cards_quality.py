@@ -17,6 +17,7 @@ CARDS: tuple[MetricCard, ...] = (
         "FID extrapolated to infinitely many samples; may be slightly negative.",
         ".extrapolation:fd_infinity",
         "slow",
+        counts="all",
     ),
     MetricCard(
         "sliced_wasserstein",
@@ -26,6 +27,7 @@ CARDS: tuple[MetricCard, ...] = (
         (*_FEATURES, "seed"),
         "1-Wasserstein distance between projections, averaged over directions.",
         ".sliced:sliced_wasserstein",
+        counts="all",
     ),
     MetricCard(
         "c2st",
@@ -36,6 +38,7 @@ CARDS: tuple[MetricCard, ...] = (
         "Accuracy of a classifier that tells samples from real examples; 0.5 where it cannot.",
         ".two_sample:c2st",
         "slow",
+        counts="one block",
     ),
     MetricCard(
         "reconstruction_error",
@@ -108,5 +111,6 @@ CARDS: tuple[MetricCard, ...] = (
         ("generated_x", "modes"),
         "Modes of a toy law that get at least a fifth of their equal share of the samples.",
         ".diversity:modes_covered",
+        counts="all",
     ),
 )

@@ -16,6 +16,7 @@ CARDS: tuple[MetricCard, ...] = (
         ("generated_features", "train_features"),
         "memorisation",
         "Share of samples that lie farther from their nearest train example than that one's own nearest neighbour.",
+        counts="all",
     ),
     card_of(
         "nearest_train_distance",
@@ -25,6 +26,7 @@ CARDS: tuple[MetricCard, ...] = (
         ("generated_features", "train_features", "real_features"),
         "memorisation",
         "Mean distance of samples to the train set over that of held-out examples: 1 is like new data, 0 copied.",
+        counts="all",
     ),
     card_of(
         "fid_gap",
@@ -34,6 +36,7 @@ CARDS: tuple[MetricCard, ...] = (
         ("generated_features", "real_features", "train_features", "seed"),
         "memorisation",
         "FID to held-out examples less FID to as many train examples: the larger, the more is memorised.",
+        counts="all",
     ),
     card_of(
         "data_copying",
@@ -43,6 +46,7 @@ CARDS: tuple[MetricCard, ...] = (
         ("generated_features", "train_features", "real_features", "seed"),
         "memorisation",
         "Rank test C_T of distances to the train set, samples against held-out: far below 0 is copying.",
+        counts="one block",
     ),
     card_of(
         "class_frequency_gap",
@@ -52,6 +56,7 @@ CARDS: tuple[MetricCard, ...] = (
         ("generated_probabilities", "real_labels"),
         "fairness",
         "Share of the samples that would have to change class for the classes to be as frequent as in real data.",
+        counts="all",
     ),
     card_of(
         "class_recall_gap",

@@ -16,6 +16,7 @@ CARDS: tuple[MetricCard, ...] = (
         "Accuracy on real examples of a linear classifier trained on synthetic ones.",
         ".utility:task_accuracy",
         "training",
+        counts="one block",
     ),
     MetricCard(
         "task_accuracy_ratio",
@@ -26,6 +27,7 @@ CARDS: tuple[MetricCard, ...] = (
         "Task accuracy over that of the same classifier trained on as many real examples.",
         ".utility:task_accuracy_ratio",
         "training",
+        counts="one block",
     ),
     MetricCard(
         "augmentation_gain",
@@ -36,6 +38,7 @@ CARDS: tuple[MetricCard, ...] = (
         "Accuracy that synthetic examples add to ten real ones a class; may be negative.",
         ".utility:augmentation_gain",
         "training",
+        counts="one block",
     ),
     MetricCard(
         "transfer_accuracy",
@@ -46,6 +49,7 @@ CARDS: tuple[MetricCard, ...] = (
         "Accuracy of a network trained on synthetic examples and then on ten real ones a class.",
         ".utility:transfer_accuracy",
         "training",
+        counts="one block",
     ),
     MetricCard(
         "bayes_accuracy",

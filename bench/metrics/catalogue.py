@@ -21,6 +21,7 @@ _CARDS = (
         _FEATURES,
         "fidelity",
         "Fréchet distance between Gaussians fitted to generated and real features; biased upwards at small n.",
+        counts="all",
     ),
     card_of(
         "kid",
@@ -30,6 +31,7 @@ _CARDS = (
         (*_FEATURES, "seed"),
         "fidelity",
         "Kernel distance between generated and real features; unbiased, so it may be slightly negative.",
+        counts="all",
     ),
     card_of(
         "inception_score",
@@ -39,6 +41,7 @@ _CARDS = (
         ("generated_probabilities", "seed"),
         "fidelity",
         "Whether single samples look like one class and all together like many; blind to the real data.",
+        counts="all",
     ),
     card_of(
         "mmd",
@@ -48,6 +51,7 @@ _CARDS = (
         _FEATURES,
         "mmd",
         "Kernel distance with bandwidths set by the real features; unbiased, so it may be slightly negative.",
+        counts="all",
     ),
     card_of(
         "kl_to_truth",
@@ -120,6 +124,7 @@ _CARDS = (
         ("generated_probabilities", "conditions"),
         "alignment",
         "Share of generated samples that the evaluator takes for the class that was asked for.",
+        counts="all",
     ),
     card_of("train_seconds", "cost", "lower", "s", ("cost",), "cost", "Measured time of the training."),
     card_of("sample_seconds", "cost", "lower", "s", ("cost",), "cost", "Measured time of drawing the samples."),

@@ -1,9 +1,9 @@
 """FID extrapolated to infinitely many samples.
 
 Glossary:
-    n  samples of either side;  d  their dimensions
-    F̄(s)  mean FID between disjoint parts of s samples of either side;  s = n, n/2, ... n/K
-    F̄(s) ≈ F∞ + b/s, fitted by least squares over the sizes
+    n, m  samples and real examples;  d  their dimensions
+    F̄(k)  mean FID between the k-th parts of both sides, n/k samples against m/k real examples;  k = 1 ... K
+    F̄(k) ≈ F∞ + b k, fitted by least squares: the biases of both sides, of order k/n and k/m, grow together
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from .base import MetricValue, UndefinedError
-from .features import checked_pair, equal_counts
+from .features import checked_pair
 from .frechet import frechet
 from .intervals import LEAST, normal_interval, variance_of_influence
 
@@ -23,36 +23,35 @@ _SAMPLES_PER_DIMENSION = 2  # in the smallest part: with fewer, FID is no longer
 def fd_infinity(generated_features: Tensor, real_features: Tensor, seed: int) -> MetricValue:
     """F∞, the FID that is left when the bias of order 1/n is taken off; lower is better, and it may be negative.
 
-    The sizes are n, n/2, n/3, n/4 and n/5, as far as a part keeps two samples for each dimension; at each size the
-    samples, shuffled by seed, are cut into disjoint parts whose FIDs are averaged. Both sides have the same count n
-    (the larger one is subsampled), so that the biases of both are taken off: the paper draws its real statistics
-    from one large set. The interval is the infinitesimal jackknife's of the whole fit: the fit's own residuals
-    share their samples and would make it too narrow.
+    Both sides, shuffled by seed, are cut into 1 to 5 disjoint parts, as far as a part keeps two of either side for each
+    dimension; the FIDs of parts are averaged. Both sides are cut, so that the biases of both are taken off, whatever
+    their counts: the paper draws its real statistics from one large set. The interval is the infinitesimal jackknife's
+    of the whole fit: the fit's own residuals share their samples and would make it too narrow.
 
     References: Chong & Forsyth, arXiv:1911.07023, section 3.
     """
     x, y = checked_pair(generated_features, real_features, at_least=2)
-    x, y = equal_counts(x, y, seed)
-    n, d = x.shape
+    sides, d = (x, y), x.shape[1]
+    fewest = min(len(x), len(y))
     least_part = max(LEAST, _SAMPLES_PER_DIMENSION * d)
-    parts = [k for k in range(1, _MOST_PARTS + 1) if n // k >= least_part]
+    parts = [k for k in range(1, _MOST_PARTS + 1) if fewest // k >= least_part]
     if len(parts) < 2:
-        raise UndefinedError(f"needs at least {2 * least_part} samples of either side in {d} dimensions, got {n}")
+        raise UndefinedError(f"needs at least {2 * least_part} samples of either side in {d} dimensions, got {fewest}")
     generator = torch.Generator().manual_seed(seed)
-    order_x, order_y = (torch.randperm(n, generator=generator) for _ in range(2))
-    inverse_size = torch.tensor([1 / (n // k) for k in parts], dtype=torch.float64)
+    orders = [torch.randperm(len(z), generator=generator) for z in sides]
+    # k itself, but for the examples that are left over: it stands for the size of the parts.
+    inverse_size = torch.tensor([1 / (fewest // k) for k in parts], dtype=torch.float64)
     weights = _weights_at_zero(inverse_size)
     value = 0.0
-    influence = [torch.zeros(n, dtype=torch.float64) for _ in range(2)]
+    influence = [torch.zeros(len(z), dtype=torch.float64) for z in sides]
     for weight, k in zip(weights.tolist(), parts, strict=True):
-        size = n // k
-        for start in range(0, size * k, size):
-            rows_x, rows_y = order_x[start : start + size], order_y[start : start + size]
-            part = frechet(x[rows_x], y[rows_y])
+        for number in range(k):
+            rows = [order[number * (len(order) // k) :][: len(order) // k] for order in orders]
+            part = frechet(x[rows[0]], y[rows[1]])
             value += weight * part.value / k
-            # An example's weight in its own part is n / size times that in the whole, and the part counts for 1/k.
-            influence[0][rows_x] += weight * part.of_generated * n / (size * k)
-            influence[1][rows_y] += weight * part.of_real * n / (size * k)
+            for side, psi in enumerate((part.of_generated, part.of_real)):
+                # An example's weight in its own part is n / size times that in the whole; the part counts for 1/k.
+                influence[side][rows[side]] += weight * psi * len(sides[side]) / (len(psi) * k)
     return normal_interval(value, variance_of_influence(*influence), variance_of_influence(influence[0]))
 
 

@@ -24,14 +24,14 @@ from .intervals import (
     jackknife,
     jackknife_share,
     normal_interval,
-    two_sample_u_statistic,
     variance_of_influence,
 )
+from .kernel_sums import squared_distance
 from .support import support
 
 NEIGHBOURS = 3  # of precision and recall, as in Kynkäänniemi et al.
 _KID_SUBSETS, _KID_SUBSET_SIZE = 100, 1_000  # as in torch-fidelity
-_KID_FROM_ALL = 2_500  # up to here one estimate from all samples: less noisy than subsets, and quicker
+_KID_FROM_ALL = 10_000  # up to here one estimate from all samples: less noisy than subsets, and quicker
 _SPLIT_SIZE, _MOST_SPLITS = 500, 10
 _CHUNK = 2_048  # rows at a time, so that distance matrices stay small
 
@@ -66,41 +66,35 @@ def fid(generated_features: Tensor, real_features: Tensor) -> MetricValue:
 def kid(generated_features: Tensor, real_features: Tensor, seed: int) -> MetricValue:
     """Unbiased squared MMD with the kernel (x·y/d + 1)³; lower is better, and it may be negative.
 
-    At equal counts up to 2,500 it is one estimate from all samples, with the delete-one jackknife's interval;
-    otherwise the mean over 100 pairs of random subsets of 1,000, or of the smaller count, and no interval: the
-    subsets overlap, so that their spread says nothing about other samples.
+    Up to 10,000 of either side it is one estimate from all samples, with the delete-one jackknife's interval; beyond,
+    the mean over 100 pairs of random subsets of 1,000, or of the smaller count, and no interval: the subsets overlap,
+    so that their spread says nothing about other samples.
 
     References: Bińkowski et al., arXiv:1801.01401, section 4.
     """
     x, y = checked_pair(generated_features, real_features, at_least=2)
+    if max(len(x), len(y)) <= _KID_FROM_ALL:
+        return jackknife(squared_kernel_distance(x, y))
     library = _torch_fidelity("metric_kid")
-    fewest = min(len(x), len(y))
-    from_all = len(x) == len(y) <= _KID_FROM_ALL
     result = library.kid_features_to_metric(
         x,
         y,
-        kid_subset_size=fewest if from_all else min(fewest, _KID_SUBSET_SIZE),
-        kid_subsets=1 if from_all else _KID_SUBSETS,
+        kid_subset_size=min(len(x), len(y), _KID_SUBSET_SIZE),
+        kid_subsets=_KID_SUBSETS,
         rng_seed=_numpy_seed(seed),
         verbose=False,
     )
-    value = result[library.KEY_METRIC_KID_MEAN]
-    return replace(jackknife(squared_kernel_distance(x, y)), value=value) if from_all else MetricValue(value)
+    return MetricValue(result[library.KEY_METRIC_KID_MEAN])
 
 
 def squared_kernel_distance(x: Tensor, y: Tensor) -> LeftOut:
     """KID from all pairs of x (n, d) and y (m, d), and without each example."""
-    rows = []
-    for z in (x, y):
-        kernel = _cubic_kernel(z, z)
-        rows.append(kernel.sum(1) - kernel.diagonal())
-    across = _cubic_kernel(x, y)  # (n, m)
-    return two_sample_u_statistic(rows[0], rows[1], across.sum(1), across.sum(0))
+    return squared_distance(x, y, _cubic_kernel)
 
 
 def _cubic_kernel(a: Tensor, b: Tensor) -> Tensor:
     base = (a @ b.T).div_(a.shape[1]).add_(1)  # (n, m)
-    return base * base * base
+    return base.square().mul_(base)
 
 
 def inception_score(generated_probabilities: Tensor, seed: int) -> MetricValue:

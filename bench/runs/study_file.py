@@ -132,6 +132,22 @@ class StudyFile(BaseModel):
             "R",
         ),
     ] = 3
+    final_samples: Annotated[
+        int | None,
+        Field(ge=2),
+        OptionSpec(
+            "Number of samples that each retraining is scored on. Default: ten times the held-out examples, within "
+            "3,600 and 10,000; fewer where sampling would take longer than training.",
+            "N",
+        ),
+    ] = None
+    thorough: Annotated[
+        bool,
+        OptionSpec(
+            "Train each first final once more without one class, which it then has to detect; or leave that out.",
+            flag="--thorough/--brief",
+        ),
+    ] = False
     repeats: Annotated[
         int, Field(ge=1), OptionSpec("Repetitions of the whole tuning, which measure its own variance.", "R")
     ] = 1

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 
@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from ...models.base import Batch, GenerativeModel
+from .. import protocol
 from ..data import DataSet, Split
 from ..evaluators import Evaluator, Features, describe_cached
 from ..metrics import CostReport
@@ -28,10 +29,12 @@ class ScoringContext:
     What costs a pass of a network is computed when it is first asked for, and once. It is None where it is not
     defined: without a model, an evaluator or labels.
 
-    data, split: what the samples are compared with; as many of its examples as there are samples.
+    data, split: what the samples are compared with.
     generated: the samples, with the conditions that they were asked for; on the CPU.
     evaluator: the feature network that metrics look through; None for data that has none.
     cache: the folder where features of real examples are kept.
+    real_count: how many of its examples; None: as many as there are samples. Where it is given, metrics that want
+        equal counts look at `blocks`.
     seed: which real examples are taken where there are more, and of metrics that draw; runs use 0.
     real: whether `generated` are real examples that stand for samples, so that their features are kept.
     features: the evaluator's features of the samples, where they are known already.
@@ -46,6 +49,7 @@ class ScoringContext:
     generated: Batch
     evaluator: Evaluator | None
     cache: Path
+    real_count: int | None = None
     seed: int = 0
     real: bool = False
     features: Features | None = None
@@ -69,14 +73,39 @@ class ScoringContext:
         return self.evaluator.describe(self.generated.x)
 
     @cached_property
+    def blocks(self) -> tuple[ScoringContext, ...]:
+        """The samples in blocks of as many as (at most 2,000) held-out examples, each compared with these alone.
+
+        Samples that fill no block are left out. This context itself where its counts are equal.
+        """
+        if self.real_count is None:
+            return (self,)
+        size = min(len(self.generated), protocol.SAMPLES, self.real_count)
+        rows = [slice(start, start + size) for start in range(0, len(self.generated) - size + 1, size)]
+        return tuple(
+            replace(self, generated=self.generated[part], features=self._features_of(part), real_count=None)
+            for part in rows
+        )
+
+    def _features_of(self, part: slice) -> Features | None:
+        found = self.generated_features
+        if found is None:
+            return None
+        return Features(found.features[part], None if found.probabilities is None else found.probabilities[part])
+
+    @cached_property
     def reference(self) -> Batch:
-        """As many held-out examples as there are samples."""
-        return reference_batch(self.data, self.split, len(self.generated), seed=self.seed)
+        """The held-out examples."""
+        return reference_batch(self.data, self.split, self._compared, seed=self.seed)
 
     @cached_property
     def reference_features(self) -> Features | None:
         """The evaluator's features of the held-out examples."""
-        return self._features_of_split(self.split, len(self.generated))
+        return self._features_of_split(self.split, self._compared)
+
+    @property
+    def _compared(self) -> int:
+        return len(self.generated) if self.real_count is None else self.real_count
 
     @cached_property
     def train(self) -> Batch:

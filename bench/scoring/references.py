@@ -55,6 +55,11 @@ def reference_for(
     return _reference(_Wanted(data.fingerprint, str(cache), data, split, count, seed, evaluator.fingerprint, evaluator))
 
 
+def real_examples(data: DataSet, split: Split) -> int:
+    """How many real examples finals are compared with: all of the split, but for very large ones."""
+    return min(protocol.REAL_EXAMPLES, len(data.splits[split]))
+
+
 def whole_train(data: DataSet) -> int:
     """How many train examples copies are looked for among: all, but for very large sets."""
     return min(protocol.TRAIN_EXAMPLES, len(data.splits["train"]))

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 import torch
+from torch import Tensor
 
 from ...models.base import Batch, GenerativeModel
 from .. import protocol
@@ -19,18 +20,21 @@ class TrialError(RuntimeError):
     """A setting that does not lead to a score; the message is the record's reason."""
 
 
-def sample_like(
-    model: GenerativeModel, batch: Batch, *, conditional: bool, settings: Mapping[str, Any], seed: int
+def draw_samples(
+    model: GenerativeModel, n: int, condition: Tensor | None, *, settings: Mapping[str, Any], seed: int
 ) -> Batch:
-    """As many samples as `batch` has examples, with its conditions where the model takes them; on the CPU."""
+    """n samples and what they were asked for, on the CPU; drawn in chunks, each with a seed of its own.
+
+    condition: (n, ...), None for families that take none.
+    """
     parts = []
     with torch.no_grad():
-        for start in range(0, len(batch), protocol.CHUNK):
-            rows = batch[slice(start, start + protocol.CHUNK)].to(model.device)
+        for start in range(0, n, protocol.CHUNK):
             generator = torch.Generator(model.device).manual_seed(derive(seed, "chunk", start))
-            condition = rows.condition if conditional else None
-            parts.append(model.sample(len(rows), condition=condition, generator=generator, **settings).cpu())
-    return Batch(torch.cat(parts), batch.condition if conditional else None)
+            size = min(protocol.CHUNK, n - start)
+            asked = None if condition is None else condition[start : start + size].to(model.device)
+            parts.append(model.sample(size, condition=asked, generator=generator, **settings).cpu())
+    return Batch(torch.cat(parts), condition)
 
 
 def check_samples(generated: Batch, count: int, data: DataSet) -> None:

@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Collection, Iterable
 from typing import Literal
 
-from ..metrics import INPUTS, METRICS, Measurement, MetricCard, measure
+from ..metrics import INPUTS, METRICS, Measurement, MetricCard, MetricValue, measure
+from ..metrics.blocks import mean_of_blocks
 from .context import ScoringContext
 from .held_out import Labels
 from .inputs import ProvidedInputs
@@ -57,11 +58,29 @@ def metrics_of_samples() -> list[str]:
 
 
 def score(context: ScoringContext, names: Iterable[str]) -> Measurement:
-    """The named metrics, in the order of the names; those that are not defined have a reason."""
+    """The named metrics, in the order of the names; those that are not defined have a reason.
+
+    Metrics see all samples, blocks of them or the first block, as their cards say (`MetricCard.counts`); those that
+    look at no samples see the first block's real examples.
+    """
     names = list(names)
     reasons = {name: reason for name in names if (reason := _reason_not_to_try(context, METRICS[name])) is not None}
-    measured = measure([name for name in names if name not in reasons], ProvidedInputs(context))
-    return Measurement(measured.values, {**measured.undefined, **reasons})
+    blocks = [ProvidedInputs(block) for block in context.blocks]
+    whole = blocks[0] if context.blocks == (context,) else ProvidedInputs(context)
+    values: dict[str, MetricValue] = {}
+    for name in names:
+        if name in reasons:
+            continue
+        card = METRICS[name]
+        counts = card.counts if card.of_samples else "one block"
+        of_whole_or_first = {"all": [whole], "one block": blocks[:1], "blocks": blocks}[counts]
+        found = [measure([name], inputs) for inputs in of_whole_or_first]
+        undefined = next((part.undefined[name] for part in found if name in part.undefined), None)
+        if undefined is None:
+            values[name] = mean_of_blocks([part.values[name] for part in found])
+        else:
+            reasons[name] = undefined
+    return Measurement(values, {name: reasons[name] for name in names if name in reasons})
 
 
 def _reason_not_to_try(context: ScoringContext, card: MetricCard) -> str | None:

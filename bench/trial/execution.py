@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import traceback
 from collections.abc import Callable, Mapping
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
@@ -27,15 +27,17 @@ from ..runs.run_folder import RecordFolder
 from ..runs.spool import Delivery, Outbox
 from ..scoring.baselines import baselines
 from ..scoring.collapse import diversity
+from ..scoring.conditions import asked_conditions
 from ..scoring.context import ScoringContext
 from ..scoring.held_out import held_out_examples, held_out_likelihood
-from ..scoring.references import evaluators_by_role, reference_batch
-from ..scoring.sampling import TrialError, check_samples, cost_report, sample_like
+from ..scoring.perfect_model import perfect_model
+from ..scoring.references import evaluators_by_role, real_examples, reference_batch, reference_for
+from ..scoring.sampling import TrialError, check_samples, cost_report, draw_samples
 from ..scoring.scorer import Scope, labels_of_likelihood, metric_names, score
 from ..seeds import derive
 from ..training.checkpoints import ModelCard, save_model
 from ..training.loop import DeadlineError, DivergedError, TrainingRun
-from ..training.setting import split_setting
+from ..training.setting import SettingByRole, split_setting
 from .energy import Meter
 from .jobs import EvaluatorJob, FloorJob, Job, TrialJob
 from .model_training import Clock, TellProgress, Trained, retrained_on_part, trained_model
@@ -97,9 +99,9 @@ def run_trial(job: TrialJob, folder: RecordFolder, on_progress: TellProgress | N
 
 
 def run_floor(job: FloorJob, folder: RecordFolder) -> Record:
-    """Scores real examples of `against` as if they were samples: what a perfect model could reach.
+    """Scores real examples of `against` as if they were samples, and draws of a perfect model.
 
-    folder: takes the records of the baselines and the floor.
+    folder: takes the records of the baselines and of both floors.
     """
     data = open_data(job.data)
     started = _now()
@@ -130,9 +132,23 @@ def run_floor(job: FloorJob, folder: RecordFolder) -> Record:
     )
     for name, measured in baselines(data, split).items():  # before the floor, which marks all as done
         folder.write_record(replace(_with_scores(record, measured, None), family=name, params={}, evaluators={}))
+    if evaluators and job.samples is not None:
+        folder.write_record(_of_perfect_model(job, record, data, job.samples))
     record = _with_scores(record, first, second)
     folder.write_record(record)
     return record
+
+
+def _of_perfect_model(job: FloorJob, floor: Record, data: DataSet, n: int) -> Record:
+    """The floor's record with the scores of n samples of a perfect model in their place."""
+    split = _split(job.split)
+    count = real_examples(data, split)
+    first, *others = (
+        perfect_model(reference_for(data, split, count, evaluator=each, cache=job.cache).features.features, n)
+        for each in evaluators_by_role(data, job.cache).values()
+    )
+    scored = _with_scores(floor, first, others[0] if others else None)
+    return replace(scored, family="perfect_model", params={"normal draws": count}, samples=n)
 
 
 def _carry_out(
@@ -154,19 +170,18 @@ def _carry_out(
     lines = "".join(json.dumps(entry) + "\n" for entry in run.history)
     write_atomically(folder.artifact("trials", base.name, "history.jsonl"), lines)
 
-    reference = reference_batch(data, split)
+    asked = _asked(job, data, split)
     with meter.running(), clock.timing("sample"):
-        generated = sample_like(
-            model, reference, conditional=conditional, settings=setting.sample, seed=derive(job.seed, "samples")
-        )
-    check_samples(generated, len(reference), data)
+        condition = asked.condition if conditional else None
+        generated = draw_samples(model, asked.n, condition, settings=setting.sample, seed=derive(job.seed, "samples"))
+    check_samples(generated, asked.n, data)
     with clock.timing("measure"):
         spent = _spent(job, run, clock, _counted(job, trained))
         operations = spent.operations
         evaluator = evaluators_by_role(data, job.cache).get("primary")
-        context = ScoringContext(data, split, generated, evaluator, Path(job.cache), model=model)
+        context = ScoringContext(data, split, generated, evaluator, Path(job.cache), asked.real_count, model=model)
         if trained.fidelity == 1.0:  # an early model may look like an untrained network, and its score is still useful
-            _check_diversity(context)
+            _check_diversity(context.blocks[0])
         cost = partial(
             cost_report,
             model,
@@ -178,20 +193,47 @@ def _carry_out(
         )
         record = _measure(job, replace(base, operations=operations), context, cost)
         if job.keep_samples:
-            write_samples(folder.artifact("samples"), base.name, generated, data.spec, maker=base.family)
+            shown = context.blocks[0].generated
+            write_samples(folder.artifact("samples"), base.name, shown, data.spec, maker=base.family)
         if job.keep_model:
             seed = job.seed if job.training_seed is None else job.training_seed
             card_of_model = ModelCard(card.name, job.data, data.fingerprint, dict(job.params), seed)
             save_model(folder.artifact("models", base.name), model, card_of_model)
         if job.role == "final" and job.number == 0 and not job.lean:
-            write_sample_details(folder, base.name, card, context, setting.sample, seed=derive(job.seed, "guidance"))
-            write_outliers(folder, base.name, data, model, partial(retrained_on_part, job, setting))
-            write_completions(folder, base.name, card, data, model, generated)
+            _write_details(job, base.name, folder, context.blocks[0], setting)
     record = replace(record, cost=_charge(job, spent))
     if trained.stopped is not None:
         share = f"{trained.fidelity:g}".removeprefix("0")
         record = replace(record, state="stopped", reason=f"stopped at {share} of a training: {trained.stopped}")
     return record
+
+
+@dataclass(frozen=True)
+class _Asked:
+    """How many samples a job draws, what they are asked for, and how many real examples they are compared with."""
+
+    n: int
+    condition: torch.Tensor | None
+    real_count: int | None = None
+
+
+def _asked(job: TrialJob, data: DataSet, split: Split) -> _Asked:
+    if job.samples is None:
+        n = len(reference_batch(data, split))
+        return _Asked(n, asked_conditions(data, split, n))
+    labels = asked_conditions(data, split, job.samples, seed=derive(job.seed, "conditions"))
+    return _Asked(job.samples, labels, real_examples(data, split))
+
+
+def _write_details(
+    job: TrialJob, name: str, folder: RecordFolder, context: ScoringContext, setting: SettingByRole
+) -> None:
+    """Writes the artifacts of a first finalist; they look at as many samples as real examples."""
+    card, data, model = job.family.card, context.data, context.model
+    assert model is not None
+    write_sample_details(folder, name, card, context, setting.sample, seed=derive(job.seed, "guidance"))
+    write_outliers(folder, name, data, model, partial(retrained_on_part, job, setting) if job.thorough else None)
+    write_completions(folder, name, card, data, model, context.generated)
 
 
 def _as_trained(base: Record, trained: Trained) -> Record:

@@ -12,10 +12,11 @@ from .. import registry
 from ..data import DataSet, Split
 from ..proposal import Point
 from ..protocol import FEW, SIGNS
+from ..scoring.conditions import asked_conditions
 from ..scoring.context import ScoringContext
 from ..scoring.held_out import held_out_likelihood
 from ..scoring.references import evaluators_by_role, reference_batch
-from ..scoring.sampling import check_samples, cost_report, sample_like
+from ..scoring.sampling import check_samples, cost_report, draw_samples
 from ..scoring.scorer import labels_of_likelihood, metric_names, score
 from ..seeds import derive
 from ..training.loop import TrainingRun
@@ -44,7 +45,8 @@ def intermediate_score(
     """
     few = few_of(data, split)
     began = time.perf_counter()
-    generated = sample_like(model, few, conditional=conditional, settings=settings, seed=derive(job.seed, "few"))
+    condition = asked_conditions(data, split, len(few)) if conditional else None
+    generated = draw_samples(model, len(few), condition, settings=settings, seed=derive(job.seed, "few"))
     seconds = time.perf_counter() - began
     check_samples(generated, len(few), data)
     held_out = None

@@ -32,6 +32,9 @@ class TrialJob:
     deadline: seconds that the training may take under a measured budget, next to `paid`: those for which an earlier
         trial has been charged.
     stopping: decides at intermediate scores whether the training goes on; None: it goes on, and none are taken.
+    samples: how many are drawn, for labels drawn at random, and compared with all real examples; None: as many as the
+        real examples that trials see, for always the same labels.
+    thorough: whether a first final is also trained without one class, to detect it.
     keep_model, keep_samples: whether weights and a picture or points of samples are kept as artifacts.
     lean: whether only the objectives are measured, for studies of tuning itself, which need nothing else.
     """
@@ -60,6 +63,8 @@ class TrialJob:
     deadline: float | None = None
     paid: float = 0.0
     stopping: StoppingRule | None = None
+    samples: int | None = None
+    thorough: bool = False
     keep_model: bool = False
     keep_samples: bool = False
     second_evaluator: bool = False
@@ -115,9 +120,10 @@ class TrialJob:
 
 @dataclass(frozen=True)
 class FloorJob:
-    """Real examples of one split scored against those of another: the floor of every sample metric.
+    """Real examples of one split scored against those of another, and what a perfect model would score: the floors.
 
     measured: metrics that are measured whatever they cost.
+    samples: how many the perfect model draws, as finals do; None: it is left out.
     """
 
     data: DataRef
@@ -125,6 +131,7 @@ class FloorJob:
     against: str
     cache: str
     measured: tuple[str, ...] = ()
+    samples: int | None = None
     number: int = 0
     attempts: int = 1
     device: str = "cpu"

@@ -87,16 +87,22 @@ def _values(
 def _all_metrics(cards: Mapping[str, MetricCard]) -> Iterable[str]:
     yield "A metric is not defined where an input is missing, and one on features also where these are not finite or"
     yield "the real ones are all equal; the record says why. The last column holds what is special to a metric."
+    yield ""
+    yield "Finals are scored on more samples than there are real examples. Of metrics that look at samples, the column"
+    yield "*sees* says which: *all* of them, against all real examples of the split; *blocks* of as many as (at most"
+    yield "2,000) real examples, whose figures are averaged; *one block*, the first. Trials and `gentune evaluate` have"
+    yield "equal counts."
     groups: dict[str, list[MetricCard]] = {}
     for card in cards.values():
         groups.setdefault(card.group, []).append(card)
     for group, members in groups.items():
         yield from ("", f"### {group.capitalize()}", "")
-        yield "| metric | what it says | better | unit | reference | not defined |"
-        yield "|---|---|---|---|---|---|"
+        yield "| metric | what it says | better | unit | sees | reference | not defined |"
+        yield "|---|---|---|---|---|---|---|"
         for card in members:
             doc = card.load().__doc__ or ""
-            row = (card.summary, card.direction, card.unit, _references(doc), _undefined(card, doc))
+            sees = card.counts if card.of_samples else ""
+            row = (card.summary, card.direction, card.unit, sees, _references(doc), _undefined(card, doc))
             yield f"| `{card.name}` | " + " | ".join(text.replace("|", "\\|") for text in row) + " |"
 
 

@@ -94,5 +94,5 @@ def _must_die() -> bool:
 
 
 if "TINY_SAMPLES" in os.environ:
-    protocol.SAMPLES = int(os.environ["TINY_SAMPLES"])
+    protocol.SAMPLES = protocol.MOST_FINAL_SAMPLES = int(os.environ["TINY_SAMPLES"])
 gentune.register(Tiny, CARD)

@@ -369,6 +369,7 @@ def test_a_run_without_explanations_has_no_section(tmp_path: Path) -> None:
 @pytest.mark.slow
 def test_a_comparison_explains_its_studies(tmp_path: Path, tiny_plugin: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(protocol, "SAMPLES", 200)
+    monkeypatch.setattr(protocol, "MOST_FINAL_SAMPLES", 400)
     options = {"data": "two_moons", "families": ["tiny"], "plugins": [str(tiny_plugin)], "objective": ["nll"]}
     folder = RunFolder.create_or_match(
         tmp_path / "run",

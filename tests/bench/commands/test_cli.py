@@ -151,6 +151,7 @@ def test_a_run_from_beginning_to_end(
 ) -> None:
     """compare with a study file, then every command that reads a run."""
     monkeypatch.setattr(protocol, "SAMPLES", 200)
+    monkeypatch.setattr(protocol, "MOST_FINAL_SAMPLES", 400)
     monkeypatch.setenv("TINY_SAMPLES", "200")
     study = tmp_path / "study.toml"
     study.write_text(

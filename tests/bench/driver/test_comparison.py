@@ -36,6 +36,7 @@ def few_samples() -> Iterator[None]:
     """Sample metrics cost their square; none of these tests is about their precision."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(protocol, "SAMPLES", 200)
+        patch.setattr(protocol, "MOST_FINAL_SAMPLES", 400)
         patch.setenv("TINY_SAMPLES", "200")  # in processes of their own
         yield
 

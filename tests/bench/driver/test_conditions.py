@@ -22,7 +22,8 @@ from gentune.bench.errors import UsageError
 from gentune.bench.evaluators import library
 from gentune.bench.runs.run_folder import RunFolder
 from gentune.bench.scheduling import IN_PROCESS, Executor, ExecutorSettings, executor
-from gentune.bench.scoring.sampling import sample_like
+from gentune.bench.scoring.conditions import asked_conditions
+from gentune.bench.scoring.sampling import draw_samples
 from gentune.bench.training.checkpoints import load_model
 from gentune.models import Batch
 from gentune.reports.page import write_report
@@ -94,8 +95,10 @@ def test_samples_are_drawn_for_the_conditions(finished: RunFolder) -> None:
     test = data.splits["test"].all()
     for family in FAMILIES[data.spec.name]:
         model, _ = load_model(next(finished.artifact("models").glob(f"final-{family}-*")))
-        drawn = sample_like(model, test, conditional=True, settings={}, seed=0)
-        assert drawn.condition is test.condition and drawn.labels is None
+        asked = asked_conditions(data, "test", len(test), seed=1)
+        drawn = draw_samples(model, len(test), asked, settings={}, seed=0)
+        assert asked is not None and test.condition is not None
+        assert torch.equal(asked, test.condition) and drawn.labels is None
         error, at_random = ((x - test.x).square().mean() for x in (drawn.x, test.x.roll(1, 0)))
         assert error < 0.3 * at_random
 

@@ -29,6 +29,7 @@ def quick(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("GENTUNE_CACHE_GIB", "0")
     monkeypatch.setenv("TINY_SAMPLES", "100")
     monkeypatch.setattr(protocol, "SAMPLES", 100)
+    monkeypatch.setattr(protocol, "MOST_FINAL_SAMPLES", 200)
 
 
 def begin(path: Path, plugin: str, **options: Any) -> RunFolder:

@@ -25,6 +25,7 @@ def trials(tmp_path_factory: pytest.TempPathFactory) -> Iterator[list[Record]]:
     out = tmp_path_factory.mktemp("seconds") / "run"
     patch = pytest.MonkeyPatch()
     patch.setattr("gentune.bench.protocol.SAMPLES", 200)  # scores are no matter here
+    patch.setattr("gentune.bench.protocol.MOST_FINAL_SAMPLES", 400)
     patch.setattr("gentune.bench.driver.study.MOST_TRIALS", 40)  # on a fast machine the budget pays for hundreds
     gentune.tune("short_vae", data="two_moons", seconds=BUDGET, seeds=1, choice_seeds=1, two_speeds=True, out=out)
     patch.undo()

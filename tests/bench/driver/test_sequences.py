@@ -207,7 +207,7 @@ def test_a_floor_without_an_evaluator_has_no_empty_row(unseen: str, tmp_path: Pa
         tmp_path / "run",
         StudyFile(data=DataRef(unseen), families=("gaussian",), trainings=1, objective=("nll",)),
     )
-    floor = run_floor(FloorJob(DataRef(unseen), "test", "validation", ""), folder)
+    floor = run_floor(FloorJob(DataRef(unseen), "test", "validation", "", samples=100), folder)
     assert not floor.metrics
     assert "evaluator" in floor.undefined["mmd"]
     assert build_leaderboard(folder).content["references"] == []

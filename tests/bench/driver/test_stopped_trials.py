@@ -41,6 +41,7 @@ SMALL = {"width": 8, "depth": 1, "latent_dim": 2}
 def _few_samples(monkeypatch: pytest.MonkeyPatch) -> None:
     """Scores are no matter here."""
     monkeypatch.setattr("gentune.bench.protocol.SAMPLES", 100)
+    monkeypatch.setattr("gentune.bench.protocol.MOST_FINAL_SAMPLES", 200)
 
 
 def rule(value: float, begun: float = 0.0) -> StoppingRule:

@@ -77,6 +77,14 @@ def test_fd_infinity_takes_the_bias_off() -> None:
     assert min(scores) < 0 < max(scores)
 
 
+def test_fd_infinity_takes_the_bias_of_unequal_counts_off() -> None:
+    d = 8
+    pairs = [(normal(1_200, d, 2 * i), normal(300, d, 2 * i + 1)) for i in range(40)]
+    scores = [fd_infinity(x, y, 0).value for x, y in pairs]
+    bias = np.mean([fid(x, y).value for x, y in pairs])
+    assert abs(np.mean(scores)) < 3 * np.std(scores) / math.sqrt(40) < 0.25 * bias
+
+
 def test_fd_infinity_of_known_laws() -> None:
     """N(0, I) against N(m, s² I): |m|² + d (s - 1)²."""
     d, n = 4, 1_000
@@ -107,8 +115,9 @@ def test_fd_infinity_needs_samples_for_its_dimensions() -> None:
 # Sliced Wasserstein
 
 
-def test_sliced_wasserstein_in_one_dimension_agrees_with_scipy() -> None:
-    x, y = normal(80, 1, 1), 2 * normal(80, 1, 2) + 1
+@pytest.mark.parametrize("n", [80, 210, 7])
+def test_sliced_wasserstein_in_one_dimension_agrees_with_scipy(n: int) -> None:
+    x, y = normal(n, 1, 1), 2 * normal(80, 1, 2) + 1
     expected = wasserstein_distance(x[:, 0].numpy(), y[:, 0].numpy())
     assert sliced_wasserstein(x, y, 0).value == pytest.approx(expected, rel=1e-12)
 

@@ -192,7 +192,16 @@ def test_kid_is_unbiased() -> None:
     assert min(scores) < 0
 
 
-def test_kid_of_unequal_counts_depends_on_the_seed_alone() -> None:
+def test_kid_of_unequal_counts_by_its_definition() -> None:
+    x, y = normal(50, 4, 1), normal(20, 4, 2) + 0.5
+    within = [_off_diagonal_mean((z @ z.T / 4 + 1) ** 3) for z in (x, y)]
+    found = kid(x, y, 0)
+    assert found.value == pytest.approx(float(sum(within) - 2 * ((x @ y.T / 4 + 1) ** 3).mean()), rel=1e-9)
+    assert found.low is not None and found.generated_error is not None
+
+
+def test_kid_of_more_than_all_pairs_allow_depends_on_the_seed_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("gentune.bench.metrics.fidelity._KID_FROM_ALL", 60)
     x, y = normal(40, 3, 1), normal(70, 3, 2)
     assert kid(x, y, 2**47).value == kid(x, y, 2**47).value
     assert kid(x, y, 1).value != kid(x, y, 2).value
@@ -242,7 +251,7 @@ def test_unequal_counts_are_refused() -> None:
             metric(normal(40, 2, 1), normal(30, 2, 2))
 
 
-def test_results_do_not_depend_on_the_chunks() -> None:
+def test_results_do_not_depend_on_the_chunks(monkeypatch: pytest.MonkeyPatch) -> None:
     x, y = clusters(101, 9), clusters(101, 10)
     small, large = (density_and_coverage(x, y, chunk=chunk) for chunk in (7, 1_000))
     for a, b in ((small.density, large.density), (small.coverage, large.coverage)):
@@ -253,7 +262,9 @@ def test_results_do_not_depend_on_the_chunks() -> None:
     assert cut.share == whole.share
     assert torch.equal(cut.without_ball, whole.without_ball)
     assert torch.equal(cut.without_point, whole.without_point)
-    assert squared_mmd(x, y, chunk=7).value == pytest.approx(squared_mmd(x, y, chunk=1_000).value, abs=1e-12)
+    expected = squared_mmd(x, y).value
+    monkeypatch.setattr("gentune.bench.metrics.kernel_sums._BLOCK", 300)
+    assert squared_mmd(x, y).value == pytest.approx(expected, rel=1e-12)
 
 
 # MMD

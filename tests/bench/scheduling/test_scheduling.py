@@ -53,7 +53,8 @@ def settings(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ExecutorSetti
     registry.load_plugin(plugin)
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("TINY_SAMPLES", "100")
-        patch.setattr(protocol, "SAMPLES", protocol.SAMPLES)
+        for name in ("SAMPLES", "MOST_FINAL_SAMPLES"):
+            patch.setattr(protocol, name, getattr(protocol, name))
         yield ExecutorSettings(tmp_path_factory.mktemp("spool"), (plugin,), say=lambda line: None)
 
 

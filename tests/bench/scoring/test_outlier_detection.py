@@ -16,7 +16,7 @@ from gentune.bench.data import DataRef, DataSet, load
 from gentune.bench.runs.run_folder import RunFolder
 from gentune.bench.scoring.context import ScoringContext
 from gentune.bench.scoring.outlier_detection import outlier_sets, typicality, without_last_class
-from gentune.bench.scoring.sampling import sample_like
+from gentune.bench.scoring.sampling import draw_samples
 from gentune.bench.scoring.scorer import metric_names, score
 from gentune.bench.training.setting import split_setting
 from gentune.bench.trial.jobs import TrialJob
@@ -118,7 +118,7 @@ def test_finals_are_scored_on_outliers_and_hidden_entries(own_cache: Path) -> No
     for name, model in {"gaussian": Gaussian(data.spec), "silent": Silent(data.spec)}.items():
         if name == "gaussian":
             _fitted(model, data)
-        drawn = sample_like(model, data.splits["test"].all(), conditional=False, settings={}, seed=0)
+        drawn = draw_samples(model, len(data.splits["test"]), None, settings={}, seed=0)
         context = ScoringContext(data, "test", drawn, None, own_cache, model=model)
         quick = metric_names("quick")
         assert not {"outlier_auroc", "imputation_error"} & {*quick}
