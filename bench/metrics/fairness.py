@@ -17,8 +17,8 @@ def class_frequency_gap(generated_probabilities: Tensor, real_labels: Tensor) ->
     """½ Σ_c |q(c) - p(c)|, the total variation distance between class frequencies; lower is better.
 
     q are the frequencies of the evaluator's most probable classes of the samples, p those of the real labels. Of
-    samples drawn without conditions it is the model's own bias; with conditions like the real labels, what the model
-    makes of them. It is biased upwards at small n. Undefined where the real labels are of one class.
+    samples drawn without conditions it is the model's own bias; with conditions as frequent as in the train split, what
+    the model makes of them. It is biased upwards at small n. Undefined where the real labels are of one class.
 
     References: Zhao et al., arXiv:1707.09457 (bias amplification); Choi et al., arXiv:1910.12008 (fair
         generators).

@@ -54,15 +54,15 @@ _TYPICALITY, _RECONSTRUCTED = "a likelihood or reconstructions of images or vect
 _EMBEDDED = "images and texts as a CLIP model sees them"
 
 _CARDS = (
-    # Float64 (n, d): features of the samples, and of as many held-out examples.
+    # Float64 (n, d) and (m, d): features of the samples, and of held-out examples.
     InputCard("generated_features", "features of the samples", through_evaluator=True, of_samples=True),
     InputCard("real_features", "features of real examples", through_evaluator=True),
     # Float64 (n, classes): class probabilities of the samples.
     InputCard("generated_probabilities", "an evaluator that classifies", through_evaluator=True, of_samples=True),
-    # Int64 (n,): the classes that the samples were asked for, and those of the held-out examples.
+    # Int64 (n,) and (m,): the classes that the samples were asked for, and those of the held-out examples.
     InputCard("conditions", "class conditions", of_classes=True, of_samples=True),
     InputCard("real_labels", "labels of real examples", of_classes=True),
-    # Tensors (n, *spec.shape).
+    # Tensors (n, *spec.shape) and (m, *spec.shape).
     InputCard("generated_x", "samples", of_samples=True),
     InputCard("real_x", "real examples"),
     InputCard("modes", "data with known modes"),  # bench.data.Modes
