@@ -5,21 +5,13 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-from ..bench.runs.constraints import Constraint, constraints_in_force, violation
+from ..bench.runs.constraints import Constraint, violation
 from ..bench.runs.records import Record
-from ..bench.runs.run_folder import RunFolder
 from .text import figure, number
 
 # What it means that a guard is broken, where the figure does not say it.
 _MEANINGS = {"authenticity": "copies train examples: ", "coverage": "misses much of the data: "}
 _NAMES = {"bits_per_dim": "bits/dim"}
-
-
-def bounds_of(folder: RunFolder, records: Iterable[Record]) -> tuple[Constraint, ...]:
-    """The constraints of a run, with the limits that its data and its floor give."""
-    described = (folder.read_json("comparison.json") or {}).get("data") or {}
-    kind, levels = described.get("kind", "vector"), described.get("levels")
-    return constraints_in_force(folder.study.constraints, kind, levels, records)
 
 
 def on_validation(records: Iterable[Record], finals: Iterable[Record]) -> list[Record]:

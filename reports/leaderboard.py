@@ -15,7 +15,7 @@ from ..bench.runs.records import Record
 from ..bench.runs.run_folder import RunFolder
 from ..bench.runs.study_file import StudyFile
 from . import formats
-from .flags import bounds_of, flags, on_validation
+from .flags import flags, on_validation
 from .inference import Estimate
 from .standings import Scores, Standing, Standings, card, compute_standings, metric_order
 from .verdict import notes, verdict
@@ -70,7 +70,7 @@ def build_leaderboard(folder: RunFolder, records: list[Record] | None = None) ->
     standings = compute_standings(records, families, study.objective, study.repeats)
     incumbents = folder.read_json("incumbents.json") or {}
     kind, amount = study.budget
-    bounds = bounds_of(folder, records)
+    bounds = folder.bounds(study.constraints, records)
     rows = [_row(row, records, incumbents.get(row.family) or [], bounds) for row in standings.rows]
     references = [
         {

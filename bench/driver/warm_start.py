@@ -13,7 +13,7 @@ from typing import Any
 from .. import registry
 from ..errors import UsageError
 from ..proposal import Observation
-from ..runs.constraints import constraints_in_force, excesses
+from ..runs.constraints import excesses
 from ..runs.records import Record
 from ..runs.run_folder import RunFolder
 from ..runs.study_file import StudyFile
@@ -49,10 +49,7 @@ def _collect(folder: RunFolder, path: str, config: StudyFile) -> dict[str, Any]:
             f"warm start from {path}: it has no trial of {', '.join(config.families)}; "
             f"its families: {', '.join(study.families)}"
         )
-    described = (folder.read_json("comparison.json") or {}).get("data", {})
-    bounds = constraints_in_force(
-        config.constraints, described.get("kind", "vector"), described.get("levels"), folder.records("reference")
-    )
+    bounds = folder.bounds(config.constraints, folder.records("reference"))
     families: dict[str, dict[int, list[dict[str, Any]]]] = {}
     for record in trials:
         entry = {

@@ -6,11 +6,13 @@ study.toml  records/  store.db  artifacts/  log/  report/  lock
 from __future__ import annotations
 
 import json
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
 from ..errors import UsageError
 from ..files import write_atomically
+from .constraints import Constraint, constraints_in_force
 from .records import Record, Role
 from .study_file import StudyFile, parse_study, read_study
 
@@ -119,6 +121,11 @@ class RunFolder(RecordFolder):
             if not roles or record.role in roles:
                 found.append(record)
         return sorted(found, key=lambda r: (r.role, r.family, r.repeat, r.incumbent, r.trial or 0, r.number))
+
+    def bounds(self, given: Sequence[str] | None, records: Iterable[Record]) -> tuple[Constraint, ...]:
+        """What a study's constraints (`given`) and the guards come to on this run's data, by its records."""
+        described = (self.read_json("comparison.json") or {}).get("data") or {}
+        return constraints_in_force(given, described.get("kind", "vector"), described.get("levels"), records)
 
     def read_json(self, relative: str) -> Any:
         """A JSON artifact, or None where it is not there."""

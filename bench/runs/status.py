@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from .. import registry
+from .constraints import Constraint, violation
 from .lock import RunLock
 from .looks import seeds_of
 from .records import Record
@@ -17,6 +18,7 @@ from .run_folder import RunFolder
 class StudyStatus:
     """One study: trials so far, failed ones among them, cost spent, the best objective values seen.
 
+    best: of the trials that keep the constraints; None without any.
     tuned: whether its budget is spent. choices: retrainings of its candidates so far;
     finals: of its incumbents and its default.
     """
@@ -65,9 +67,10 @@ def read_status(folder: RunFolder) -> RunStatus:
     families = list(written.get("families") or config.families)
     chosen = [folder.read_json(name) or {} for name in ("candidates.json", "incumbents.json")]
     records, seeds = folder.records(), (config.choice_seeds, seeds_of(folder))
+    bounds = folder.bounds(config.constraints, records)
     directions = [registry.metric(name).direction for name in config.objective]
     studies = tuple(
-        _study(family, repeat, records, directions, [entries.get(family, []) for entries in chosen], seeds)
+        _study(family, repeat, records, directions, bounds, [entries.get(family, []) for entries in chosen], seeds)
         for family in families
         for repeat in range(config.repeats)
     )
@@ -88,6 +91,7 @@ def _study(
     repeat: int,
     records: Sequence[Record],
     directions: Sequence[str],
+    bounds: Sequence[Constraint],
     chosen: Sequence[Sequence[dict[str, Any]]],
     seeds: tuple[int, int],
 ) -> StudyStatus:
@@ -95,7 +99,7 @@ def _study(
     mine = [r for r in records if r.family == family and r.repeat == repeat]
     trials = [r for r in mine if r.role == "trial"]
     candidates, incumbents = ([entry for entry in entries if entry["repeat"] == repeat] for entries in chosen)
-    scored = [r.objectives for r in trials if r.objectives is not None]
+    scored = [r.objectives for r in trials if r.objectives is not None and not violation(bounds, [r])]
     best = None
     if scored:
         sides = [min if direction == "lower" else max for direction in directions]

@@ -24,7 +24,7 @@ from gentune.bench.runs.run_folder import RunFolder
 from gentune.bench.runs.study_file import StudyFile
 from gentune.reports import text_table, write_leaderboard, write_report
 from gentune.reports.budget_plots import budget_plots, cost_so_far
-from gentune.reports.flags import barred, bounds_of
+from gentune.reports.flags import barred
 from gentune.reports.pictures import common_limits, scatter
 from gentune.reports.plots import family_styles
 from gentune.reports.text import figure
@@ -457,7 +457,7 @@ def test_a_bound_that_only_validation_breaks_is_told_as_such(tmp_path: Path) -> 
         "wgan_gp": [],
         "gaussian_mixture": [],
     }
-    bounds = bounds_of(folder, [])
+    bounds = folder.bounds(folder.study.constraints, [])
     assert barred(bounds, folder.records()) == {"ddpm"}
     # Retrainings for the choice say more than the one trial.
     folder.write_record(_record("choice", "ddpm", 0, 20.0, split="validation", trial=1))

@@ -17,6 +17,7 @@ from gentune.bench.files import write_atomically
 from gentune.bench.runs.lock import RunLock
 from gentune.bench.runs.records import Record
 from gentune.bench.runs.run_folder import RunFolder
+from gentune.bench.runs.status import read_status
 from gentune.bench.runs.study_file import StudyFile
 
 STUDY = StudyFile(data=DataRef("digits"), families=("beta_vae", "ddpm"), trainings=3, objective=("fid",))
@@ -143,3 +144,19 @@ def test_another_process_with_the_same_number_is_not_the_owner(tmp_path: Path) -
     assert not lock.held
     lock.path.write_text(json.dumps(owner | {"host": "elsewhere"}))
     assert lock.held  # it cannot be known from here
+
+
+def test_the_best_so_far_keeps_the_constraints_on_this_runs_data(tmp_path: Path) -> None:
+    folder = RunFolder.create_or_match(tmp_path / "run", STUDY.model_copy(update={"constraints": ("fid >= 5",)}))
+    folder.write_json("comparison.json", {"data": {"kind": "image", "levels": 16}, "families": {"ddpm": {}}})
+    assert [str(bound) for bound in folder.bounds(folder.study.constraints, [])] == ["bits_per_dim <= 4", "fid >= 5"]
+
+    def scored(number: int, fid: float, bits: float) -> Record:
+        figures = {name: {"value": v, "low": None, "high": None} for name, v in (("fid", fid), ("bits_per_dim", bits))}
+        return replace(RECORD, number=number, objectives=(fid,), metrics=figures)
+
+    folder.write_record(scored(0, 4.0, 3.0))
+    folder.write_record(scored(1, 6.0, 900.0))
+    assert read_status(folder).studies[0].best is None
+    folder.write_record(scored(2, 8.0, 3.0))
+    assert read_status(folder).studies[0].best == (8.0,)
