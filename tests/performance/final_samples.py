@@ -3,8 +3,9 @@
     python tests/performance/final_samples.py            # make bench-final-samples; minutes, prints two tables
 
 Each family's default setting is trained once. Its samples are drawn again and again, as trials draw them and as finals
-do, and scored through the primary evaluator against the test split. Of conditional families further draws ask for the
-test split's own labels, over again, in place of labels drawn from the train frequencies.
+do, and scored through the primary evaluator against the test split. Of conditional families further draws ask for fixed
+labels in place of independent ones: shared out by the train frequencies, as in trials; and the test split's own, over
+again.
 """
 
 from __future__ import annotations
@@ -18,7 +19,6 @@ import argparse  # noqa: E402 - after the threads are set
 import math  # noqa: E402
 from collections.abc import Callable, Sequence  # noqa: E402
 from dataclasses import dataclass  # noqa: E402
-from functools import partial  # noqa: E402
 from statistics import fmean, stdev  # noqa: E402
 
 from torch import Tensor  # noqa: E402
@@ -66,9 +66,9 @@ def trained(name: str, data: DataSet) -> Trained:
     return Trained(name, conditional, draw)
 
 
-def always(labels: Tensor, seed: int) -> Tensor:
+def always(labels: Tensor | None) -> Callable[[int], Tensor | None]:
     """The same labels for every draw."""
-    return labels
+    return lambda seed: labels
 
 
 def spread(values: Sequence[float]) -> float:
@@ -76,22 +76,27 @@ def spread(values: Sequence[float]) -> float:
     return stdev(math.log(value) for value in values)
 
 
+def shown(values: Sequence[float]) -> str:
+    """The cells of a mean and of the deviation in logs."""
+    return f"{fmean(values):.2f} | {spread(values):.3f}"
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--data", default="digits")
     parser.add_argument("--families", default=",".join(FAMILIES))
     parser.add_argument("--draws", type=int, default=16)
+    parser.add_argument("--samples", type=int, help="in place of what finals draw")
     options = parser.parse_args()
-    data, cache = load(options.data), default_cache()
-    evaluator = evaluators_by_role(data, cache)["primary"]
+    data = load(options.data)
+    evaluator = evaluators_by_role(data, default_cache())["primary"]
     few, real = real_examples(data, "test"), evaluator.features(data.splits["test"].all().x)
-    many = final_samples(None, few, {}).n
+    many = final_samples(options.samples, few, {}).n
     held_out = data.splits["test"].labels
 
     def scores(model: Trained, n: int, conditions: Callable[[int], Tensor | None]) -> list[float]:
-        return [
-            fid(evaluator.features(model.draw(n, conditions(seed), seed)), real).value for seed in range(options.draws)
-        ]
+        drawn = (model.draw(n, conditions(seed), seed) for seed in range(options.draws))
+        return [fid(evaluator.features(x), real).value for x in drawn]
 
     def independent(n: int) -> Callable[[int], Tensor | None]:
         return lambda seed: asked_conditions(data, "test", n, seed=seed)
@@ -101,17 +106,20 @@ def main() -> None:
     print(f"| family | FID, n = {few:,} | deviation in logs | FID, n = {many:,} | deviation in logs |")
     print("|---|---:|---:|---:|---:|")
     for model in models:
-        cells = [f"{fmean(v):.2f} | {spread(v):.3f}" for v in (found[model.name, few], found[model.name, many])]
+        cells = [shown(found[model.name, n]) for n in (few, many)]
         print(f"| `{model.name}` | {' | '.join(cells)} |")
     missed = [f"{m.name} varies" for m in models if spread(found[m.name, many]) > WANTED_SPREAD]
-    print("\n| family | samples | independent labels | the test split's | ratio |\n|---|---:|---:|---:|---:|")
+    kinds = " | ".join(f"{kind} | deviation" for kind in ("independent labels", "apportioned", "the test split's"))
+    print(f"\n| family | samples | {kinds} | ratio |\n|---|" + "---:|" * 8)
     for model in (m for m in models if m.conditional and held_out is not None):
         assert held_out is not None
         for n in (few, many):
+            fixed = asked_conditions(data, "test", n)
             matched = held_out.repeat(math.ceil(n / len(held_out)))[:n]
-            mean, other = fmean(found[model.name, n]), fmean(scores(model, n, partial(always, matched)))
-            print(f"| `{model.name}` | {n:,} | {mean:.2f} | {other:.2f} | {mean / other:.3f} |")
-            if n == many and abs(mean / other - 1) > WANTED_CHANGE:
+            drawn, apportioned, own = found[model.name, n], *(scores(model, n, always(y)) for y in (fixed, matched))
+            ratio = fmean(drawn) / fmean(own)
+            print(f"| `{model.name}` | {n:,} | {shown(drawn)} | {shown(apportioned)} | {shown(own)} | {ratio:.3f} |")
+            if n == many and abs(ratio - 1) > WANTED_CHANGE:
                 missed.append(f"{model.name} depends on labels")
     if missed:
         raise SystemExit("missed: " + ", ".join(missed))

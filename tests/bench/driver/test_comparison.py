@@ -114,7 +114,10 @@ def test_a_comparison_runs_to_its_end(finished: RunFolder) -> None:
     assert not {r.seed for r in finals} & {r.seed for r in trials}
     assert all(r.second_metrics for r in finals)
     names = {(r.family, r.split) for r in finished.records("reference")}
-    assert names == {(family, split) for family in ("floor", "gaussian") for split in ("validation", "test")}
+    real = {(family, split) for family in ("floor", "gaussian") for split in ("validation", "test")}
+    assert names == real | {("perfect_model", "test")}
+    assert {r.samples for r in finished.records("final", "choice")} == {finished.read_json("final_samples.json")["n"]}
+    assert {r.samples for r in trials} == {200}
 
 
 def test_every_trial_is_measured_by_what_guards_bound(finished: RunFolder) -> None:
