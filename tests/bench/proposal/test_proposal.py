@@ -393,6 +393,32 @@ def test_very_many_trials_are_proposed_from_and_named() -> None:
     assert chosen.values[0] <= best + 0.05
 
 
+def test_a_bound_grossly_broken_is_kept_after_few_trials() -> None:
+    """The best scores lie where a density collapses: its bits grow by orders of magnitude over a part of the range."""
+    space = SearchSpace(tuple(Parameter(n, "float", 0.2, low=0.0, high=1.0) for n in "xy"))
+
+    def judged(setting: Setting) -> tuple[float, float]:
+        x, y = float(setting["x"] or 0), float(setting["y"] or 0)
+        bits = math.exp(12.0 * (x - 0.5))
+        return (x - 0.9) ** 2 + (y - 0.4) ** 2, (bits - 1.0) / (bits + 1.0)
+
+    def study(bounded: bool) -> list[Observation]:
+        done: list[Observation] = []
+        for number in range(12):
+            proposal = propose(space, done, key=Key(0, number))
+            assert proposal is not None
+            score, excess = judged(proposal.setting)
+            done.append(Observation(proposal.setting, (score,), constraints={"bits": excess} if bounded else {}))
+        return done
+
+    bounded, free = study(True), study(False)
+    broken = [sum(judged(o.setting)[1] > 0 for o in done[5:]) for done in (bounded, free)]
+    assert broken[0] <= 3 < broken[1]
+    (best,) = incumbents(space, bounded)
+    assert judged(bounded[best].setting)[1] <= 0
+    assert judged(bounded[best].setting)[0] < 0.21, "0.16 is the best that keeps the bound"
+
+
 def test_several_objectives_under_a_constraint_that_nothing_keeps() -> None:
     settings: list[Setting] = [{"n": n, "kind": "a"} for n in range(1, 5)]
     space = SearchSpace(
