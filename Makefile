@@ -10,7 +10,7 @@ export MKL_NUM_THREADS ?= 1
 export OPENBLAS_NUM_THREADS ?= 1
 
 .PHONY: install demo test lint types unit bench-choice bench-families bench-final-samples bench-metrics bench-proposals \
-  bench-two-speeds bench-tuning tuning-tables format clean
+  bench-standings bench-two-speeds bench-tuning tuning-tables format clean
 
 install: $(STAMP)
 
@@ -60,6 +60,10 @@ bench-choice: install
 	$(BIN)/python tests/performance/choice.py --page
 
 ABLATIONS := gentune:without=additive,gentune:without=level,gentune:without=character,gentune:without=repeats,gentune:without=caution,gentune:without=transform
+
+# docs/benchmarks.md, whether the leaderboard's claims hold: simulated boards, half an hour of one core at first.
+bench-standings: install
+	$(BIN)/python tests/performance/standings.py --page
 
 # docs/benchmarks.md, kept trainings against training every setting: hours at first, then only what is not done yet.
 bench-two-speeds: install

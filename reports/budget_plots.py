@@ -11,9 +11,9 @@ import plotly.graph_objects as go
 
 from ..bench.budget.kinds import budget_of
 from ..bench.runs.records import Record
+from .finals import lower_is_better, repetitions
 from .moves import cost_without_reuse, was_stopped
 from .plots import NEUTRAL, as_json, axis_kind, log_ticks
-from .standings import lower_is_better, repetitions
 
 _SAVED = 0.01  # smallest share of the cost, saved by the reuse of trainings, that is shown
 
@@ -37,7 +37,6 @@ def budget_plots(
         name: repetitions(
             [r for r in records if r.role == "reference" and r.family == name and r.split == "validation"],
             metric,
-            second=False,
             by_repeat=False,
         )
         for name in dict.fromkeys(r.family for r in records if r.role == "reference")

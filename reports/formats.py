@@ -8,7 +8,7 @@ import json
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from .text import figure, number, rank
+from .text import figure, number, rank, standing
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -34,6 +34,13 @@ _REFERENCES = {
 _FLOORS = ("floor", "perfect_model")  # whose scores depend on their counts
 # What the terminal's table leaves out, in this order, until it fits into 100 characters.
 _DROPPED = ("samples_per_second", "coverage", "precision", "condition_accuracy", "recall", "train_seconds")
+_CAPTION = (
+    "standing: against the candidate, the best on validation (open: not excluded) · rank: among all pairs\n"
+    "brackets: 95% intervals · n/d: not defined for the family · –: not recorded"
+)
+_WORDS = ("family", "standing")  # columns of words, which stand to the left
+_LISTS = ("better_than", "not_excluded", "not_separable_from")
+_RATIO = ("tuned_against_default", "tuned_against_default_low", "tuned_against_default_high")
 _LATEX = {
     "\\": r"\textbackslash{}",
     "&": r"\&",
@@ -58,12 +65,13 @@ def to_csv(content: Mapping[str, Any]) -> str:
     metrics = content["metrics"]
     cost = [m for m in metrics if metrics[m]["group"] == "cost"]
     plain = [m for m in metrics if m not in cost]
-    header = ["role", "family", "incumbent", "rank", "rank_low", "rank_high", "not_separable_from"]
+    header = ["role", "family", "incumbent", "candidate", *_LISTS[:2], "rank", "rank_low", "rank_high", *_LISTS[2:]]
     header += [name for m in plain for name in _csv_names(m, content)]
     defaults = [m for m in metrics if any(m in row["default"] for row in content["rows"])]
     header += [f"{m}_default" for m in defaults if m in plain]
     header += [
         "against_default",
+        *_RATIO,
         "likelihood",
         "finals",
         "failed_finals",
@@ -84,8 +92,8 @@ def to_csv(content: Mapping[str, Any]) -> str:
         flat: dict[str, Any] = {"role": "family", **row} if is_family else {"role": "reference", "family": row["name"]}
         if is_family:
             flat["likelihood"] = row["likelihood"].get("kind")
-            flat["flags"] = "; ".join(row["flags"])
-            flat["not_separable_from"] = " ".join(row["not_separable_from"])
+            flat |= {key: " ".join(row[key]) for key in _LISTS} | {"flags": "; ".join(row["flags"])}
+            flat |= dict(zip(_RATIO, (row["tuned_against_default"] or {}).values(), strict=False))
             flat["params"] = "" if row["params"] is None else json.dumps(row["params"])
             flat |= {f"{m}_default": c["value"] for m, c in row["default"].items() if "value" in c}
         reasons = {m: c["undefined"] for m, c in row["metrics"].items() if "undefined" in c}
@@ -108,7 +116,7 @@ def to_markdown(content: Mapping[str, Any]) -> str:
         _md(content["verdict"]),
         "",
         "| " + " | ".join(_md(" ".join(c[0].split("\n"))) for c in columns) + " |",
-        "|" + "|".join("---" if c[0] == "family" else "---:" for c in columns) + "|",
+        "|" + "|".join("---" if c[0] in _WORDS else "---:" for c in columns) + "|",
     ]
     lines += ["| " + " | ".join(_md(cell) for cell in row) + " |" for row in table_rows(content, columns)]
     lines += ["", *(f"- {_md(note)}" for note in content["notes"])]
@@ -122,7 +130,7 @@ def to_latex(content: Mapping[str, Any]) -> str:
     ranked = len(content["rows"])
     lines = [
         f"% {' '.join(content['verdict'].split())}",
-        r"\begin{tabular}{" + "".join("l" if c[0] == "family" else "r" for c in columns) + "}",
+        r"\begin{tabular}{" + "".join("l" if c[0] in _WORDS else "r" for c in columns) + "}",
         r"\toprule",
     ]
     lines.append(" & ".join(_tex(" ".join(c[0].split("\n"))) for c in columns) + r" \\")
@@ -152,7 +160,7 @@ def text_table(content: Mapping[str, Any], width: int = 100) -> Table:
         is_name = column[0] == "family"
         table.add_column(
             _text_title(column, content),
-            justify="left" if is_name else "right",
+            justify="left" if column[0] in _WORDS else "right",
             style="bold" if is_name else "",
             no_wrap=True,
         )
@@ -160,7 +168,7 @@ def text_table(content: Mapping[str, Any], width: int = 100) -> Table:
     for place, row in enumerate(table_rows(content, columns)):
         cells = [Text(_short(c), style="dim" if c in ("not defined", "–") else "") for c in row]
         table.add_row(*cells, style="dim" if place >= ranked else None, end_section=place == ranked - 1)
-    table.caption = Text("brackets: 95% intervals · n/d: not defined for the family · –: not recorded", "dim")
+    table.caption = Text(_CAPTION, "dim")
     return table
 
 
@@ -186,17 +194,19 @@ Column = tuple[str, str, bool]  # title, metric ("" for none), through the secon
 
 
 def table_columns(content: Mapping[str, Any]) -> list[Column]:
-    """The columns of a narrow table: rank, family, objectives, a handful of defined metrics, cost."""
+    """The columns of a narrow table: family, standing against the candidate, objectives, rank among all pairs, a
+    handful of defined metrics, cost."""
     rows = content["rows"]
 
     def defined(metric: str, part: str = "metrics") -> bool:
         return any("value" in row[part].get(metric, {}) for row in rows)
 
-    columns: list[Column] = [("rank", "", False), ("family", "", False)]
+    columns: list[Column] = [("family", "", False), ("standing", "", False)]
     for metric in content["objective"]:
         columns.append((metric, metric, False))
         if defined(metric, "second_metrics"):
             columns.append((f"{metric}\nsecond", metric, True))
+    columns.append(("rank", "", False))
     for choice in _HANDFUL:
         for metric in choice:
             if metric in content["objective"]:
@@ -209,7 +219,7 @@ def table_columns(content: Mapping[str, Any]) -> list[Column]:
 
 
 def table_rows(content: Mapping[str, Any], columns: Sequence[Column]) -> list[list[str]]:
-    """The cells of the narrow table: families by rank, then the references that have a value in it."""
+    """The cells of the narrow table: families by mean, then the references that have a value in it."""
     cells = []
     parts = [("second_metrics" if second else "metrics", metric) for _, metric, second in columns]
     references = [
@@ -220,8 +230,10 @@ def table_rows(content: Mapping[str, Any], columns: Sequence[Column]) -> list[li
         for title, metric, second in columns:
             if title == "rank":
                 line.append(rank(row) if "rank" in row else "")
+            elif title == "standing":
+                line.append(standing(row, content) if "rank" in row else "")
             elif title == "family":
-                line.append(row_name(row))
+                line.append(row_name(row) + finals_text(row))
             else:
                 cell = row["second_metrics" if second else "metrics"].get(metric)
                 wanted = metric in content["objective"] and not second
@@ -240,6 +252,12 @@ def row_name(row: Mapping[str, Any]) -> str:
         name = _REFERENCES.get(row["name"], row["name"])
         return f"{name}, n = {row['samples']:,}" if row["name"] in _FLOORS and row.get("samples") else name
     return row["family"] if row["incumbent"] == 0 else f"{row['family']} (front, {row['incumbent'] + 1})"
+
+
+def finals_text(row: Mapping[str, Any]) -> str:
+    """ " (4 of 5)" finals, where some failed."""
+    failed = row.get("failed_finals", 0)
+    return f" ({row['finals']} of {row['finals'] + failed})" if failed else ""
 
 
 def _csv_names(metric: str, content: Mapping[str, Any]) -> list[str]:

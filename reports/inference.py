@@ -38,7 +38,7 @@ class Estimate:
 class Comparison:
     """One metric over several groups.
 
-    log_scale: whether tests and intervals were made on logarithms. pooled: whether one variance serves all groups.
+    log_scale: whether any were made on logarithms. pooled: whether one variance serves all groups.
     p_values: Holm-adjusted, for each tested pair in the order given.
     better: for each group, the groups that are significantly better than it.
     """
@@ -89,7 +89,7 @@ def pooled_variance(groups: Iterable[Sequence[float]]) -> tuple[float, float] | 
     Not sound: fewer than two groups, a group without any variance, or variances that differ by Bartlett's test.
     """
     usable = [np.asarray(g, dtype=np.float64) for g in groups if len(g) > 1]
-    if len(usable) < 2 or any(_is_constant(g) for g in usable):
+    if len(usable) < 2 or any(is_constant(g) for g in usable):
         return None
     if float(stats.bartlett(*usable).pvalue) < POOLING_LEVEL:
         return None
@@ -108,8 +108,8 @@ def difference_p_value(
         variance, freedom = pooled
         error = math.sqrt(variance * (1 / len(a) + 1 / len(b)))
     else:
-        if _is_constant(a) and _is_constant(b):
-            return 1.0 if _is_constant([float(np.mean(a)), float(np.mean(b))]) else 0.0
+        if is_constant(a) and is_constant(b):
+            return 1.0 if is_constant([float(np.mean(a)), float(np.mean(b))]) else 0.0
         va, vb = float(np.var(a, ddof=1)) / len(a), float(np.var(b, ddof=1)) / len(b)
         error = math.sqrt(va + vb)
         freedom = (va + vb) ** 2 / (va**2 / (len(a) - 1) + vb**2 / (len(b) - 1))
@@ -137,41 +137,53 @@ def compare(
 ) -> Comparison:
     """Estimates, tests and who is better than whom.
 
-    groups: the repetitions of each; empty ones are left out. log_scale: work on logarithms if all values are
-    positive; the interval is then (mean / factor, mean * factor). within: what the metric can be at all; intervals
-    end there. pairs: which are tested; None: all.
+    groups: the repetitions of each; empty ones are left out. log_scale: work on logarithms where values are positive,
+    in tests those of both groups; an interval is then (mean / factor, mean * factor). A group that is not positive
+    stands by itself: its variance is not pooled. within: what the metric can be at all; intervals end there.
+    pairs: which are tested; None: all.
     """
     present = {name: [float(v) for v in values] for name, values in groups.items() if len(values)}
-    use_log = log_scale and all(v > 0 for values in present.values() for v in values)
-    scaled = {name: [math.log(v) for v in values] if use_log else values for name, values in present.items()}
+    logs = {n: [math.log(v) for v in values] for n, values in present.items() if log_scale and min(values) > 0}
+    scaled = logs if log_scale else present  # what variances are pooled over
     common = pooled_variance(scaled.values()) if pool else None
-
-    estimates = {}
-    for name, values in present.items():
-        mean = float(np.mean(values))
-        interval = t_interval(scaled[name], *(common or (None, None)))
-        if interval is None:
-            estimates[name] = Estimate(mean, None, None, len(values))
-        else:
-            half = (interval[1] - interval[0]) / 2
-            low, high = (mean * math.exp(-half), mean * math.exp(half)) if use_log else (mean - half, mean + half)
-            low, high = max(low, min(mean, within[0])), min(high, max(mean, within[1]))
-            estimates[name] = Estimate(mean, low, high, len(values))
-
+    estimates = {
+        name: _estimate(values, logs.get(name), within, common if name in scaled else None)
+        for name, values in present.items()
+    }
     tested: dict[tuple[str, str], float] = {}
+    lower: dict[tuple[str, str], str] = {}
     for a, b in combinations(present, 2) if pairs is None else pairs:
-        p = difference_p_value(scaled[a], scaled[b], common) if a in scaled and b in scaled else None
+        if a not in present or b not in present:
+            continue
+        scale, variance = (scaled, common) if a in scaled and b in scaled else (present, None)
+        p = difference_p_value(scale[a], scale[b], variance)
         if p is not None:
             tested[a, b] = p
+            lower[a, b] = a if np.mean(scale[a]) < np.mean(scale[b]) else b
     adjusted = dict(zip(tested, holm(list(tested.values())), strict=True))
     better: dict[str, set[str]] = {name: set() for name in present}
     for (a, b), p in adjusted.items():
         if p < ALPHA:
-            lower, higher = (a, b) if np.mean(scaled[a]) < np.mean(scaled[b]) else (b, a)
-            winner, loser = (lower, higher) if lower_is_better else (higher, lower)
-            better[loser].add(winner)
+            winner = lower[a, b] if lower_is_better else b if lower[a, b] == a else a
+            better[b if winner == a else a].add(winner)
     frozen = {name: frozenset(names) for name, names in better.items()}
-    return Comparison(estimates, use_log, common is not None, adjusted, frozen)
+    return Comparison(estimates, bool(logs), common is not None, adjusted, frozen)
+
+
+def _estimate(
+    values: Sequence[float],
+    logs: Sequence[float] | None,
+    within: tuple[float, float],
+    common: tuple[float, float] | None,
+) -> Estimate:
+    """The mean with its interval: on logarithms where there are any, by the variance in `common` if it is known."""
+    mean = float(np.mean(values))
+    interval = t_interval(values if logs is None else logs, *(common or (None, None)))
+    if interval is None:
+        return Estimate(mean, None, None, len(values))
+    half = (interval[1] - interval[0]) / 2
+    low, high = (mean - half, mean + half) if logs is None else (mean * math.exp(-half), mean * math.exp(half))
+    return Estimate(mean, max(low, min(mean, within[0])), min(high, max(mean, within[1])), len(values))
 
 
 def ranks(better: Mapping[str, frozenset[str]]) -> dict[str, Rank]:
@@ -192,7 +204,7 @@ def spread_estimate(groups: Iterable[Sequence[float]]) -> Estimate | None:
     return Estimate(math.sqrt(squares / freedom), low, high, freedom + len(usable))
 
 
-def _is_constant(values: Sequence[float] | np.ndarray) -> bool:
+def is_constant(values: Sequence[float] | np.ndarray) -> bool:
     """Whether values differ by no more than rounding; a t-test would divide by it."""
     low, high = float(np.min(values)), float(np.max(values))
     return high - low <= 1e-12 * max(abs(low), abs(high))

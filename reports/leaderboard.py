@@ -4,20 +4,23 @@ from __future__ import annotations
 
 import json
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 from ..bench.files import write_atomically
 from ..bench.runs.constraints import Constraint
-from ..bench.runs.looks import seeds_of
+from ..bench.runs.looks import read_looks, seeds_of
 from ..bench.runs.records import Record
 from ..bench.runs.run_folder import RunFolder
 from ..bench.runs.study_file import StudyFile
 from . import formats
-from .flags import flags, on_validation
+from .candidate import Claims
+from .finals import card
+from .flags import barred, flags, on_validation
 from .inference import Estimate
-from .standings import Scores, Standing, Standings, card, compute_standings, metric_order
+from .scores import Scores
+from .standings import Standing, Standings, compute_standings, metric_order
 from .verdict import notes, verdict
 
 SCHEMA = 1
@@ -67,10 +70,17 @@ def build_leaderboard(folder: RunFolder, records: list[Record] | None = None) ->
     records = folder.records() if records is None else records
     comparison = folder.read_json("comparison.json") or {}
     families = compared_families(study, records, comparison)
-    standings = compute_standings(records, families, study.objective, study.repeats)
+    bounds = folder.bounds(study.constraints, records)
+    standings = compute_standings(
+        records,
+        families,
+        study.objective,
+        study.repeats,
+        look=len(read_looks(folder)),
+        barred=barred(bounds, records),
+    )
     incumbents = folder.read_json("incumbents.json") or {}
     kind, amount = study.budget
-    bounds = folder.bounds(study.constraints, records)
     rows = [_row(row, records, incumbents.get(row.family) or [], bounds) for row in standings.rows]
     references = [
         {
@@ -104,6 +114,8 @@ def build_leaderboard(folder: RunFolder, records: list[Record] | None = None) ->
             {"metric": b.metric, "relation": b.relation, "limit": b.limit, "basis": b.basis} for b in bounds
         ],
         "verdict": "",
+        "claims": None if standings.claims is None else _claims(standings.claims),
+        "detectable_gap": None if standings.claims is None else standings.claims.detectable,
         "rows": rows,
         "references": references,
         "final_samples": folder.read_json("final_samples.json"),
@@ -116,6 +128,20 @@ def build_leaderboard(folder: RunFolder, records: list[Record] | None = None) ->
     content["verdict"] = verdict(content, standings)
     content["notes"] = notes(content, standings, records)
     return Leaderboard(content, standings)
+
+
+def _claims(claims: Claims) -> dict[str, Any]:
+    """What was tested against the candidate, as JSON has it."""
+    return {
+        "candidate": claims.candidate,
+        "level": claims.level,
+        "moderated": claims.moderated,
+        "p_values": dict(claims.p_values),
+        "better_than": list(claims.better_than),
+        "not_excluded": list(claims.not_excluded),
+        "ahead": list(claims.ahead),
+        "seeds_needed": dict(claims.seeds_needed),
+    }
 
 
 def _warm_start(folder: RunFolder) -> list[dict[str, Any]]:
@@ -159,11 +185,15 @@ def _row(
         "rank_low": row.rank.low if row.rank else None,
         "rank_high": row.rank.high if row.rank else None,
         "not_separable_from": list(row.not_separable_from),
+        "candidate": row.candidate,
+        "better_than": list(row.better_than),
+        "not_excluded": list(row.not_excluded),
         "leading": sorted(row.leading),
         "metrics": _cells(row.primary),
         "second_metrics": _cells(row.second),
         "default": _cells(row.default),
         "against_default": row.against_default,
+        "tuned_against_default": None if row.tuned_against_default is None else asdict(row.tuned_against_default),
         "params": next((settings[r] for r in sorted(settings)), None),
         "params_by_repeat": [settings[r] for r in sorted(settings)],
         "default_params": default if default is not None else first,

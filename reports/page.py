@@ -20,13 +20,13 @@ from . import text
 from .budget_plots import budget_plots
 from .finalist_artifacts import first_finals, guidance, outliers
 from .finalist_artifacts import pictures as pictures_of
+from .finals import card
 from .formats import row_name, to_csv
 from .latent import latent
 from .leaderboard import FILES, Leaderboard, build_leaderboard
 from .moves import moves
 from .pictures import common_limits, load_png, load_points, scatter
 from .plots import default_plot, family_styles, objective_plot
-from .standings import card
 from .surrogate_plots import surrogate_plots
 from .times import costs, times
 from .verdict import budget_text
@@ -128,7 +128,9 @@ def _environment() -> Environment:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    environment.filters |= {"setting": text.setting, "figure": text.figure, "rank": text.rank, "number": text.number}
+    environment.filters |= {
+        f.__name__: f for f in (text.setting, text.figure, text.rank, text.number, text.standing, text.percent)
+    }
     return environment
 
 
@@ -137,7 +139,7 @@ def _board_figures(
 ) -> tuple[dict[str, Any], list[dict[str, str]]]:
     """Figures of the test scores and of each study's course, by key; and which study has which."""
     figures: dict[str, Any] = {}
-    if any(row["rank"] is not None for row in content["rows"]):
+    if any("value" in row["metrics"].get(content["objective"][0], {}) for row in content["rows"]):
         figures["objective"] = objective_plot(content, styles)
     against = default_plot(content, styles)
     if against:

@@ -12,8 +12,8 @@ from typing import Any
 
 import plotly.graph_objects as go
 
+from .finals import lower_is_better
 from .formats import row_name
-from .standings import lower_is_better
 from .text import figure
 
 # Okabe and Ito's palette without black and yellow, which vanish on one of the two backgrounds, and with a grey.

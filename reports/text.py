@@ -25,6 +25,12 @@ def number(value: float, unit: str = "") -> str:
     return f"{value:.{max(0, 2 - math.floor(math.log10(abs(value))))}f}"
 
 
+def percent(share: float) -> str:
+    """ "26%", "2.5%": two significant digits, none after 10%."""
+    shown = 100 * share
+    return f"{shown:.0f}%" if shown >= 9.95 else f"{shown:.2g}%"
+
+
 def interval(low: float | None, high: float | None, value: float, unit: str = "") -> str:
     """ "[38.0, 44.5]" with the digits that its width warrants; empty without an interval."""
     if low is None or high is None:
@@ -69,6 +75,17 @@ def rank(row: Mapping[str, Any]) -> str:
     if row["rank"] is None:
         return "–"
     return str(row["rank"]) if row["rank_high"] == row["rank_low"] else f"{row['rank_low']}–{row['rank_high']}"
+
+
+def standing(row: Mapping[str, Any], content: Mapping[str, Any]) -> str:
+    """A row against the candidate: "candidate", "worse" (excluded), "open" (not excluded), "ahead", or a dash."""
+    claims = content["claims"]
+    if claims is None or row["incumbent"] > 0 or row["rank"] is None:
+        return "–"
+    if row["candidate"]:
+        return "candidate"
+    family = row["family"]
+    return "worse" if family in claims["better_than"] else "ahead" if family in claims["ahead"] else "open"
 
 
 def listing(names: list[str], joint: str = "and") -> str:

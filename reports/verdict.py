@@ -7,9 +7,11 @@ from typing import Any
 
 from ..bench.budget.kinds import budget_of
 from ..bench.runs.records import Record
+from .candidate import MOST_SEEDS, POWER, Claims
+from .finals import lower_is_better
 from .flags import bound_text, flagged
-from .standings import Standings, lower_is_better
-from .text import count, figure, listing, number
+from .standings import Standings
+from .text import count, figure, listing, number, percent
 
 
 def budget_text(budget: Mapping[str, Any]) -> str:
@@ -21,58 +23,73 @@ def budget_text(budget: Mapping[str, Any]) -> str:
 
 
 def verdict(content: Mapping[str, Any], standings: Standings) -> str:
-    """Which families lead on the first objective, and which are not separable."""
+    """Which families the candidate is better than on the first objective, and which cannot be excluded."""
     metric = content["objective"][0]
     rows = {row["family"]: row for row in content["rows"] if row["incumbent"] == 0}
-    ranked = {f: row for f, row in rows.items() if row["rank"] is not None}
+    scored = {f: row for f, row in rows.items() if "value" in row["metrics"].get(metric, {})}
     if not rows:
         return "Nothing has been compared yet."
-    if not ranked:
+    if not scored:
         return "No family has final scores on the test split yet, so nothing is ranked."
-    if content["state"] != "finished" and len(ranked) < len(rows):
-        so_far = f"So far {len(ranked)} of {count(len(rows), 'family', 'families')} have final scores. "
+    if content["state"] != "finished" and len(scored) < len(rows):
+        so_far = f"So far {len(scored)} of {count(len(rows), 'family', 'families')} have final scores. "
     else:
         so_far = ""
-    warned = {f: said for f, said in flagged(content["rows"]).items() if f in ranked and ranked[f]["rank"] == 1}
+    best = next(iter(scored))
+    warned = {f: said for f, said in flagged(content["rows"]).items() if f == best or rows[f]["candidate"]}
     warning = "".join(f" But {family}: {'; '.join(said)}." for family, said in warned.items())
-    return so_far + _standing_of(ranked, metric, standings) + warning
+    return so_far + _standing_of(scored, metric, standings) + warning
 
 
-def _standing_of(ranked: Mapping[str, Mapping[str, Any]], metric: str, standings: Standings) -> str:
-    if len(ranked) == 1:
-        (family,) = ranked
+def _standing_of(scored: Mapping[str, Mapping[str, Any]], metric: str, standings: Standings) -> str:
+    best = next(iter(scored))
+    value = _value(scored[best], metric)
+    if len(scored) == 1:
+        return f"{best} reaches a test {metric} of {value}; there is no other to compare with."
+    word = "lowest" if lower_is_better(metric) else "highest"
+    if all(row["metrics"][metric]["n"] < 2 for row in scored.values()):
         return (
-            f"{family} reaches a test {metric} of {_value(ranked[family], metric)}; there is no other to compare with."
-        )
-    tested = [f for f, row in ranked.items() if row["metrics"][metric]["n"] > 1]
-    best = next(iter(ranked))
-    if not tested:
-        word = "lowest" if lower_is_better(metric) else "highest"
-        return (
-            f"{best} has the {word} test {metric} of one re-training each ({_value(ranked[best], metric)}), "
+            f"{best} has the {word} test {metric} of one re-training each ({value}), "
             "but single re-trainings cannot separate families."
         )
-    leaders = [f for f, row in ranked.items() if row["rank"] == 1]
-    if len(leaders) == len(ranked):
-        return f"By test {metric}, no two families are separable: {listing(leaders)}."
-    if len(leaders) == 1:
-        level = ranked[best]["not_separable_from"]
-        said = f"{best} leads by test {metric} with {_value(ranked[best], metric)}"
-        said += f", though it is not separable from {listing(level)}." if level else ", separably ahead of all others."
-    else:
-        said = (
-            f"{listing(leaders)} lead by test {metric} and are not separable from "
-            f"{'each other' if len(leaders) == 2 else 'one another'} "
-            f"({'; '.join(f'{f} {_value(ranked[f], metric)}' for f in leaders[:3])}"
-            f"{'; …' if len(leaders) > 3 else ''})."
+    claims = standings.claims
+    if claims is None:
+        return (
+            f"{best} has the {word} mean test {metric} ({value}). No family could be named on validation and tested "
+            "against another with two finals, so no family is said to be better."
         )
-    return said + _second_opinion(metric, leaders, standings)
+    return _claimed(claims, scored, metric) + _second_opinion(claims, metric, standings)
+
+
+def _claimed(claims: Claims, scored: Mapping[str, Mapping[str, Any]], metric: str) -> str:
+    """The claims in words that match their tests."""
+    named, better = claims.candidate, list(claims.better_than)
+    value = _value(scored[named], metric)
+    beaten = f"{named} is better than {listing(better)} by test {metric} ({value})" if better else ""
+    if claims.ahead:
+        word = "lower" if lower_is_better(metric) else "higher"
+        ahead = listing([f"{f} ({_value(scored[f], metric)})" for f in claims.ahead])
+        found = f"No leader: named {named} on validation ({value} on the test), {ahead} is {word} on the test."
+        if len(claims.ahead) > 1:
+            found = found.replace(f" is {word} on", f" are {word} on")
+        rest = [f for f in claims.not_excluded if f not in claims.ahead]
+        found += f" {beaten}." if better else ""
+        return found + (f" {listing(rest, 'and')} cannot be excluded either." if rest else "")
+    if not better:
+        return (
+            f"{named} was named on validation and has the best test {metric} ({value}), but "
+            f"{listing(list(claims.not_excluded))} cannot be excluded."
+        )
+    if claims.not_excluded:
+        return f"{beaten}; {listing(list(claims.not_excluded))} cannot be excluded."
+    return f"{named} leads: {beaten}."
 
 
 def notes(content: Mapping[str, Any], standings: Standings, records: Sequence[Record]) -> list[str]:
     """How the figures came about, what they leave out, and what went wrong."""
     return [
         *_notes_on_tuning(content),
+        *_notes_on_claims(content, standings),
         *_notes_on_intervals(content, standings),
         *_notes_on_families(content),
         *_notes_on_what_is_missing(content),
@@ -119,6 +136,44 @@ def _notes_on_tuning(content: Mapping[str, Any]) -> list[str]:
     return found
 
 
+def _notes_on_claims(content: Mapping[str, Any], standings: Standings) -> list[str]:
+    """What the verdict rests on, what it could have found, and what tuning was worth."""
+    found = []
+    claims, metric = standings.claims, content["objective"][0]
+    if claims:
+        found.append(
+            f"The verdict tests every family against the one that did best on validation, {claims.candidate}, named "
+            f"before the test: {count(len(claims.p_values), 'one-sided t-test')} of {metric}, "
+            + ("with variances moderated over families" if claims.moderated else "by Welch")
+            + f", with a chance of at most {percent(claims.level)} that any claim is wrong by luck of the finals "
+            "(Hochberg's correction; look number j at the finals has 5% / 2^j)."
+        )
+        if claims.detectable is not None:
+            found.append(
+                f"With these finals, a difference of {percent(claims.detectable)} between two families is found with "
+                f"a probability of {percent(POWER)}; smaller ones may be there unseen."
+            )
+        needed = [
+            f"{f} {f'about {seeds}' if seeds else f'more than {MOST_SEEDS}'}"
+            for f, seeds in claims.seeds_needed.items()
+        ]
+        if needed:
+            found.append(
+                f"To exclude a family at the difference seen, with that probability, takes more finals (--seeds): "
+                f"{listing(needed)}."
+            )
+    pooled = standings.tuned_against_default
+    if pooled:
+        left = sum(row["tuned_against_default"] is not None for row in content["rows"])
+        better = "below" if lower_is_better(metric) else "above"
+        shown = figure({"value": pooled.ratio, "low": pooled.low, "high": pooled.high})
+        found.append(
+            f"Tuned over default: the test {metric} of {count(left, 'family that', 'families that')} left the default "
+            f"setting is {shown} times the default's (geometric mean; {better} 1 is better)."
+        )
+    return found
+
+
 def _notes_on_intervals(content: Mapping[str, Any], standings: Standings) -> list[str]:
     """What intervals and ranks rest on."""
     metric, seeds, repeats = content["objective"][0], content["seeds"], content["repeats"]
@@ -134,10 +189,9 @@ def _notes_on_intervals(content: Mapping[str, Any], standings: Standings) -> lis
         found.append("With one re-training there are no intervals, and families cannot be separated.")
     comparison = standings.comparisons.get(metric)
     if comparison and comparison.p_values:
-        pairs = len(comparison.p_values)
         found.append(
-            f"Ranks rest on {count(pairs, 'pairwise t-test')} of {metric}"
-            f"{' on the log scale' if comparison.log_scale else ''}, "
+            f"Ranks, the second view, rest on {count(len(comparison.p_values), 'two-sided t-test')} of all pairs"
+            f"{' on the log scale where both are positive' if comparison.log_scale else ''}, "
             + ("with one variance pooled over families" if comparison.pooled else "with unequal variances (Welch)")
             + ", Holm-corrected to a familywise error of 5%. A family's rank is one more than the number of "
             "families that are significantly better."
@@ -157,8 +211,8 @@ def _notes_on_families(content: Mapping[str, Any]) -> list[str]:
         if row["failed_finals"]:
             total = row["finals"] + row["failed_finals"]
             found.append(
-                f"{row['family']}: {row['failed_finals']} of {count(total, 're-training')} failed; "
-                + ("its figures are means over the rest." if row["finals"] else "it has no figures.")
+                f"{row['family']}: {row['finals']} of {count(total, 'final')} succeeded; "
+                + ("each failed one has the worst value of all families." if row["finals"] else "it has no figures.")
             )
     if content["uncountable"] and budget_of(**content["budget"]).priced_beforehand:
         reasons = "; ".join(f"{family}: {reason}" for family, reason in content["uncountable"].items())
@@ -191,15 +245,16 @@ def _value(row: Mapping[str, Any], metric: str) -> str:
     return figure(row["metrics"][metric])
 
 
-def _second_opinion(metric: str, leaders: Sequence[str], standings: Standings) -> str:
-    """Whether the second evaluator's tests leave the same families in the lead."""
+def _second_opinion(claims: Claims, metric: str, standings: Standings) -> str:
+    """Whether the second evaluator's means put the candidate before each family that it is better than."""
     second = standings.second_comparisons.get(metric)
-    if second is None or not second.p_values:
+    if second is None or claims.candidate not in second.estimates or not claims.better_than:
         return ""
-    theirs = second.leaders()
-    if theirs == frozenset(leaders):
+    sign = 1 if lower_is_better(metric) else -1
+    mine = second.estimates[claims.candidate].value
+    against = [
+        f for f in claims.better_than if f in second.estimates and sign * (second.estimates[f].value - mine) <= 0
+    ]
+    if not against:
         return " The second evaluator agrees."
-    ordered = sorted(theirs, key=lambda f: second.estimates[f].value * (1 if lower_is_better(metric) else -1))
-    if len(ordered) == len(second.estimates):
-        return " By the second evaluator no two families are separable."
-    return f" The second evaluator's tests leave {listing(ordered)} in the lead."
+    return f" The second evaluator does not agree on {listing(against)}: by its means {claims.candidate} is not better."

@@ -44,7 +44,8 @@ def _record(role: Role, family: str, number: int, fid: float, *, seconds: float 
         "family": family,
         "number": number,
         "seed": number,
-        "split": "validation" if role == "trial" else "test",
+        "split": "validation" if role in ("trial", "choice") else "test",
+        "trial": {"choice": 3, "final": 3, "default": 0}.get(role),
         "state": "complete",
         "params": {"learning_rate": 2e-3 if role == "final" else 1e-3, "batch_size": 64},
         "objectives": (fid,),
@@ -88,6 +89,8 @@ def _run(path: Path, *, seeds: int = 3, finals: bool = True, seconds: float = 1.
             folder.write_record(
                 _record("trial", family, number, fid, seconds=seconds, **(failed if number == 2 else {}))
             )
+        for number in range(2 if finals else 0):
+            folder.write_record(_record("choice", family, number, level * (0.93 + 0.01 * number), seconds=seconds))
         for number in range(seeds if finals else 0):
             noise = float(np.exp(0.02 * rng.normal()))
             folder.write_record(_record("final", family, number, level * noise, seconds=seconds))
@@ -178,7 +181,14 @@ def test_leaderboard_holds_test_scores_with_ranks_and_reasons(tmp_path: Path) ->
     assert [r["name"] for r in content["references"]] == ["floor", "gaussian"]
     assert content["references"][0]["metrics"]["fid"]["high"] == 10.0  # its own interval
     assert list(content["metrics"])[-1] == "train_seconds"
-    assert "ddpm leads by test fid" in content["verdict"] and "second evaluator agrees" in content["verdict"]
+    assert rows["ddpm"]["candidate"] and rows["ddpm"]["better_than"] == ["gaussian_mixture", "wgan_gp"]
+    assert rows["ddpm"]["not_excluded"] == [] and not rows["wgan_gp"]["candidate"]
+    assert content["verdict"].startswith("ddpm leads: ddpm is better than gaussian_mixture and wgan_gp by test fid (20")
+    assert content["verdict"].endswith(". The second evaluator agrees.")
+    assert 0 < content["detectable_gap"] < 0.5
+    ratio = rows["ddpm"]["tuned_against_default"]
+    assert ratio["ratio"] == pytest.approx(1 / 1.5) and ratio["low"] < ratio["ratio"] < ratio["high"]
+    assert any("3 families that left the default setting is 0.667" in note for note in content["notes"])
     assert any("leave out the variance of the tuning" in note for note in content["notes"])
     assert any("lstm: takes sequences" in note for note in content["notes"])
 
@@ -195,8 +205,8 @@ def test_scores_of_tuning_trials_stand_in_no_leaderboard(tmp_path: Path) -> None
 def test_one_seed_gives_no_intervals_and_separates_nobody(tmp_path: Path) -> None:
     content = write_leaderboard(_run(tmp_path / "run", seeds=1)).content
     for row in content["rows"]:
-        assert (row["rank"], row["rank_low"], row["rank_high"]) == (1, 1, 3)
-        assert len(row["not_separable_from"]) == 2
+        assert (row["rank"], row["rank_low"], row["rank_high"]) == (None, None, None)
+        assert not row["candidate"] and not row["not_separable_from"]
         assert row["metrics"]["fid"]["low"] is None and row["metrics"]["fid"]["high"] is None
     assert "single re-trainings cannot separate families" in content["verdict"]
     assert not any("leads" in text for text in [content["verdict"], *content["notes"]])

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 
 import numpy as np
 import pytest
 from scipy import stats
 
 from gentune.bench.runs.records import Record
+from gentune.reports.finals import Finals, card, name_candidate, natural_range
 from gentune.reports.inference import (
     compare,
     difference_p_value,
@@ -18,7 +20,7 @@ from gentune.reports.inference import (
     spread_estimate,
     t_interval,
 )
-from gentune.reports.standings import card, compute_standings, metric_order, natural_range
+from gentune.reports.standings import compute_standings, metric_order
 
 
 def test_t_interval_is_scipys() -> None:
@@ -177,13 +179,80 @@ def test_failed_finals_are_counted_and_further_incumbents_are_not_ranked() -> No
     records += [_final("a", n, v, incumbent=1) for n, v in enumerate((50.0, 51.0))]
     records += [_final("b", n, v) for n, v in enumerate((30.0, 32.0))]
     rows = compute_standings(records, ["a", "b"], ["fid", "recall"], repeats=1).rows
+    # With the worst value of the board, 32, for the one that failed, a is no longer told from b.
     assert [(r.family, r.incumbent, r.rank.rank if r.rank else None) for r in rows] == [
         ("a", 0, 1),
-        ("b", 0, 2),
+        ("b", 0, 1),
         ("a", 1, None),
     ]
     assert (rows[0].finals, rows[0].failed_finals) == (2, 1)
-    assert rows[0].not_separable_from == ()
+    assert rows[0].primary.metrics["fid"].value == pytest.approx((10 + 11 + 32) / 3)
+    assert rows[0].not_separable_from == ("b",)
+
+
+def test_a_family_with_one_surviving_final_is_not_ranked() -> None:
+    failed: dict[str, object] = {"state": "failed", "metrics": {}, "reason": "diverged: loss is NaN"}
+    records = [_final("a", n, v) for n, v in enumerate((30.0, 31.0))] + [
+        _final("b", n, v) for n, v in enumerate((40.0, 42.0))
+    ]
+    records += [_final("c", 0, 1.0), _final("c", 1, 0.0, **failed), _final("d", 0, 0.0, **failed)]
+    rows = {r.family: r for r in compute_standings(records, list("abcd"), ["fid"], repeats=1).rows}
+    assert list(rows) == ["c", "a", "b", "d"], "by mean, the failed final of c counted as 42; d has none"
+    assert [rows[f].rank is None for f in "abcd"] == [False, False, True, True]
+    assert rows["b"].rank is not None and rows["b"].rank.high == 2, "c and d take no place"
+
+
+def _choice(family: str, number: int, value: float, trial: int = 3, **changes: object) -> Record:
+    return _final(family, number, value, role="choice", split="validation", trial=trial, **changes)
+
+
+def _board(**values: Sequence[float]) -> list[Record]:
+    return [_final(f, n, v, trial=3) for f, found in values.items() for n, v in enumerate(found)]
+
+
+def test_the_candidate_is_the_best_on_validation_by_its_chosen_setting() -> None:
+    records = _board(a=(20.0, 21.0), b=(10.0, 11.0), c=(5.0, 5.5))
+    records += [_choice("a", 0, 9.0), _choice("a", 1, 11.0), _choice("a", 0, 1.0, trial=0)]  # 0: not chosen
+    records += [_choice("b", 0, 12.0), _choice("b", 1, 13.0), _choice("c", 0, 11.0), _choice("c", 1, 14.0)]
+    finals = Finals.of(records, list("abc"), by_repeat=False)
+    assert name_candidate(records, finals, "fid") == "a"
+    assert name_candidate(records, finals, "fid", barred={"a"}) == "b"
+    assert name_candidate(records, finals, "recall") is None
+    failed = [_choice("a", 2, 0.0, state="failed", metrics={})]  # counts as 14, the worst of all
+    assert name_candidate(records + failed, finals, "fid") == "a"
+    assert name_candidate(records + failed * 4, finals, "fid") == "b"
+    trials = [_final(f, 3, v, role="trial") for f, v in (("a", 3.0), ("b", 2.0), ("c", 4.0))]
+    assert name_candidate(trials + records, finals, "fid") == "a"
+    without = [r for r in records if r.role != "choice" or r.family != "c"]
+    assert name_candidate(trials + without, finals, "fid") == "b", "all by their trials where one has no other"
+
+
+def test_the_named_family_is_not_the_leader_where_another_is_lower_on_the_test() -> None:
+    records = _board(a=(20.0, 21.0, 20.5), b=(10.0, 11.0, 10.2), c=(90.0, 91.0, 95.0))
+    records += [_choice("a", 0, 9.0), _choice("b", 0, 12.0), _choice("c", 0, 13.0)]
+    found = compute_standings(records, list("abc"), ["fid"], repeats=1)
+    assert [r.family for r in found.rows] == ["b", "a", "c"]
+    row = next(r for r in found.rows if r.candidate)
+    assert (row.family, row.better_than, row.not_excluded) == ("a", ("c",), ("b",))
+    assert found.claims is not None and found.claims.ahead == ("b",)
+
+
+def test_ratios_are_of_families_that_left_their_default() -> None:
+    records = _board(a=(10.0, 11.0, 10.5), b=(4.0, 5.0, 4.5))
+    records += [_final("c", n, v, trial=0) for n, v in enumerate((7.0, 8.0))]
+    records += [_final("a", n, v, role="default") for n, v in enumerate((20.0, 22.0, 21.0))]
+    records += [_final("b", n, v, role="default") for n, v in enumerate((4.0, 5.0, 4.5))]
+    found = compute_standings(records, list("abc"), ["fid"], repeats=1)
+    ratios = {r.family: r.tuned_against_default for r in found.rows}
+    assert ratios["c"] is None and ratios["a"] is not None and ratios["b"] is not None
+    assert ratios["a"].ratio == pytest.approx(0.5, rel=1e-3)
+    assert ratios["b"].ratio == pytest.approx(1.0)
+    assert ratios["a"].low is not None and ratios["a"].high is not None
+    a = np.log([10.0, 11.0, 10.5]), np.log([20.0, 22.0, 21.0])
+    wanted = stats.ttest_ind(*a, equal_var=False).confidence_interval(0.95)
+    assert np.log([ratios["a"].low, ratios["a"].high]) == pytest.approx([wanted.low, wanted.high])
+    assert found.tuned_against_default is not None
+    assert found.tuned_against_default.ratio == pytest.approx(math.sqrt(ratios["a"].ratio))
 
 
 def test_tuned_is_tested_against_default() -> None:
