@@ -82,16 +82,7 @@ def build_leaderboard(folder: RunFolder, records: list[Record] | None = None) ->
     incumbents = folder.read_json("incumbents.json") or {}
     kind, amount = study.budget
     rows = [_row(row, records, incumbents.get(row.family) or [], bounds) for row in standings.rows]
-    references = [
-        {
-            "name": name,
-            "samples": standings.reference_samples[name],
-            "metrics": _cells(primary),
-            "second_metrics": _cells(second),
-        }
-        for name, (primary, second) in standings.references.items()
-        if primary.metrics or second.metrics  # such as a floor where nothing can be measured without an evaluator
-    ]
+    references = _references(standings)
     names = metric_order(
         [m for row in [*rows, *references] for part in ("metrics", "second_metrics") for m in row[part]],
         study.objective,
@@ -128,6 +119,20 @@ def build_leaderboard(folder: RunFolder, records: list[Record] | None = None) ->
     content["verdict"] = verdict(content, standings)
     content["notes"] = notes(content, standings, records)
     return Leaderboard(content, standings)
+
+
+def _references(standings: Standings) -> list[dict[str, Any]]:
+    """The baselines that have any score."""
+    return [
+        {
+            "name": name,
+            "samples": standings.reference_samples[name],
+            "metrics": _cells(primary),
+            "second_metrics": _cells(second),
+        }
+        for name, (primary, second) in standings.references.items()
+        if primary.metrics or second.metrics  # such as a floor where nothing can be measured without an evaluator
+    ]
 
 
 def _claims(claims: Claims) -> dict[str, Any]:
