@@ -63,25 +63,25 @@ def _standing_of(scored: Mapping[str, Mapping[str, Any]], metric: str, standings
 
 def _claimed(claims: Claims, scored: Mapping[str, Mapping[str, Any]], metric: str) -> str:
     """The claims in words that match their tests."""
-    named, better = claims.candidate, list(claims.better_than)
+    named, better = claims.candidate, [f for f in scored if f in claims.better_than]  # in the table's order
+    left = [f for f in scored if f in claims.not_excluded]
     value = _value(scored[named], metric)
     beaten = f"{named} is better than {listing(better)} by test {metric} ({value})" if better else ""
     if claims.ahead:
         word = "lower" if lower_is_better(metric) else "higher"
-        ahead = listing([f"{f} ({_value(scored[f], metric)})" for f in claims.ahead])
-        found = f"No leader: named {named} on validation ({value} on the test), {ahead} is {word} on the test."
-        if len(claims.ahead) > 1:
-            found = found.replace(f" is {word} on", f" are {word} on")
-        rest = [f for f in claims.not_excluded if f not in claims.ahead]
-        found += f" {beaten}." if better else ""
-        return found + (f" {listing(rest, 'and')} cannot be excluded either." if rest else "")
+        ahead = listing([f"{f} ({_value(scored[f], metric)})" for f in left if f in claims.ahead])
+        verb = "is" if len(claims.ahead) == 1 else "are"
+        found = f"No leader: validation named {named} ({value}), but {ahead} {verb} {word} on the test."
+        rest = [f for f in left if f not in claims.ahead]
+        found += f" {named} is better than {listing(better)}." if better else ""
+        return found + (f" {listing(rest)} cannot be excluded either." if rest else "")
     if not better:
         return (
             f"{named} was named on validation and has the best test {metric} ({value}), but "
-            f"{listing(list(claims.not_excluded))} cannot be excluded."
+            f"{listing(left)} cannot be excluded."
         )
     if claims.not_excluded:
-        return f"{beaten}; {listing(list(claims.not_excluded))} cannot be excluded."
+        return f"{beaten}; {listing(left)} cannot be excluded."
     return f"{named} leads: {beaten}."
 
 

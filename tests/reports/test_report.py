@@ -193,6 +193,29 @@ def test_leaderboard_holds_test_scores_with_ranks_and_reasons(tmp_path: Path) ->
     assert any("lstm: takes sequences" in note for note in content["notes"])
 
 
+def test_the_verdict_says_who_is_ahead_of_the_named_family(tmp_path: Path) -> None:
+    folder = _run(tmp_path / "run")
+    for number in range(2):  # by its retrainings on validation, wgan_gp would be the best
+        folder.write_record(_record("choice", "wgan_gp", number, 10.0 + number))
+    content = write_leaderboard(folder).content
+    assert content["verdict"].startswith("No leader: validation named wgan_gp (51.2 [49.8, 52.6]), but ddpm (20.18 [")
+    assert content["verdict"].endswith("and gaussian_mixture (50.4 [49.0, 51.8]) are lower on the test.")
+    folder.write_record(_record("final", "gaussian_mixture", 3, 400.0))
+    folder.write_record(_record("final", "gaussian_mixture", 4, 0.0, state="failed", metrics={}, second_metrics={}))
+    text = _Page(write_report(folder).read_text()).text
+    assert "4 of 5 finals" in text and "better mean on the test" in text
+    assert "gaussian_mixture cannot be excluded either." in text
+
+
+def test_where_the_second_evaluator_does_not_agree_the_claim_says_so(tmp_path: Path) -> None:
+    folder = _run(tmp_path / "run")
+    for record in folder.records("final"):
+        if record.family == "wgan_gp":
+            folder.write_record(replace(record, second_metrics={"fid": _figure(10.0)}))
+    verdict = write_leaderboard(folder).content["verdict"]
+    assert verdict.endswith("does not agree on wgan_gp: by its means ddpm is not better.")
+
+
 def test_scores_of_tuning_trials_stand_in_no_leaderboard(tmp_path: Path) -> None:
     folder = _run(tmp_path / "run")
     write_leaderboard(folder)
