@@ -71,7 +71,7 @@ class Standings:
     """All rows, best mean first; references by name, and the samples that each was scored on.
 
     claims: the candidate against every other family on the first objective; None where none can be named or tested.
-    comparisons, second_comparisons: tests of all pairs, for each metric.
+    comparisons, second_comparisons: tests of all pairs, for each metric. barred: families that cannot be the candidate.
     tuned_against_default: the mean ratio over the families that left their default setting.
     """
 
@@ -82,6 +82,7 @@ class Standings:
     tuned_against_default: Ratio | None
     comparisons: Mapping[str, Comparison]
     second_comparisons: Mapping[str, Comparison]
+    barred: frozenset[str] = frozenset()
 
 
 def metric_order(names: Iterable[str], objective: Sequence[str]) -> list[str]:
@@ -134,6 +135,7 @@ def compute_standings(
         tuned_against_default=defaults.pooled,
         comparisons={m: _renamed(c, finals.names) for m, c in board.primary.items()},
         second_comparisons={m: _renamed(c, finals.names) for m, c in board.second.items()},
+        barred=frozenset(barred),
     )
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
 from ..bench.budget.kinds import budget_of
@@ -36,8 +36,13 @@ def verdict(content: Mapping[str, Any], standings: Standings) -> str:
     else:
         so_far = ""
     best = next(iter(scored))
-    warned = {f: said for f, said in flagged(content["rows"]).items() if f == best or rows[f]["candidate"]}
-    warning = "".join(f" But {family}: {'; '.join(said)}." for family, said in warned.items())
+    beaten = standings.claims.better_than if standings.claims else ()
+    shown = {best, *(standings.barred - set(beaten)), *(f for f, row in rows.items() if row["candidate"])}
+    warning = "".join(
+        f" {f'{f} was no candidate' if f in standings.barred else f'But {f}'}: {'; '.join(said)}."
+        for f, said in flagged(content["rows"]).items()
+        if f in shown
+    )
     return so_far + _standing_of(scored, metric, standings) + warning
 
 
@@ -58,29 +63,32 @@ def _standing_of(scored: Mapping[str, Mapping[str, Any]], metric: str, standings
             f"{best} has the {word} mean test {metric} ({value}). No family could be named on validation and tested "
             "against another with two finals, so no family is said to be better."
         )
-    return _claimed(claims, scored, metric) + _second_opinion(claims, metric, standings)
+    return _claimed(claims, scored, metric, standings.barred) + _second_opinion(claims, metric, standings)
 
 
-def _claimed(claims: Claims, scored: Mapping[str, Mapping[str, Any]], metric: str) -> str:
-    """The claims in words that match their tests."""
+def _claimed(claims: Claims, scored: Mapping[str, Mapping[str, Any]], metric: str, barred: Collection[str] = ()) -> str:
+    """The claims in words that match their tests; families that break a bound take the lead from nobody."""
     named, better = claims.candidate, [f for f in scored if f in claims.better_than]  # in the table's order
-    left = [f for f in scored if f in claims.not_excluded]
+    left = [f for f in scored if f in claims.not_excluded and f not in barred]
+    leaders = [f for f in left if f in claims.ahead]
     value = _value(scored[named], metric)
     beaten = f"{named} is better than {listing(better)} by test {metric} ({value})" if better else ""
-    if claims.ahead:
+    if leaders:
         word = "lower" if lower_is_better(metric) else "higher"
-        ahead = listing([f"{f} ({_value(scored[f], metric)})" for f in left if f in claims.ahead])
-        verb = "is" if len(claims.ahead) == 1 else "are"
+        ahead = listing([f"{f} ({_value(scored[f], metric)})" for f in leaders])
+        verb = "is" if len(leaders) == 1 else "are"
         found = f"No leader: validation named {named} ({value}), but {ahead} {verb} {word} on the test."
-        rest = [f for f in left if f not in claims.ahead]
+        rest = [f for f in left if f not in leaders]
         found += f" {named} is better than {listing(better)}." if better else ""
         return found + (f" {listing(rest)} cannot be excluded either." if rest else "")
+    if not better and not left:
+        return f"{named} ({value}) is the only family whose setting keeps all bounds."
     if not better:
         return (
             f"{named} was named on validation and has the best test {metric} ({value}), but "
             f"{listing(left)} cannot be excluded."
         )
-    if claims.not_excluded:
+    if left:
         return f"{beaten}; {listing(left)} cannot be excluded."
     return f"{named} leads: {beaten}."
 

@@ -499,6 +499,18 @@ def test_a_bound_that_only_validation_breaks_is_told_as_such(tmp_path: Path) -> 
     assert not any(flags.values())
 
 
+def test_a_family_that_breaks_a_bound_on_validation_takes_the_lead_from_nobody(tmp_path: Path) -> None:
+    folder = _run(tmp_path / "run", constraints=("recall >= 0.6",))
+    for record in folder.records("final", "trial"):
+        folder.write_record(replace(record, trial=1 if record.role == "final" else None))
+    _give(folder, "ddpm", "trial", "validation", recall=0.1)
+    content = write_leaderboard(folder).content
+    assert content["rows"][0]["family"] == "ddpm", "rows are sorted by what was scored"
+    assert [row["family"] for row in content["rows"] if row["candidate"]] == ["wgan_gp"]
+    said = " ddpm was no candidate: recall 0.100 on validation below 0.600 (as the study asks)."
+    assert content["verdict"].endswith(said) and content["verdict"].count("ddpm") == 1
+
+
 def test_a_study_without_guards_flags_nothing(tmp_path: Path) -> None:
     folder = _run(tmp_path / "run", constraints=())
     _give(folder, "floor", "reference", "validation", authenticity=0.54)
