@@ -21,7 +21,7 @@ from scipy import special
 Array = NDArray[np.float64]
 
 _SMALLEST = 1e-5  # of the mean variance: a family without any spread would take the logarithm to minus infinity
-_OUTLIER = 0.001  # chance that a variance like the others is taken for an outlier
+_OUTLIER = 0.003  # chance that a variance like the others is taken for an outlier
 _NEWTON_STEPS = 8  # exact to rounding for y above 0.05
 
 
