@@ -6,6 +6,8 @@ Glossary:
 
 from __future__ import annotations
 
+import math
+
 import torch
 import torch.nn.functional as F
 from torch import Generator, Tensor, nn
@@ -58,7 +60,7 @@ class CausalTransformer(nn.Module):
             return self.log_prob(k, None)
         rows = [self.log_prob(k, torch.full((len(k),), y, device=k.device)) for y in range(self.classes)]
         return marginal_log_prob(
-            torch.stack(rows, dim=1), k.new_full((self.classes,), 1.0 / self.classes, dtype=torch.float32)
+            torch.stack(rows, dim=1), torch.full((self.classes,), -math.log(self.classes), device=k.device)
         )
 
     def draw(self, n: int, labels: Tensor | None, generator: Generator, *, temperature: float = 1.0) -> Tensor:

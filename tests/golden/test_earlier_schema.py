@@ -69,5 +69,9 @@ def test_it_is_not_resumed(run: Path, how: str, capsys: pytest.CaptureFixture[st
 
 
 def _standing(row: dict[str, Any]) -> dict[str, Any]:
-    kept = ("family", "rank", "rank_low", "rank_high", "not_separable_from", "metrics", "second_metrics", "params")
-    return {key: row.get(key) for key in kept}
+    """The row without its intervals, which follow this version's rules."""
+    kept = ("family", "rank", "rank_low", "rank_high", "not_separable_from", "params")
+    values = {
+        part: {name: cell.get("value") for name, cell in row[part].items()} for part in ("metrics", "second_metrics")
+    }
+    return {key: row.get(key) for key in kept} | values

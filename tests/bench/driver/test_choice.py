@@ -159,7 +159,9 @@ def begin(path: Path, plugin: Path, **options: Any) -> RunFolder:
 
 
 def factory(folder: RunFolder, cache: Path) -> JobFactory:
-    return JobFactory(folder, folder.study, str(cache), {"tiny": registry.family("tiny").resolved()})
+    jobs = JobFactory(folder, folder.study, str(cache), {"tiny": registry.family("tiny").resolved()})
+    jobs.final_samples = 100
+    return jobs
 
 
 def conclusions(folder: RunFolder, say: Any = print) -> Conclusions:

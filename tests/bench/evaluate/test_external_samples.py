@@ -83,7 +83,11 @@ def test_scores_are_those_that_runs_report(tmp_path: Path, capsys: pytest.Captur
         assert "nll" not in row["metrics"] and "train_seconds" not in row["metrics"]
         for name in (*IMAGE_METRICS, "condition_accuracy"):
             value = expected.values[name]
-            assert {k: row["metrics"][name][k] for k in ("value", "low", "high")} == vars(value)
+            assert tuple(row["metrics"][name][k] for k in ("value", "low", "high")) == (
+                value.value,
+                value.low,
+                value.high,
+            )
             assert row["metrics"][name]["unit"] == module.METRICS[name].unit
             # The samples are the floor's own examples.
             assert row["floor"]["metrics"][name]["value"] == pytest.approx(value.value, rel=1e-9, abs=1e-12)
