@@ -43,7 +43,7 @@ def best_settings(task: SurrogateTask) -> Floats:
     """Positions (n, p) of the best of evenly spread points, by the task's truth."""
     encoding = task.encoding
     spread = encoding.snap(sobol(POINTS, len(encoding), 0))
-    worth = np.array([task.truth(encoding.decode(row)) for row in spread])
+    worth = task.truths([encoding.decode(row) for row in spread])
     return spread[np.argsort(worth, kind="stable")[: round(POINTS * BEST)]]
 
 
@@ -102,12 +102,16 @@ def learn(tasks: Sequence[SurrogateTask]) -> dict[str, Any]:
 
 
 def tasks_of(results: Path) -> dict[str, list[SurrogateTask]]:
-    """The tables that have been collected, by family."""
+    """The tables that have been collected, by family; one that is too short is passed over with a message."""
     found: dict[str, list[SurrogateTask]] = {}
     for pair in collect.PAIRS.values():
         entries = collect.read(results / "tables" / f"{pair.name}.jsonl")
-        if entries:
-            found.setdefault(pair.family, []).append(SurrogateTask(pair, entries))
+        try:
+            task = SurrogateTask(pair, entries)
+        except ValueError as error:
+            print(f"passed over: {error}", file=sys.stderr)
+            continue
+        found.setdefault(pair.family, []).append(task)
     return found
 
 

@@ -12,7 +12,7 @@ A rule is written `key=value:key=value`:
     prior    1: the same distribution weighs on the surrogate's proposals, as a belief that trials overrule
     noise    1: the engine knows how much trainings usually differ
 
-Each run spends 20 trials of equal cost. After 6, 10 and 20 of them the study's own rule names candidates, three
+Trials are of equal cost. After 6, 10 and 20 of them (`--budgets`) the study's own rule names candidates, three
 retrainings of each choose one, and its true mean over the default's is the ratio shown. Pairs are compared in two
 halves: one is for choosing a rule, the other for reporting what it is worth.
 """
@@ -35,6 +35,7 @@ sys.path.insert(0, str(Path(__file__).parents[1]))
 
 import numpy as np
 import scores
+import store
 from tuning import collect
 from tuning.surrogate_tasks import FINALS_NOISE, SurrogateTask
 
@@ -51,6 +52,7 @@ from gentune.bench.runs.records import Record
 from gentune.search_spaces import SearchSpace
 
 BUDGETS = (6, 10, 20)
+CHOOSING = tuple(collect.PAIRS)[::2]  # the half for choosing a rule
 CHOICE_SEEDS = 3
 
 
@@ -114,7 +116,7 @@ def parse_rule(text: str) -> Rule:
     return Rule(**given)
 
 
-def run(task: SurrogateTask, rule: Rule, seed: int, budgets: Sequence[int] = BUDGETS) -> list[float]:
+def run(task: SurrogateTask, rule: Rule, seed: int, budgets: Sequence[int]) -> list[float]:
     """One study: after each budget, the log of the chosen setting's true mean over the default's."""
     records: list[Record] = []
     observations: list[Observation] = []
@@ -172,12 +174,13 @@ def _task(name: str, results: Path) -> SurrogateTask:
     return SurrogateTask(collect.PAIRS[name], collect.read(results / "tables" / f"{name}.jsonl"))
 
 
-def runs(rule: str, name: str, seeds: int, results: Path) -> np.ndarray:
-    """Losses (seeds, budgets) of a rule on a pair; runs that were done before are read."""
-    path = results / "starts" / name / f"{rule or 'today'}.json"
+def runs(rule: str, name: str, seeds: int, budgets: Sequence[int], results: Path) -> np.ndarray:
+    """Losses (seeds, budgets) of a rule on a pair; runs of the same engine on the same table are read."""
+    version = f"{len(_task(name, results).entries)}@{store.engine_fingerprint()}"
+    path = results / "starts" / name / version / f"{rule or 'plain'}-{budgets}.json"
     known = json.loads(path.read_text(encoding="utf-8")) if path.exists() else []
     for seed in range(len(known), seeds):
-        known.append(run(_task(name, results), parse_rule(rule), seed))
+        known.append(run(_task(name, results), parse_rule(rule), seed, budgets))
         write_atomically(path, json.dumps(known) + "\n")
     return np.array(known[:seeds])
 
@@ -187,6 +190,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--rules", nargs="+", default=["", "spread=0.2", "spread=0.2:part=1", "spread=0.2:far=2"])
     parser.add_argument("--pairs", default=",".join(collect.PAIRS))
     parser.add_argument("--seeds", type=int, default=20)
+    parser.add_argument("--budgets", type=int, nargs="+", default=BUDGETS)
     parser.add_argument("--results", type=Path, default=collect.RESULTS)
     options = parser.parse_args(arguments)
     names = options.pairs.split(",")
@@ -199,17 +203,20 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except (ValueError, KeyError) as error:
         print(f"starts.py: {error}", file=sys.stderr)
         return 2
-    for label, half in {"chosen on": names[::2], "reported on": names[1::2]}.items():
+    halves = {"chosen on": [n for n in names if n in CHOOSING], "reported on": [n for n in names if n not in CHOOSING]}
+    for label, half in halves.items():
         if not half:
             continue
         print(f"\n{label}: {', '.join(half)}\n{'rule':34} trials  ratio  over the first rule's, for other pairs")
-        found = {r: {n: runs(r, n, options.seeds, options.results) for n in half} for r in options.rules}
+        found = {
+            r: {n: runs(r, n, options.seeds, options.budgets, options.results) for n in half} for r in options.rules
+        }
         for rule, losses in found.items():
-            for i, budget in enumerate(BUDGETS):
+            for i, budget in enumerate(options.budgets):
                 mine, control = (
                     {n: rows[:, i].tolist() for n, rows in f.items()} for f in (losses, found[options.rules[0]])
                 )
-                print(f"{rule or 'today':34} {budget:6d}  {summary(mine, control)}", flush=True)
+                print(f"{rule or 'plain':34} {budget:6d}  {summary(mine, control)}", flush=True)
     return 0
 
 

@@ -19,7 +19,7 @@ from gentune.bench.proposal.encoding import Encoding, Floats
 
 FINALS_NOISE = 0.6  # of a trial's: retrainings are scored on ten times as many samples
 _FEWEST_FAILURES = 3  # from which on failures are modelled
-_TREES = 300
+_TREES = 100
 
 
 class SurrogateTask:
@@ -32,7 +32,7 @@ class SurrogateTask:
     """
 
     def __init__(self, pair: Pair, entries: Sequence[Mapping[str, Any]]) -> None:
-        self.pair, self.card = pair, pair.resolved().card
+        self.pair, self.card, self.entries = pair, pair.resolved().card, entries
         self.encoding = Encoding(self.card.space)
         worked = [e for e in entries if e["value"] is not None and e["value"] > 0]
         repeats = np.log([e["value"] for e in worked if e["kind"] == "default"])
@@ -49,6 +49,10 @@ class SurrogateTask:
     def truth(self, setting: Mapping[str, Any]) -> float:
         """The mean of the log of the objective over trainings that work."""
         return self._at(setting)[0]
+
+    def truths(self, settings: Sequence[Mapping[str, Any]]) -> Floats:
+        """`truth` of many settings at once (n,)."""
+        return np.asarray(self._model.predict(self._columns(settings)), dtype=float)
 
     def measure(self, setting: Mapping[str, Any], rng: np.random.Generator, noise: float = 1.0) -> float | None:
         """A trial's objective, or None where it fails. noise: a factor on the task's."""
