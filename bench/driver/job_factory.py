@@ -31,7 +31,7 @@ class JobFactory:
 
     families: those of the study and the reference families, by name, as jobs carry them.
     measured: metrics that constraints need of every trial and of the floor.
-    final_samples: how many samples are drawn by all that is no trial; set before the first such job is made.
+    final_samples: how many samples are drawn by all that is no trial; None: as many as by trials.
     """
 
     def __init__(
@@ -46,7 +46,7 @@ class JobFactory:
         self._folder, self._config, self._cache, self._families = folder, config, cache, families
         self._measured = measured
         self._budget = budget_of(*config.budget)
-        self.final_samples = 0
+        self.final_samples: int | None = None
 
     def trial(self, study: FamilyStudy, asked: PlannedTrial) -> TrialJob:
         """A proposal carried out, scored on the validation split."""
@@ -123,7 +123,7 @@ class JobFactory:
     def _retraining(
         self, study: FamilyStudy, params: Mapping[str, Any], number: int, split: str, **fields: Any
     ) -> TrialJob:
-        costs = study.costs.drawing(self.final_samples)
+        costs = study.costs if self.final_samples is None else study.costs.drawing(self.final_samples)
         return self._job(
             study.card.name,
             params,
