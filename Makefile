@@ -23,7 +23,7 @@ $(STAMP): pyproject.toml constraints.txt
 demo: install
 	$(BIN)/gentune compare --data digits \
 	  --families gaussian_mixture,beta_vae,wgan_gp,realnvp,ddpm \
-	  --trainings 6 --seeds 3 --out runs/demo
+	  --trainings 3 --out runs/demo
 
 # Types are checked while the tests run: each takes minutes on one core.
 test: install lint
@@ -49,7 +49,7 @@ bench-final-samples: install
 
 # docs/families.md: every family tuned on the digits, and its speed next to others; continues where it was stopped.
 bench-families: install
-	$(BIN)/gentune compare --data digits --families all --trainings 10 --seeds 3 --thorough --out runs/families
+	$(BIN)/gentune compare --data digits --families all --trainings 10 --thorough --out runs/families
 	PYTHONWARNINGS=ignore $(BIN)/pip install --quiet --constraint constraints.txt --editable '.[dev,peers]'
 	$(BIN)/python tests/performance/modes.py
 	$(BIN)/python tests/performance/family_speed.py
