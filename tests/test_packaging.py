@@ -15,6 +15,7 @@ import pytest
 
 ROOT = Path(__file__).parent.parent
 SETTINGS = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
+BRIEF = ("--seeds", "1", "--choice-seeds", "1", "--final-samples", "500")
 
 
 def test_the_package_list_names_every_folder_with_python_in_it() -> None:
@@ -105,7 +106,7 @@ def test_the_readmes_plugin_runs(tmp_path: Path) -> None:
     (tmp_path / "my_family.py").write_text(plugin_of_readme())
     command = "compare --plugin my_family.py --data two_moons --families shifted,gaussian_mixture --trainings 2"
     done = subprocess.run(
-        [sys.executable, "-m", "gentune.bench", *command.split(), "--seeds", "1", "--choice-seeds", "1", "--json"],
+        [sys.executable, "-m", "gentune.bench", *command.split(), *BRIEF, "--json"],
         cwd=tmp_path,
         capture_output=True,
         text=True,
@@ -138,9 +139,9 @@ def test_the_wheel_works_in_a_fresh_environment(tmp_path: Path) -> None:
     (tmp_path / "models").mkdir()
     (tmp_path / "models" / "__init__.py").write_text("raise ImportError('the wrong models')\n")
     environment = {k: v for k, v in os.environ.items() if k not in ("PYTHONPATH", "VIRTUAL_ENV")}
-    command = "tune gaussian_mixture --data two_moons --trainings 2 --seeds 1 --choice-seeds 1 --workers 1 --json"
+    command = "tune gaussian_mixture --data two_moons --trainings 2 --workers 1 --json"
     done = subprocess.run(
-        [home / "bin" / "gentune", *command.split()],
+        [home / "bin" / "gentune", *command.split(), *BRIEF],
         cwd=tmp_path,
         capture_output=True,
         text=True,

@@ -34,7 +34,7 @@ def standardise(values: Floats, *, logs: bool = True) -> Floats:
         values = np.log(values)
     median = float(np.median(values))
     good = median - float(values.min())
-    if good > 0:
+    if good > np.finfo(float).tiny:  # below, dividing by it has no end
         excess = np.maximum((values - median) / good - _FENCE, 0.0)
         values = np.where(excess > 0, median + good * (_FENCE + excess / (1.0 + excess / _REACH)), values)
     deviation = float(values.std())

@@ -370,6 +370,7 @@ def test_seeds_are_added_to_a_finished_run(tmp_path: Path, tiny_plugin: Path, mo
     options: dict[str, Any] = {"data": "two_moons", "families": "tiny", "plugins": tiny_plugin, "objective": "nll"}
     options |= {"trainings": 1, "choice_seeds": 1, "executor": "in_process", "out": tmp_path / "run"}
     monkeypatch.setattr(protocol, "SAMPLES", 100)
+    monkeypatch.setattr(protocol, "MOST_FINAL_SAMPLES", 200)
     first = gentune.compare(seeds=1, **options)
     before = {p.name: p.read_text() for p in first.folder.records_path.glob("*.json")}
     second = gentune.compare(seeds=2, **options)

@@ -116,7 +116,7 @@ def test_a_finished_trial_outlives_a_killed_driver(
     monkeypatch.setenv("STAGED_PAUSE", "0.05")
     command = [sys.executable, "-m", "gentune.bench", "compare", "--data", "two_moons", "--families", "staged"]
     command += ["--plugin", str(PLUGINS / "staged.py"), "--objective", "mmd", "--trainings", "1"]
-    command += ["--seeds", "1", "--choice-seeds", "1"]
+    command += ["--seeds", "1", "--choice-seeds", "1", "--final-samples", "200"]
     command += ["--workers", "1", "--quiet", "--out", str(tmp_path / "run")]
     driver = subprocess.Popen(command, stdout=subprocess.DEVNULL)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 
 import pytest
@@ -20,7 +21,9 @@ CARD = next(p for p in shipped_cards() if p.stem == "beta_vae")
 @pytest.fixture(scope="module")
 def trials(tmp_path_factory: pytest.TempPathFactory) -> Iterator[list[Record]]:
     """Of a study of a beta-VAE whose full training is short."""
-    text = CARD.read_text().replace('name = "beta_vae"', 'name = "short_vae"').replace("vector = 3000", "vector = 40")
+    text = CARD.read_text().replace('name = "beta_vae"', 'name = "short_vae"')
+    text, changed = re.subn(r"^vector = \d+$", "vector = 40", text, flags=re.MULTILINE)
+    assert changed == 1
     gentune.register(BetaVAE, text)
     out = tmp_path_factory.mktemp("seconds") / "run"
     patch = pytest.MonkeyPatch()

@@ -30,6 +30,7 @@ def test_one_exploded_value_leaves_the_others_apart_and_the_order_as_it_was() ->
     assert plain[5] - plain[0] < 1e-6
     assert np.isfinite(standardise(np.array([1.0, math.inf, -math.inf, 2.0]))).all()
     assert np.isfinite(standardise(np.array([1e308, -1e308, 0.0]))).all()
+    assert np.isfinite(standardise(np.array([5e-309, 0.0, 1.0]))).all()
 
 
 def test_standardise_leaves_well_behaved_values_linear() -> None:
