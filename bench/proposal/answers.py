@@ -28,15 +28,10 @@ def incumbents(
     """
     fitted = _fitted(space, observations, usual_noise)
     rows = fitted.worked[fitted.valid]
-    if not len(rows):
-        return []
-    if not len(fitted.encoding):
-        return [int(rows[0])]
-    positions = _at_full_training(fitted, fitted.positions[rows])
-    means = np.stack([fitted.standings(j, positions) for j in range(fitted.objectives.shape[1])], axis=1)  # (n, m)
-    rounded = np.round(means, 9)
-    best = [int(np.argmin(rounded[:, 0]))] if means.shape[1] == 1 else _spread_front(rounded, at_most)
-    return [int(rows[i]) for i in best]
+    if fitted.objectives.shape[1] == 1 or not len(rows) or not len(fitted.encoding):
+        return _best_first(fitted)[:1]
+    means = np.stack([_means(fitted, j) for j in range(fitted.objectives.shape[1])], axis=1)  # (n, m)
+    return [int(rows[i]) for i in _spread_front(means, at_most)]
 
 
 def best_settings(
@@ -44,17 +39,7 @@ def best_settings(
 ) -> list[int]:
     """Indices of the best observations by posterior mean of the first objective, the best first, as `incumbents` judges
     them. Of equal settings the first is named. usual_noise: see `FittedTrials`."""
-    fitted = _fitted(space, observations, usual_noise)
-    rows = fitted.worked[fitted.valid]
-    if not len(rows):
-        return []
-    if not len(fitted.encoding):
-        return [int(rows[0])]
-    positions = _at_full_training(fitted, fitted.positions[rows])
-    means = np.round(fitted.standings(0, positions), 9)
-    firsts = np.unique(fitted.encoding.columns(positions), axis=0, return_index=True)[1]
-    order = sorted(firsts.tolist(), key=lambda i: (means[i], i))
-    return [int(rows[i]) for i in order[:at_most]]
+    return _best_first(_fitted(space, observations, usual_noise))[:at_most]
 
 
 def probabilities_of_better(
@@ -89,6 +74,25 @@ def _fitted(space: SearchSpace, observations: Sequence[Observation], usual_noise
 
 def _at_full_training(fitted: FittedTrials, positions: Floats) -> Floats:
     return at_full(positions) if FIDELITY in fitted.encoding.space else positions
+
+
+def _best_first(fitted: FittedTrials) -> list[int]:
+    """Indices of the observations that may be named, by posterior mean of the first objective; of equal settings the
+    first."""
+    rows = fitted.worked[fitted.valid]
+    if not len(rows) or not len(fitted.encoding):
+        return [int(row) for row in rows[:1]]
+    means = _means(fitted, 0)
+    columns = fitted.encoding.columns(_at_full_training(fitted, fitted.positions[rows]))
+    firsts = np.unique(columns, axis=0, return_index=True)[1]
+    return [int(rows[i]) for i in sorted(firsts.tolist(), key=lambda i: (means[i], i))]
+
+
+def _means(fitted: FittedTrials, objective: int) -> Floats:
+    """Posterior means (n,), after a full training, of the observations that may be named; without the last digits, in
+    which equal settings may differ."""
+    positions = fitted.positions[fitted.worked[fitted.valid]]
+    return np.round(fitted.standings(objective, _at_full_training(fitted, positions)), 9)
 
 
 def _spread_front(means: Floats, at_most: int) -> list[int]:
