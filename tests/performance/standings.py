@@ -4,12 +4,13 @@
     python tests/performance/standings.py --boards 2000 --out /tmp/quick.json
 
 Values of a board are normal in logarithms. The candidate is the family with the best mean over three retrainings on
-validation, drawn with the same deviations. *Error*: the share of boards with a claim that the candidate is better than
-a family which it is not truly better than, at the first look and at any look as seeds are added. Where all families are
-equal every claim is wrong, whoever was named; in *half worse* every second family is worse by 0.6, so a wrong name can
-lead to wrong claims too, and claims that are right leave more of the level to the others. *Power*: eight families with
-a deviation of 0.12, one better by 0.3 in logarithms (26%); the share of boards in which it is named and better than all
-others. *Intervals*: how often the table's 95% intervals hold the mean, over all families and for the worst of them.
+validation, drawn with the same deviations. *Error*: the share of boards with a claim that the candidate is better
+than a family which it is not truly better than, at the first look and at any look as seeds are added. Where all
+families are equal every claim is wrong, whichever family was named; in *half worse* every second family is worse by
+0.6, so a wrong name can lead to wrong claims too, and claims that are right leave more of the level to the others.
+*Power*: eight families with a deviation of 0.12, one better by 0.3 in logarithms (26%); the share of boards in which
+it is named and better than all others. *Intervals*: how often the table's 95% intervals hold the mean, over all
+families and for the worst of them.
 
 Cells that are in the results are not done again.
 """

@@ -21,7 +21,6 @@ import json
 import os
 import sys
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -35,6 +34,7 @@ import numpy as np  # noqa: E402
 import pool  # noqa: E402
 import store  # noqa: E402
 import two_speeds_page  # noqa: E402
+from lean_trials import lean_record  # noqa: E402
 
 from gentune.bench import registry  # noqa: E402
 from gentune.bench.budget.counting import count_setting  # noqa: E402
@@ -50,8 +50,6 @@ from gentune.bench.runs.records import Record  # noqa: E402
 from gentune.bench.runs.run_folder import RunFolder  # noqa: E402
 from gentune.bench.scoring.references import reference_batch  # noqa: E402
 from gentune.bench.seeds import derive  # noqa: E402
-from gentune.bench.trial.execution import run_trial  # noqa: E402
-from gentune.bench.trial.jobs import TrialJob  # noqa: E402
 
 ROOT = Path(__file__).parents[2]
 METHODS = ("two_speeds", "one_speed", "gp_halving", "tpe_halving", "tpe_5_halving")
@@ -103,18 +101,13 @@ class Run:
 
     def finals(self, named: Sequence[Record]) -> list[Record]:
         """The named settings retrained, scored on the test split."""
-        jobs = [job for job in self.jobs.retrainings(self.study, named, ()) if isinstance(job, TrialJob)]
-        return [self._record(job) for job in jobs if job.role == "final"]
+        jobs = self.jobs.retrainings(self.study, named, ())
+        return [lean_record(job, self.folder, self.there) for job in jobs if job.role == "final"]
 
     def _carry_out(self, asked: PlannedTrial) -> Record:
-        record = self._record(self.jobs.trial(self.study, asked))
+        record = lean_record(self.jobs.trial(self.study, asked), self.folder, self.there)
         self.study.tell(record)
         return record
-
-    def _record(self, job: TrialJob) -> Record:
-        """The job's record, from an earlier run of the command or now; only the objective is measured."""
-        lean = replace(job, lean=True, second_evaluator=False, keep_model=False, keep_samples=False)
-        return self.there.get(job.record().name) or run_trial(lean, self.folder)
 
     def _halve(self) -> list[Record]:
         """Optuna's sampler and successive halving. The same seeds and records give the same trials again."""

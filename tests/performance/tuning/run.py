@@ -31,6 +31,7 @@ sys.path.insert(0, str(Path(__file__).parents[1]))
 
 import pool
 import store
+from lean_trials import lean_record
 from tuning.learn import with_likely
 from tuning.pairs import Pair, by_name, neutral, parse_pair
 from tuning.ratios import report, write_page
@@ -52,7 +53,6 @@ from gentune.bench.runs.records import Record
 from gentune.bench.runs.run_folder import RunFolder
 from gentune.bench.scoring.references import real_examples, reference_batch
 from gentune.bench.seeds import derive
-from gentune.bench.trial.execution import run_trial
 from gentune.bench.trial.jobs import TrialJob
 
 ROOT = Path(__file__).parents[3]
@@ -185,14 +185,9 @@ class Run:
         return PlannedTrial(number, proposal, cost, operations, seed, None, training_seed)
 
     def _trial(self, asked: PlannedTrial) -> Record:
-        record = self._record(self.jobs.trial(self.study, asked))
+        record = lean_record(self.jobs.trial(self.study, asked), self.folder, self.there)
         self.study.tell(record)
         return record
-
-    def _record(self, job: TrialJob) -> Record:
-        """The job's record, from an earlier run of the command or now; only the objective is measured."""
-        lean = replace(job, lean=True, second_evaluator=False, keep_model=False, keep_samples=False)
-        return self.there.get(job.name) or run_trial(lean, self.folder)
 
     def _conclude(self) -> dict[str, list[Record]]:
         """The choice and the finals, as any run of Gentune has them: records by their role."""
@@ -204,7 +199,7 @@ class Run:
         while jobs := conclusions.next_jobs(self.study):
             for job in jobs:
                 assert isinstance(job, TrialJob)
-                record = self._record(job)
+                record = lean_record(job, self.folder, self.there)
                 found[record.role].append(record)
                 if record.role == "choice":
                     conclusions.take(record)
