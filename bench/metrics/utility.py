@@ -4,7 +4,7 @@ The classifiers are fixed, so that figures compare:
     linear   multinomial logistic regression, C = 0.1, at most 500 steps of L-BFGS, on examples minus the train mean
              over one root-mean-square deviation of all coordinates (single ones may be constant; codes, whose
              units differ, are divided by their own deviations first)
-    network  `small_network.py`: one hidden layer of 64, Adam, learning rate 1e-3, batches of at most 200
+    network  one hidden layer of 64, Adam, learning rate 1e-3, batches of at most 200
 Where few real examples are wanted, they are FEW_PER_CLASS a class, drawn DRAWS times by seed; the figure is the mean
 over draws, and its interval covers both the draws and the test examples, but not another training of the generator.
 """
@@ -24,12 +24,11 @@ from .alignment import wilson_interval
 from .base import MetricValue, UndefinedError
 from .features import subset
 from .means import crossed_interval, paired_ratio_interval
-from .small_network import SmallNetwork
 
 FEW_PER_CLASS = 10
 DRAWS = 5
 _INVERSE_PENALTY, _MOST_ITERATIONS = 0.1, 500
-_PRETRAINING_EPOCHS, _FEW_EPOCHS = 50, 100
+_HIDDEN, _PRETRAINING_EPOCHS, _FEW_EPOCHS = 64, 50, 100
 
 _Array = NDArray[np.float64]
 _Labels = NDArray[np.int64]
@@ -92,18 +91,21 @@ def transfer_accuracy(synthetic: Batch, real_train: Batch, real_test: Batch, see
 
     References: Besnier et al., arXiv:1911.02888, for training on generated and then on real examples.
     """
+    from sklearn.neural_network import MLPClassifier
+
     x, y = _examples(synthetic, "synthetic")
     test_x, test_y = _test_examples(real_test)
     few_from = _examples(real_train, "real training")
     mean, scale = _location_and_scale(x)
-    classes = 1 + int(max(labels.max() for labels in (y, few_from[1], test_y)))
+    classes = np.unique(np.concatenate([y, few_from[1], test_y]))
 
     def hits(few: tuple[_Array, _Labels], network_seed: int) -> _Array:
-        network = SmallNetwork(x.shape[1], classes, network_seed)
+        network = MLPClassifier((_HIDDEN,), random_state=network_seed)
         for data, epochs in (((x, y), _PRETRAINING_EPOCHS), (few, _FEW_EPOCHS)):
-            network.train(torch.from_numpy((data[0] - mean) / scale), torch.from_numpy(data[1]), epochs)
-        predicted = network.predict(torch.from_numpy((test_x - mean) / scale))
-        return np.asarray(predicted.numpy() == test_y, dtype=np.float64)
+            for _ in range(epochs):
+                network.partial_fit((data[0] - mean) / scale, data[1], classes=classes)
+        predicted = network.predict((test_x - mean) / scale)
+        return np.asarray(predicted == test_y, dtype=np.float64)
 
     return crossed_interval(_over_draws(few_from, hits, seed), lowest=0.0, highest=1.0)
 
