@@ -72,7 +72,7 @@ def _claimed(claims: Claims, scored: Mapping[str, Mapping[str, Any]], metric: st
     left = [f for f in scored if f in claims.not_excluded and f not in barred]
     leaders = [f for f in left if f in claims.ahead]
     value = _value(scored[named], metric)
-    beaten = f"{named} is better than {listing(better)} by test {metric} ({value})" if better else ""
+    beaten = f"better than {listing(better)} by test {metric} ({value})"
     if leaders:
         word = "lower" if lower_is_better(metric) else "higher"
         ahead = listing([f"{f} ({_value(scored[f], metric)})" for f in leaders])
@@ -89,8 +89,8 @@ def _claimed(claims: Claims, scored: Mapping[str, Mapping[str, Any]], metric: st
             f"{listing(left)} cannot be excluded."
         )
     if left:
-        return f"{beaten}; {listing(left)} cannot be excluded."
-    return f"{named} leads: {beaten}."
+        return f"{named} is {beaten}; {listing(left)} cannot be excluded."
+    return f"{named} leads: it is {beaten}."
 
 
 def notes(content: Mapping[str, Any], standings: Standings, records: Sequence[Record]) -> list[str]:

@@ -46,7 +46,7 @@ def test_leaderboard_holds_test_scores_with_ranks_and_reasons(
     assert list(content["metrics"])[-1] == "train_seconds"
     assert rows["ddpm"]["candidate"] and rows["ddpm"]["better_than"] == ["gaussian_mixture", "wgan_gp"]
     assert rows["ddpm"]["not_excluded"] == [] and not rows["wgan_gp"]["candidate"]
-    assert content["verdict"].startswith("ddpm leads: ddpm is better than gaussian_mixture and wgan_gp by test fid (20")
+    assert content["verdict"].startswith("ddpm leads: it is better than gaussian_mixture and wgan_gp by test fid (20")
     assert content["verdict"].endswith(". The second evaluator agrees.")
     assert 0 < content["detectable_gap"] < 0.5
     ratio = rows["ddpm"]["tuned_against_default"]
