@@ -132,7 +132,7 @@ def test_no_sequence_makes_the_sampler_fail_or_repeat_itself(data: st.DataObject
 
 @pytest.mark.slow
 @pytest.mark.filterwarnings("ignore:PartialFixedSampler is experimental", "ignore:Fixed parameter")
-@settings(max_examples=150, derandomize=True, deadline=None, suppress_health_check=list(HealthCheck))
+@settings(max_examples=400, derandomize=True, deadline=None, suppress_health_check=list(HealthCheck))
 @given(st.data())
 def test_no_sequence_of_many_makes_the_sampler_fail_or_repeat_itself(data: st.DataObject) -> None:
     drive(data)
