@@ -15,7 +15,8 @@ from .bench.driver.warm_start import make_folder
 from .bench.errors import UsageError
 from .bench.runs.export import export
 from .bench.runs.run_folder import RunFolder
-from .bench.runs.study_file import StudyFile, changeable, help_text, plain_type, required, signature_with, specs
+from .bench.runs.study_file import StudyFile
+from .bench.runs.study_options import changeable, help_text, plain_type, required, signature_with, specs
 from .search_spaces.space import suggest
 
 if TYPE_CHECKING:

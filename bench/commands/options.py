@@ -29,7 +29,7 @@ def add_study_command(
 
     class StudyCommand(TyperCommand):
         def make_context(self, *arguments: Any, **extra: Any) -> Any:
-            from ..runs.study_file import signature_with, specs
+            from ..runs.study_options import signature_with, specs
 
             names = [
                 name
@@ -52,7 +52,7 @@ def add_study_command(
 
 def _parameter(name: str) -> inspect.Parameter:
     """An option of `StudyFile` as typer takes it."""
-    from ..runs.study_file import flag, help_text, metavar, plain_type, specs
+    from ..runs.study_options import flag, help_text, metavar, plain_type, specs
 
     kind = plain_type(name)
     value: Any = kind if kind in (bool, int, float) else str

@@ -67,7 +67,7 @@ def _begin(
     """
     from ..driver.run_setup import describe
     from ..driver.warm_start import make_folder
-    from ..runs.study_file import changeable
+    from ..runs.study_options import changeable
 
     config = describe(study, options)
     folder = make_folder(out or Path("runs") / f"{config.data.reader}{suffix}", config)

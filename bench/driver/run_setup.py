@@ -13,7 +13,8 @@ from ..runs.constraints import parse_constraint
 from ..runs.looks import seeds_of
 from ..runs.records import SCHEMA
 from ..runs.run_folder import RunFolder
-from ..runs.study_file import BUDGETS, StudyFile, flag, metavar, parse_study, read_options, read_study, required
+from ..runs.study_file import BUDGETS, StudyFile
+from ..runs.study_options import flag, metavar, parse_study, read_options, read_study, required
 from ..scheduling import executor
 from ..training.cache import cache_limit
 

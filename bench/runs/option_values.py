@@ -1,4 +1,4 @@
-"""Values of options as people give them, and the form in which `StudyFile` has them.
+"""What stands in the fields of `StudyFile`: their specs, and values as people give them in the form that it has.
 
 Each function raises ValueError with what was wanted.
 """
@@ -6,6 +6,7 @@ Each function raises ValueError with what was wanted.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated
 
@@ -14,6 +15,28 @@ from pydantic import BeforeValidator
 from ..data.reference import DataRef
 from ..errors import UsageError
 from .constraints import Constraint, parse_constraint
+
+
+@dataclass(frozen=True)
+class OptionSpec:
+    """What the command line and the rules of run folders need to know of a field besides its type and its default.
+
+    help: one or two sentences. A default that is a plain value is appended by `help_text`.
+    metavar: stands for the value in help texts and error messages; "": the choices of a Literal, or the type.
+    flag: the flag of the command line; "": `--` and the name with hyphens. A switch has two, separated by a slash.
+    identity: whether two runs that differ in it are of different studies; else it may change when a run is resumed.
+    derived: whether `run_setup.describe` derives it from the data where it is not given; the frozen file has it.
+    path: whether it lists files or folders; relative ones in a study file are resolved from that file's folder.
+    repeated: whether the flag takes one entry of a list and may be repeated, as those of paths are.
+    """
+
+    help: str
+    metavar: str = ""
+    flag: str = ""
+    identity: bool = True
+    derived: bool = False
+    path: bool = False
+    repeated: bool = False
 
 
 def names_of(value: object) -> tuple[object, ...]:

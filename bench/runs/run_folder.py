@@ -14,7 +14,8 @@ from ..errors import UsageError
 from ..files import write_atomically
 from .constraints import Constraint, constraints_in_force
 from .records import Record, Role
-from .study_file import StudyFile, parse_study, read_study
+from .study_file import StudyFile
+from .study_options import first_difference, parse_study, read_study
 
 
 class RecordFolder:
@@ -71,7 +72,7 @@ class RunFolder(RecordFolder):
             there = folder.study
             if folder.before_choices:  # of another kind, which `run_setup` refuses, and not of another study
                 study = study.model_copy(update={"choice_seeds": there.choice_seeds})
-            key = study.first_difference(there)
+            key = first_difference(study, there)
             if key is not None:
                 raise UsageError(
                     f"{path} holds another study: its {key} is {getattr(there, key)!r}, "

@@ -18,7 +18,8 @@ from gentune import api
 from gentune.bench.commands.cli import main
 from gentune.bench.driver import warm_start
 from gentune.bench.errors import UsageError
-from gentune.bench.runs.study_file import StudyFile, choices, flag, help_text, plain_type, specs
+from gentune.bench.runs.study_file import StudyFile
+from gentune.bench.runs.study_options import choices, flag, help_text, plain_type, specs
 
 BASE: dict[str, Any] = {"data": "two_moons", "families": ["realnvp"], "trainings": 2}
 PLUGIN = Path(__file__).parents[2] / "plugins" / "tiny.py"

@@ -26,7 +26,7 @@ from gentune.bench.data import (
 )
 from gentune.bench.data.examples import Examples
 from gentune.bench.errors import UsageError
-from gentune.bench.runs.study_file import parse_study
+from gentune.bench.runs.study_options import parse_study
 from gentune.models import DataSpec
 
 REFERENCES = [

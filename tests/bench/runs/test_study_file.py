@@ -8,10 +8,11 @@ import pytest
 
 from gentune.bench.data import DataRef
 from gentune.bench.errors import UsageError
-from gentune.bench.runs.study_file import (
-    StudyFile,
+from gentune.bench.runs.study_file import StudyFile
+from gentune.bench.runs.study_options import (
     changeable,
     choices,
+    first_difference,
     flag,
     help_text,
     parse_study,
@@ -80,8 +81,8 @@ def test_each_value_is_checked_by_itself_and_put_into_the_fields_form(tmp_path: 
 
 
 def test_two_studies_differ_by_their_identity_alone() -> None:
-    assert STUDY.first_difference(STUDY.model_copy(update={"workers": 7, "devices": ("cpu",), "seeds": 9})) is None
-    assert STUDY.first_difference(STUDY.model_copy(update={"workers": 7, "seed": 1})) == "seed"
+    assert first_difference(STUDY, STUDY.model_copy(update={"workers": 7, "devices": ("cpu",), "seeds": 9})) is None
+    assert first_difference(STUDY, STUDY.model_copy(update={"workers": 7, "seed": 1})) == "seed"
     assert changeable(STUDY) == {"seeds": 5, "workers": None, "executor": "local", "devices": ("auto",)}
 
 
@@ -102,11 +103,11 @@ def test_what_an_option_looks_like_from_outside() -> None:
 
 
 def test_a_field_without_a_spec_is_no_option(monkeypatch: pytest.MonkeyPatch) -> None:
-    from gentune.bench.runs import study_file
+    from gentune.bench.runs import study_options
 
     class Extended(StudyFile):
         volume: int = 3
 
-    monkeypatch.setattr(study_file, "StudyFile", Extended)
+    monkeypatch.setattr(study_options, "StudyFile", Extended)
     with pytest.raises(TypeError, match=r"StudyFile\.volume has no OptionSpec"):
         specs()
