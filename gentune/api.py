@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import inspect
 import json
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from functools import wraps
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ParamSpec
@@ -115,7 +115,7 @@ def _keyword(name: str) -> inspect.Parameter:
     if taken == tuple[str, ...]:
         taken = str | Path | Sequence[str | Path] if specs()[name].path else str | Sequence[str]
     elif taken is DataRef:
-        taken = str | DataRef
+        taken = str | Path | Mapping[str, Any] | DataRef
     default = inspect.Parameter.empty if required(name) else None if field.is_required() else field.default
     annotation = taken | None if default is None else taken
     return inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, default=default, annotation=annotation)

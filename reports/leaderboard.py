@@ -92,7 +92,7 @@ def build_leaderboard(folder: RunFolder, records: list[Record] | None = None) ->
             row[part] = {m: row[part][m] for m in names if m in row[part]}
     content: dict[str, Any] = {
         "schema": SCHEMA,
-        "name": f"{study.data}: {', '.join(families)}",
+        "name": f"{study.data.label}: {', '.join(families)}",
         "data": str(study.data),
         "objective": list(study.objective),
         "directions": ["higher" if card(m).direction == "higher" else "lower" for m in study.objective],
@@ -117,7 +117,8 @@ def build_leaderboard(folder: RunFolder, records: list[Record] | None = None) ->
         "notes": [],
     }
     content["verdict"] = verdict(content, standings)
-    content["notes"] = notes(content, standings, records)
+    on_data = [f"Data: {note}." for note in comparison.get("data_notes") or ()]
+    content["notes"] = [*notes(content, standings, records), *on_data]
     return Leaderboard(content, standings)
 
 

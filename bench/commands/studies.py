@@ -70,7 +70,7 @@ def _begin(
     from ..runs.study_options import changeable
 
     config = describe(study, options)
-    folder = make_folder(out or Path("runs") / f"{config.data.reader}{suffix}", config)
+    folder = make_folder(out or Path("runs") / f"{config.data.label}{suffix}", config)
     _drive(folder, changeable(config), quiet=quiet, as_json=as_json)
 
 

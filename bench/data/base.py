@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import inspect
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from functools import cached_property
@@ -37,6 +38,8 @@ class DataSet:
     modes: the law's modes, where it is made of such.
     factor_names: of what each example was generated from; empty where that is not known.
     factors: their values, int64 (n, f), for each split.
+    notes: sentences about what the reader skipped, converted or found wrong.
+    content: what stands for all values in the fingerprint, where the reader knows a hash of them; "": they are hashed.
     """
 
     spec: DataSpec
@@ -45,6 +48,8 @@ class DataSet:
     modes: Modes | None = field(default=None, compare=False)
     factor_names: tuple[str, ...] = ()
     factors: Mapping[Split, Tensor] | None = field(default=None, compare=False)
+    notes: tuple[str, ...] = ()
+    content: str = ""
 
     def __post_init__(self) -> None:
         for name, values in (self.factors or {}).items():
@@ -62,6 +67,9 @@ class DataSet:
     def fingerprint(self) -> str:
         """Hash of every split's values, types and order."""
         digest = hashlib.sha256(self.spec.name.encode())
+        if self.content:
+            digest.update(self.content.encode())
+            return digest.hexdigest()[:16]
         for name in sorted(self.splits):
             for column in self.splits[name].columns:
                 digest.update(_header(name, column[:0], len(column)))
@@ -105,27 +113,41 @@ class DataReader:
         """The data set: the same values each time. `spec` is what `describe` gives for the same options."""
         raise NotImplementedError(f"{type(self).__name__} does not read its data")
 
+    def parameters(self) -> Mapping[str, inspect.Parameter]:
+        """The keyword options, by name: those of `describe`."""
+        named = (inspect.Parameter.POSITIONAL_OR_KEYWORD, inspect.Parameter.KEYWORD_ONLY)
+        return {name: p for name, p in inspect.signature(self.describe).parameters.items() if p.kind in named}
+
 
 def standardised(
     spec: DataSpec,
     splits: Mapping[Split, np.ndarray],
     log_density: Callable[[np.ndarray], np.ndarray] | None = None,
+    conditions: Mapping[Split, np.ndarray] | None = None,
 ) -> DataSet:
     """A vector data set from arrays (n, D) in original units, standardised by the train split.
 
     log_density: log of the true density (n,) at points (n, D) in original units.
+    conditions: of each split's examples, as `Examples.of_arrays` takes them.
+    Raises ValueError for a column that is constant in the train split, or too large for float64.
     """
     import numpy as np
     import torch
 
     from .examples import Examples
 
-    mean, deviation = splits["train"].mean(0), splits["train"].std(0)
+    with np.errstate(over="ignore", invalid="ignore"):
+        mean, deviation = splits["train"].mean(0), splits["train"].std(0)
+    if not np.isfinite(deviation).all():
+        raise ValueError(f"data {spec.name!r}: a column has values too large to be standardised")
     if not (deviation > 0).all():
         raise ValueError(f"data {spec.name!r}: a column is constant in the train split and cannot be standardised")
     spec = replace(spec, mean=tuple(map(float, mean)), deviation=tuple(map(float, deviation)))
     made: dict[Split, Examples] = {
-        name: Examples.of_arrays(spec, ((x - mean) / deviation).astype(np.float32)) for name, x in splits.items()
+        name: Examples.of_arrays(
+            spec, ((x - mean) / deviation).astype(np.float32), None if conditions is None else conditions[name]
+        )
+        for name, x in splits.items()
     }
 
     def of_standardised(x: Tensor) -> Tensor:

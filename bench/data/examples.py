@@ -31,13 +31,16 @@ class Column:
     """One value of each example; an index or slice of it is a tensor of what batches hold.
 
     stored: the compact form. restore: makes of some of it what batches hold.
+    rows: where each example stands in `stored`, int64 on the CPU, so that several columns share one file; ~r, which is
+        negative, stands for the image in row r mirrored left to right. None: the examples are the rows.
     """
 
     stored: Tensor
     restore: Callable[[Tensor], Tensor]
+    rows: Tensor | None = None
 
     def __len__(self) -> int:
-        return len(self.stored)
+        return len(self.stored if self.rows is None else self.rows)
 
     def __getitem__(self, index: Tensor | slice) -> Tensor:
         return self.restore(self._some(index))
@@ -45,7 +48,7 @@ class Column:
     @property
     def bytes(self) -> int:
         """Of the compact form."""
-        return self.stored.numel() * self.stored.element_size()
+        return len(self) * math.prod(self.stored.shape[1:]) * self.stored.element_size()
 
     def chunks(self) -> Iterator[Tensor]:
         """All values in order, some at a time, on the CPU."""
@@ -59,13 +62,22 @@ class Column:
 
     def to(self, device: torch.device) -> Column:
         """The same column, stored on another device."""
-        return Column(self.stored.to(device), self.restore)
+        return Column(self._some(slice(None)).to(device), self.restore)
 
     def select(self, index: Tensor | slice) -> Column:
         """The column of some examples, in compact form."""
+        if self.rows is not None:
+            return replace(self, rows=self.rows[index if isinstance(index, slice) else index.cpu()])
         return Column(self._some(index), self.restore)
 
     def _some(self, index: Tensor | slice) -> Tensor:
+        if self.rows is not None:
+            rows = self.rows[index if isinstance(index, slice) else index.cpu()]
+            mirrored = rows < 0
+            values = self.stored.index_select(0, torch.where(mirrored, ~rows, rows).to(self.stored.device))
+            if mirrored.any():
+                values[mirrored] = values[mirrored].flip(-1)
+            return values
         if isinstance(index, slice):
             return self.stored[index]
         index = index.to(self.stored.device)
@@ -91,20 +103,25 @@ class Examples:
     _resident: dict[torch.device, tuple[Column, Column | None]] = field(default_factory=dict, repr=False)
 
     @classmethod
-    def of_arrays(cls, spec: DataSpec, x: Values, condition: Values | None = None) -> Examples:
+    def of_arrays(
+        cls, spec: DataSpec, x: Values, condition: Values | None = None, *, rows: np.ndarray | None = None
+    ) -> Examples:
         """From all values, as arrays or tensors; a `np.memmap` stays in its file, in the type that it has.
 
         x: (n, *spec.shape): levels of images or tokens of sequences, as integers; or float32, as batches hold it.
         condition: (n, *spec.condition.shape): labels, levels of images or tokens, as integers; or images in float32.
+        rows: which of x are the examples, as `Column.rows` says it; None: all. Conditions are of the examples alone.
         Raises ValueError for shapes, types and numbers that do not fit the description.
         """
         wanted = spec.condition
         count = wanted.levels or wanted.vocabulary or wanted.classes or None
         where = f"data {spec.name!r}"
-        if condition is not None and len(condition) != len(x):
-            raise ValueError(f"{where}: {len(x)} examples have {len(condition)} conditions; wanted as many")
+        n = len(x if rows is None else rows)
+        if condition is not None and len(condition) != n:
+            raise ValueError(f"{where}: {n} examples have {len(condition)} conditions; wanted as many")
+        column = _column(x, spec.kind, spec.shape, spec.levels or spec.vocabulary, f"{where}: x")
         return cls(
-            _column(x, spec.kind, spec.shape, spec.levels or spec.vocabulary, f"{where}: x"),
+            column if rows is None else replace(column, rows=torch.from_numpy(rows)),
             None if condition is None else _column(condition, wanted.kind, wanted.shape, count, f"{where}: condition"),
         )
 

@@ -11,15 +11,18 @@ from ...models.data_spec import DataSpec
 from ...search_spaces.space import suggest
 from ..errors import UsageError, check_name, look_up
 from .base import DataReader, DataSet
-from .catalogue import BUILT_IN
+from .builtin import BUILT_IN
 from .reference import DataRef
+from .source import SourceReader
+from .sources import SOURCES
 
+_SHIPPED: dict[str, DataReader] = {**BUILT_IN, **SOURCES}
 _added: dict[str, DataReader] = {}
 
 
 def readers() -> Mapping[str, DataReader]:
-    """Every known reader, by name: the built-in ones, then those added at run time."""
-    return {**BUILT_IN, **_added}
+    """Every known reader, by name: of the built-in sets, of what users have, then those added at run time."""
+    return {**_SHIPPED, **_added}
 
 
 def add_reader(reader: DataReader) -> None:
@@ -30,7 +33,7 @@ def add_reader(reader: DataReader) -> None:
     name = reader.name
     check_name(name, "a data reader", _place(reader))
     there = readers().get(name)
-    if there is not None and (name in BUILT_IN or _identity(there) != _identity(reader)):
+    if there is not None and (name in _SHIPPED or _identity(there) != _identity(reader)):
         raise UsageError(f"data reader {name!r} is registered twice: in {_place(there)} and in {_place(reader)}")
     _added[name] = reader
     _open.cache_clear()
@@ -50,8 +53,13 @@ def describe_data(ref: DataRef) -> DataSpec:
     return _describe(_reader(ref), ref)
 
 
-def open_data(ref: DataRef) -> DataSet:
-    """The referenced data set, the same object in one process. Raises UsageError as `describe_data` does."""
+def open_data(ref: DataRef, *, again: bool = False) -> DataSet:
+    """The referenced data set, the same object in one process. Raises UsageError as `describe_data` does.
+
+    again: whether files are looked at again; else they count as they were when this process opened them first.
+    """
+    if again and isinstance(_reader(ref), SourceReader):
+        _open.cache_clear()
     return _open(ref)
 
 
@@ -72,7 +80,7 @@ def _open(ref: DataRef) -> DataSet:
 
 
 def _describe(reader: DataReader, ref: DataRef) -> DataSpec:
-    taken = _parameters(reader)
+    taken = reader.parameters()
     for name in ref.keywords:
         if name not in taken:
             raise UsageError(f"data reader {ref.reader!r} takes no option {name!r}{suggest(name, taken)}")
@@ -86,14 +94,8 @@ def _reader(ref: DataRef) -> DataReader:
     return look_up(ref.reader, readers(), "data set")
 
 
-def _parameters(reader: DataReader) -> Mapping[str, inspect.Parameter]:
-    """The keyword options of a reader."""
-    named = (inspect.Parameter.POSITIONAL_OR_KEYWORD, inspect.Parameter.KEYWORD_ONLY)
-    return {name: p for name, p in inspect.signature(reader.describe).parameters.items() if p.kind in named}
-
-
 def _required(reader: DataReader) -> list[str]:
-    return [name for name, parameter in _parameters(reader).items() if parameter.default is inspect.Parameter.empty]
+    return [name for name, parameter in reader.parameters().items() if parameter.default is inspect.Parameter.empty]
 
 
 def _place(reader: DataReader) -> str:

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import json
 import math
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
+from pathlib import PurePath
 from typing import Any, cast
 
 from ..errors import UsageError
@@ -59,10 +61,21 @@ class DataRef:
         """The options as keyword arguments."""
         return dict(self.options)
 
+    @property
+    def label(self) -> str:
+        """A short name of letters, digits, `_`, `-` and `.`: the last part of its path or name, else the reader's."""
+        place = self.keywords.get("path", self.keywords.get("name"))
+        return (plain_name(PurePath(place).stem) if isinstance(place, str) else "") or self.reader
+
     def __str__(self) -> str:
         if not self.options:
             return self.reader
         return f"{self.reader}({', '.join(f'{name}={json.dumps(value)}' for name, value in self.options)})"
+
+
+def plain_name(text: str) -> str:
+    """Text as a name for files and tables: anything but letters, digits, `_`, `-` and `.` becomes `-`."""
+    return re.sub(r"[^A-Za-z0-9_.-]+|\.\.+", "-", text).strip("-.")
 
 
 def _option(name: str, value: object) -> Option:

@@ -19,6 +19,7 @@ from ..artifacts.pictures import write_samples
 from ..budget.counting import count_setting
 from ..budget.kinds import budget_of
 from ..data import DataSet, open_data
+from ..errors import UsageError
 from ..evaluators import default_cache, evaluators_for
 from ..runs.constraints import constraints_in_force, metrics_in_force
 from ..runs.lock import RunLock
@@ -64,7 +65,7 @@ class ComparisonDriver:
         self.config = folder.study.model_copy(update={"seeds": seeds_of(folder)}) if config is None else config
         self._say, self._on_update = say, on_update
         registry.load_plugins(self.config.plugins)
-        self.data: DataSet = open_data(self.config.data)
+        self.data: DataSet = open_data(self.config.data, again=True)
         self.families = list(self.config.families)
         self.cache = str(default_cache())
         self._journal = Journal(folder)
@@ -92,6 +93,7 @@ class ComparisonDriver:
             self._journal.look(self.config.seeds)
             if self._journal.finished:
                 return
+            self._refuse_changed_data()
             began = time.monotonic()
             state = "interrupted"
             threads = torch.get_num_threads()
@@ -115,6 +117,16 @@ class ComparisonDriver:
                 self._journal.write_state(state, time.monotonic() - began, self._facts())
 
     # Preparing
+
+    def _refuse_changed_data(self) -> None:
+        began = (self._journal.state() or {}).get("fingerprint")
+        if began not in (None, self.data.fingerprint):
+            raise UsageError(
+                f"{self.folder.path}: data {self.config.data} have changed since the run began (fingerprint {began}, "
+                f"now {self.data.fingerprint}); put them back, or begin a new run with another --out"
+            )
+        for note in self.data.notes:
+            self._say(f"data: {note}")
 
     def _executor(self) -> Executor:
         config = self.config
@@ -150,6 +162,8 @@ class ComparisonDriver:
             "workers": self._workers,
             "seeds": self.config.seeds,
             "data": asdict(self.data.spec),
+            "data_notes": list(self.data.notes),
+            "fingerprint": self.data.fingerprint,
             "families": {
                 name: {
                     "group": card.group,

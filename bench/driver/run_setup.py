@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -37,8 +37,13 @@ def describe(study: Path | None, options: Mapping[str, Any], *, keywords: bool =
     keywords: whether messages name options as keywords of Python; else as flags of the command line.
     Raises UsageError with one line about what is wrong. Imports nothing heavy, unless plug-ins do.
     """
-    content = {} if study is None else read_options(read_study(study), str(study), study.parent)
-    given = read_options({key: value for key, value in options.items() if value is not None}, "", Path())
+    asked = {key: value for key, value in options.items() if value is not None}
+    sources: list[tuple[Mapping[str, Any], str, Path]] = [(asked, "", Path())]
+    if study is not None:
+        sources.append((read_study(study), str(study), study.parent))
+    _load_plugins(sources)
+    given, *rest = (read_options(*source) for source in sources)
+    content = rest[0] if rest else {}
     if any(key in given for key in BUDGETS):
         content = {key: value for key, value in content.items() if key not in BUDGETS}
     content |= given
@@ -50,7 +55,6 @@ def describe(study: Path | None, options: Mapping[str, Any], *, keywords: bool =
         first, second, last = (_usage(key, keywords) for key in BUDGETS)
         raise UsageError(f"{where}no budget given; wanted {first}, {second} or {last}")
 
-    registry.load_plugins(content.get("plugins", ()))
     spec = describe_data(content["data"])
     content.setdefault("objective", (registry.default_objective(spec),))
     config = parse_study(content, "" if study is None else str(study))
@@ -66,6 +70,15 @@ def describe(study: Path | None, options: Mapping[str, Any], *, keywords: bool =
     if not names:
         raise UsageError(f"{where}no family is left to compare on {spec.name}")
     return config.model_copy(update={"families": tuple(names)})
+
+
+def _load_plugins(sources: Sequence[tuple[Mapping[str, Any], str, Path]]) -> None:
+    """Loads the plug-ins that the first of the sources names, before data are looked up: plug-ins may have readers."""
+    for content, where, base in sources:
+        if "plugins" in content:
+            registry.load_plugins(read_options({"plugins": content["plugins"]}, where, base)["plugins"])
+            return
+    registry.load_plugins(())
 
 
 def drive(folder: RunFolder, changes: Mapping[str, Any], listener: Listener) -> None:

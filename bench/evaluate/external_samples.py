@@ -10,7 +10,7 @@ from typing import Any, Literal
 from ...models.base import Batch
 from ...search_spaces.space import suggest
 from .. import protocol, registry
-from ..data import DataRef, DataSet, Split, describe_data, open_data
+from ..data import DataRef, DataSet, Split, describe_data, locate, open_data
 from ..errors import UsageError
 from ..evaluators import (
     NAMES,
@@ -66,7 +66,7 @@ class Scores:
 
 def evaluate(
     paths: Sequence[str | Path],
-    data: str | DataRef,
+    data: str | Path | Mapping[str, Any] | DataRef,
     *,
     metrics: Sequence[str] | None = None,
     evaluator: str = "primary",
@@ -88,7 +88,7 @@ def evaluate(
 
     Raises UsageError for unknown names, for what cannot be read, and for weights that cannot be had.
     """
-    ref = DataRef.from_value(data)
+    ref = locate(data)
     spec = describe_data(ref)
     for name in metrics or ():
         registry.metric(name)

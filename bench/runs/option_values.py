@@ -10,8 +10,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated
 
-from pydantic import BeforeValidator
+from pydantic import BeforeValidator, ValidationInfo
 
+from ..data.locate import locate
 from ..data.reference import DataRef
 from ..errors import UsageError
 from .constraints import Constraint, parse_constraint
@@ -71,8 +72,14 @@ def _parsed(text: object) -> Constraint:
         raise ValueError(str(error)) from None
 
 
-def reference_of(value: object) -> DataRef:
-    """A data reference from text or a table."""
+def reference_of(value: object, info: ValidationInfo) -> DataRef:
+    """A data reference from text, a path or a table, as people give it.
+
+    info: its context is the folder from which relative paths are taken; None: the value is as `DataRef.to_value` gives
+        it, and no path.
+    """
+    if info.context is not None:
+        return locate(value, info.context)
     try:
         return DataRef.from_value(value)
     except UsageError as error:

@@ -38,7 +38,10 @@ class StudyFile(BaseModel):
         DataRef,
         PlainValidator(reference_of),
         PlainSerializer(DataRef.to_value),
-        OptionSpec("Data set to learn; see `gentune list data`.", "NAME"),
+        OptionSpec(
+            "Data set to learn: a name (see `gentune list data`), or a path to a folder of images or a file of data.",
+            "NAME|PATH",
+        ),
     ]
     families: Annotated[
         Names,

@@ -121,7 +121,7 @@ def read_options(content: Mapping[str, Any], where: str, base: Path) -> dict[str
         if name not in StudyFile.model_fields:
             raise UsageError(f"{_prefix(where)}unknown key {name!r}{suggest(name, StudyFile.model_fields)}")
         try:
-            values[name] = _adapter(StudyFile, name).validate_python(value)
+            values[name] = _adapter(StudyFile, name).validate_python(value, context=base)
         except ValidationError as error:
             first = error.errors()[0]
             raise UsageError(_prefix(where) + _fault([name, *first["loc"]], first)) from None

@@ -9,7 +9,8 @@ import numpy as np
 import pytest
 import torch
 
-from gentune.bench.data import data_specs, load, sprites, toys
+from gentune.bench.data import data_specs, load
+from gentune.bench.data.builtin import sprites, toys
 from gentune.bench.data.examples import Examples
 from gentune.bench.evaluators import evaluators_for, load_or_train
 from gentune.models import ConditionSpec, DataSpec

@@ -11,9 +11,9 @@ import math
 import numpy as np
 import torch
 
-from ...models.data_spec import DataSpec
-from .base import DataSet, Split
-from .examples import Examples
+from ....models.data_spec import DataSpec
+from ..base import DataSet, Split
+from ..examples import Examples
 
 SHAPES = ("bar", "ellipse", "triangle")
 # Values that each factor takes. All 24,576 combinations are different images.

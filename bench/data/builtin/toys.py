@@ -12,8 +12,8 @@ from dataclasses import replace
 import numpy as np
 import torch
 
-from ...models.data_spec import DataSpec
-from .base import DataSet, Modes, Split, standardised
+from ....models.data_spec import DataSpec
+from ..base import DataSet, Modes, Split, standardised
 
 SIZES: dict[Split, int] = {"train": 10_000, "validation": 5_000, "test": 20_000}
 DEVIATION = 0.1  # of the Gaussians, and of the noise around the moons

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import numpy as np
 
-from ...models.data_spec import DataSpec
-from .base import DataSet, Split
-from .examples import Examples
+from ....models.data_spec import DataSpec
+from ..base import DataSet, Split
+from ..examples import Examples
 
 _SPLIT_SEED = 20_240
 
