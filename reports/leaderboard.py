@@ -97,6 +97,7 @@ def build_leaderboard(folder: RunFolder, records: list[Record] | None = None) ->
         "objective": list(study.objective),
         "directions": ["higher" if card(m).direction == "higher" else "lower" for m in study.objective],
         "budget": {"kind": kind, "amount": amount},
+        **_changes(comparison),
         "warm_start": _warm_start(folder),
         "seeds": seeds_of(folder),
         "repeats": study.repeats,
@@ -147,6 +148,15 @@ def _claims(claims: Claims) -> dict[str, Any]:
         "not_excluded": list(claims.not_excluded),
         "ahead": list(claims.ahead),
         "seeds_needed": dict(claims.seeds_needed),
+    }
+
+
+def _changes(comparison: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
+    """By family, what the study changed in its search space, and the setting that it tried after the default."""
+    families = (comparison.get("families") or {}).items()
+    return {
+        "space": {name: about["changes"] for name, about in families if about.get("changes")},
+        "start": {name: about["start"] for name, about in families if about.get("start")},
     }
 
 

@@ -12,6 +12,7 @@ from .finals import lower_is_better
 from .flags import bound_text, flagged
 from .standings import Standings
 from .text import count, figure, listing, number, percent
+from .text import setting as text_of
 
 
 def budget_text(budget: Mapping[str, Any]) -> str:
@@ -135,6 +136,11 @@ def _notes_on_tuning(content: Mapping[str, Any]) -> list[str]:
         f"Settings were chosen on the validation split; the figures are means over {count(seeds, 're-training')} "
         "with fresh seeds, scored on the test split. This table contains no scores of tuning trials.",
     ]
+    for family, changes in content["space"].items():
+        found.append(f"This study changed the search space of {family} ({' · '.join(changes)}).")
+    for family, start in content["start"].items():
+        setting = ", ".join(f"{name} = {text_of(value)}" for name, value in start.items())
+        found.append(f"After its default, {family} tried a setting that the study names: {setting}.")
     for run in content["warm_start"]:
         trials = listing([f"{number} of {family}" for family, number in run["trials"].items()])
         found.append(

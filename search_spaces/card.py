@@ -70,6 +70,7 @@ class FamilyCard:
         that train by `fit` alone.
     noise: by metric, the usual standard deviation of its logarithm between trainings of one setting: a prior.
     space: what is searched. loop: every parameter of `training.toml` at this family's default.
+    constructor: the constructor's parameters at their own defaults, whatever a study changes in the space.
     """
 
     name: str
@@ -85,6 +86,7 @@ class FamilyCard:
     noise: Mapping[str, float]
     space: SearchSpace
     loop: SearchSpace
+    constructor: Mapping[str, Value]
     path: str
 
     @property
@@ -164,6 +166,7 @@ def _card(content: Mapping[str, Any], merged: Merged, where: str) -> FamilyCard:
             raise CardError(f"{where}: family.steps.{preset}: wanted a whole number of at least 1, got {count!r}")
 
     loop = _loop_parameters(merged, where)
+    space = _space(merged, loop, where)
     return FamilyCard(
         name=family["name"],
         group=family["group"],
@@ -176,8 +179,9 @@ def _card(content: Mapping[str, Any], merged: Merged, where: str) -> FamilyCard:
         papers=tuple(family.get("papers", ())),
         steps=steps,
         noise=_noise(family, where),
-        space=_space(merged, loop, where),
+        space=space,
         loop=loop,
+        constructor={p.name: p.default for p in space if p.role == "train"},
         path=where,
     )
 

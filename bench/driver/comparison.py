@@ -69,13 +69,15 @@ class ComparisonDriver:
         self.families = list(self.config.families)
         self.cache = str(default_cache())
         self._journal = Journal(folder)
-        self._resolved = {
-            name: registry.family(name).resolved(self.config.plugins)
-            for name in dict.fromkeys([*self.families, *REFERENCE_FAMILIES[self.data.spec.kind]])
-        }
-        spec = self.data.spec
+        spec, plugins = self.data.spec, self.config.plugins
+        self._cards = registry.cards_of(self.families, self.config.space)
+        self._starts = registry.starts_of(self._cards, self.config.start)
+        self._resolved = {name: registry.family(name).resolved(plugins, c.card) for name, c in self._cards.items()}
+        references = {name: registry.family(name).resolved(plugins) for name in REFERENCE_FAMILIES[spec.kind]}
         measured = metrics_in_force(self.config.constraints, has_evaluators=spec.has_evaluators)
-        self._jobs = JobFactory(folder, self.config, self.cache, self._resolved, measured=measured)
+        self._jobs = JobFactory(
+            folder, self.config, self.cache, self._resolved, references=references, measured=measured
+        )
         self._earlier = earlier_studies(folder)
         self._directions = [registry.metric(name).direction for name in self.config.objective]
         self._lag = 0
@@ -156,7 +158,6 @@ class ComparisonDriver:
 
     def _facts(self) -> dict[str, Any]:
         """Facts about the run for the journal."""
-        cards = {name: self._resolved[name].card for name in self.families}
         return {
             "lag": self._lag,
             "workers": self._workers,
@@ -171,8 +172,10 @@ class ComparisonDriver:
                     "likelihood": card.likelihood[self.data.spec.kind],
                     "conditional": card.conditional,
                     "papers": list(card.papers),
+                    "changes": list(self._cards[name].told),
+                    "start": self._starts.get(name),
                 }
-                for name, card in cards.items()
+                for name, card in ((name, family.card) for name, family in self._resolved.items())
             },
             "skipped": registry.families_for(["all"], self.data.spec)[1],
             "uncountable": self._uncountable,
@@ -243,7 +246,12 @@ class ComparisonDriver:
     def _study(self, name: str, repeat: int, options: TuningOptions) -> FamilyStudy:
         family = self._resolved[name]
         count = partial(count_setting, family, self.data)
-        return FamilyStudy(family.card, options, count, repeat=repeat, earlier=self._earlier.get(name, ()))
+        earlier, start = self._earlier.get(name, ()), self._starts.get(name)
+        study = FamilyStudy(family.card, options, count, repeat=repeat, earlier=earlier, start=start)
+        if repeat == 0:
+            for line in self._cards[name].told:
+                self._say(f"{name}: {line}")
+        return study
 
     def _tuning_options(self) -> TuningOptions:
         bayesian = self.config.sampler == "bayesian"

@@ -29,7 +29,7 @@ REFERENCE_FAMILIES: Mapping[DataKind, tuple[str, ...]] = {
 class JobFactory:
     """Makes the jobs of one run folder.
 
-    families: those of the study and the reference families, by name, as jobs carry them.
+    families: those of the study, by name, as jobs carry them. references: the reference families, unchanged.
     measured: metrics that constraints need of every trial and of the floor.
     final_samples: how many samples are drawn by all that is no trial; None: as many as by trials.
     """
@@ -41,9 +41,11 @@ class JobFactory:
         cache: str,
         families: Mapping[str, ResolvedFamily],
         *,
+        references: Mapping[str, ResolvedFamily] | None = None,
         measured: tuple[str, ...] = (),
     ) -> None:
-        self._folder, self._config, self._cache, self._families = folder, config, cache, families
+        self._folder, self._config, self._cache = folder, config, cache
+        self._families, self._references = families, references or {}
         self._measured = measured
         self._budget = budget_of(*config.budget)
         self.final_samples: int | None = None
@@ -106,7 +108,7 @@ class JobFactory:
             if kind != "sequence" and f"reference-floor-{split}-000" not in there:
                 samples = self.final_samples if split == "test" else None
                 jobs.append(FloorJob(self._config.data, split, against, self._cache, self._measured, samples))
-            for family, number in product(REFERENCE_FAMILIES[kind], range(self._config.seeds)):
+            for family, number in product(self._references, range(self._config.seeds)):
                 if f"reference-{family}-{split}-{number:03d}" not in there:
                     job = self._job(
                         family,
@@ -138,10 +140,11 @@ class JobFactory:
 
     def _job(self, family: str, params: Mapping[str, Any], **fields: Any) -> TrialJob:
         held_out = fields["split"] == "test"
+        resolved = (self._references if fields["role"] == "reference" else self._families)[family]
         return TrialJob(
-            family=self._families[family],
+            family=resolved,
             data=self._config.data,
-            params=self._families[family].card.space.activate(params),
+            params=resolved.card.space.activate(params),
             objective=self._config.objective,
             measured=self._measured,
             budget=self._budget,

@@ -97,6 +97,7 @@ class TrialPlanner:
     costs: of the family's settings, in the study's budget. lineage: the trainings behind its trials.
     usual_noise: of each objective, by the family's card.
     seed: of the study. earlier: trials of earlier studies of the family, each study's by itself.
+    first: the setting that is tried after the default, in full; None: what the engine proposes.
     """
 
     def __init__(
@@ -108,7 +109,9 @@ class TrialPlanner:
         *,
         seed: int,
         earlier: Sequence[Sequence[Observation]] = (),
+        first: Mapping[str, Any] | None = None,
     ) -> None:
+        self._first = first
         self._options, self._costs, self._lineage = options, costs, lineage
         self._seed, self._earlier = seed, earlier
         self._beliefs = stated(card.space) if options.priors else {}
@@ -127,6 +130,11 @@ class TrialPlanner:
         budget = self._options.budget
         if budget.is_spent(so_far.remaining):
             return None
+        if so_far.number == 1 and self._first is not None:
+            # It is asked for: the share of the budget that one proposal may take does not bind it.
+            chosen, price = Proposal(dict(self._first), origin="start"), self._costs.of(self._first)
+            if price is None or budget.allows(price, so_far.remaining):
+                return self._planned(so_far, chosen, price or 0.0)
         limit = budget.limit(so_far.remaining, self._cost_of_default(so_far.observations))
         planned = None
         if 0 < so_far.number < self._options.start and len(self._fidelities) > 1:

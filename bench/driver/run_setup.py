@@ -11,10 +11,11 @@ from ..data import describe_data
 from ..errors import UsageError
 from ..runs.constraints import parse_constraint
 from ..runs.looks import seeds_of
+from ..runs.option_values import tables_over
 from ..runs.records import SCHEMA
 from ..runs.run_folder import RunFolder
 from ..runs.study_file import BUDGETS, StudyFile
-from ..runs.study_options import flag, metavar, parse_study, read_options, read_study, required
+from ..runs.study_options import flag, metavar, parse_study, read_options, read_study, required, specs
 from ..scheduling import executor
 from ..training.cache import cache_limit
 
@@ -46,7 +47,9 @@ def describe(study: Path | None, options: Mapping[str, Any], *, keywords: bool =
     content = rest[0] if rest else {}
     if any(key in given for key in BUDGETS):
         content = {key: value for key, value in content.items() if key not in BUDGETS}
-    content |= given
+    for name, value in given.items():
+        laid = specs()[name].tables and name in content
+        content[name] = tables_over(content[name], value) if laid else value
     where = "" if study is None else f"{study}: "
     for key in StudyFile.model_fields:
         if required(key) and key not in content:
@@ -69,6 +72,7 @@ def describe(study: Path | None, options: Mapping[str, Any], *, keywords: bool =
     names = [name for name in names if name not in lacking]
     if not names:
         raise UsageError(f"{where}no family is left to compare on {spec.name}")
+    registry.starts_of(registry.cards_of(names, config.space), config.start)
     return config.model_copy(update={"families": tuple(names)})
 
 

@@ -47,6 +47,7 @@ class FamilyStudy:
     options: as for every study of the comparison. repeat: which repetition of the whole tuning it belongs to.
     count: counts the operations of a setting, as `SettingCosts` has it.
     earlier: trials of earlier studies of the family that proposals learn from, each study's by itself.
+    start: the setting that is tried after the default; None: what the engine proposes.
     """
 
     def __init__(
@@ -57,6 +58,7 @@ class FamilyStudy:
         *,
         repeat: int = 0,
         earlier: Sequence[Sequence[Observation]] = (),
+        start: Mapping[str, Any] | None = None,
     ) -> None:
         self.card = card
         self.repeat = repeat
@@ -69,7 +71,9 @@ class FamilyStudy:
         self._signs = [SIGNS[direction] for direction in options.directions]
         self._ended = False
         self._lineage = Lineage(self.records)
-        self._planner = TrialPlanner(card, options, self.costs, self._lineage, seed=self.seed, earlier=earlier)
+        self._planner = TrialPlanner(
+            card, options, self.costs, self._lineage, seed=self.seed, earlier=earlier, first=start
+        )
 
     @property
     def name(self) -> str:

@@ -9,7 +9,7 @@ from typing import Literal
 
 from ...search_spaces.space import Setting, Value
 
-Origin = Literal["default", "sobol", "earlier", "surrogate", "random"]
+Origin = Literal["default", "start", "sobol", "earlier", "surrogate", "random"]
 
 
 @dataclass(frozen=True)

@@ -8,7 +8,7 @@ from ..metrics.catalogue import METRICS
 from .additions import metric, register_data, register_metric
 from .families import Family, ResolvedFamily, families, family, register_family
 from .plugins import all_shared, broken, is_shared, load_entry_points, load_plugin, load_plugins, note_origin
-from .selection import check_constraints, check_objective, default_objective, families_for
+from .selection import cards_of, check_constraints, check_objective, default_objective, families_for, starts_of
 
 __all__ = [
     "METRICS",
@@ -16,6 +16,7 @@ __all__ = [
     "ResolvedFamily",
     "all_shared",
     "broken",
+    "cards_of",
     "check_constraints",
     "check_name",
     "check_objective",
@@ -33,4 +34,5 @@ __all__ = [
     "register_data",
     "register_family",
     "register_metric",
+    "starts_of",
 ]

@@ -66,14 +66,14 @@ class Family:
             raise UsageError(f"family {self.name!r} cannot be used: {self.error}")
         return self.card
 
-    def resolved(self, plugins: Iterable[str] = ()) -> ResolvedFamily:
+    def resolved(self, plugins: Iterable[str] = (), card: FamilyCard | None = None) -> ResolvedFamily:
         """The family as jobs carry it.
 
-        plugins: the plug-in files that worker processes load.
+        plugins: the plug-in files that worker processes load. card: with what a study changes; None: its own.
 
         Raises UsageError for a broken family.
         """
-        card = self.require_card()
+        card = card or self.require_card()
         if self.registered is None:
             return ResolvedFamily(card, card.implementation)
         reference = f"{self.registered.__module__}:{self.registered.__qualname__}"

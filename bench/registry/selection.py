@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
+from typing import Any
 
 from ...models.data_spec import DataSpec
+from ...search_spaces.overrides import ChangedCard, OverrideError, Tables, changed_cards, start_setting
+from ...search_spaces.space import suggest
 from ..errors import UsageError
 from .additions import metric
 from .families import families, family
@@ -33,6 +36,35 @@ def families_for(names: Iterable[str], spec: DataSpec) -> tuple[list[str], dict[
         if reason is not None:
             raise UsageError(f"family {name!r} does not fit data {spec.name!r}: it {reason}")
     return names, {}
+
+
+def cards_of(names: Iterable[str], space: Mapping[str, Tables] | None) -> dict[str, ChangedCard]:
+    """The cards of families with a study's changes (its `space`). Raises UsageError for what they do not allow."""
+    try:
+        return changed_cards({name: family(name).require_card() for name in names}, space or {})
+    except OverrideError as error:
+        raise UsageError(str(error)) from None
+
+
+def starts_of(
+    cards: Mapping[str, ChangedCard], start: Mapping[str, Mapping[str, Any]] | None
+) -> dict[str, dict[str, Any]]:
+    """The settings that studies try after the default, by family; none where it is the default.
+
+    Raises UsageError for families that are not compared, and for what is no setting of a family's space.
+    """
+    settings = {}
+    for name, given in (start or {}).items():
+        if name not in cards:
+            raise UsageError(f"start.{name}: no such family is compared{suggest(name, cards)}")
+        card = cards[name].card
+        try:
+            setting = start_setting(card, given)
+        except OverrideError as error:
+            raise UsageError(str(error)) from None
+        if setting != card.space.default():
+            settings[name] = setting
+    return settings
 
 
 def check_constraints(metrics: Iterable[str], spec: DataSpec) -> None:

@@ -7,7 +7,7 @@ keys of study files are all generated from there (`study_options.py`).
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 import tomli_w
 from pydantic import (
@@ -22,7 +22,7 @@ from pydantic import (
 )
 
 from ..data.reference import DataRef
-from .option_values import Names, OptionSpec, Paths, constraints_of, reference_of, url_of
+from .option_values import Names, OptionSpec, Paths, constraints_of, reference_of, space_of, start_of, url_of
 
 BudgetKind = Literal["trainings", "flops", "seconds"]
 StoppingChoice = Literal["none", "curves", "halving"]
@@ -70,6 +70,29 @@ class StudyFile(BaseModel):
             "Metrics to tune, separated by commas. Default: fid (images), mmd (vectors).", "m1,m2", derived=True
         ),
     ]
+    space: Annotated[
+        dict[str, dict[str, dict[str, Any]]] | None,
+        BeforeValidator(space_of),
+        OptionSpec(
+            "Change of a search space, for a family or all: KEY is low, high, scale, choices, default, likely, or fix "
+            "for a parameter that is not searched; may be repeated.",
+            "FAMILY.NAME.KEY=VALUE",
+            flag="--set",
+            repeated=True,
+            tables=True,
+        ),
+    ] = None
+    start: Annotated[
+        dict[str, dict[str, Any]] | None,
+        BeforeValidator(start_of),
+        OptionSpec(
+            "Value of a setting that a family's study tries after the default, from which it has the rest; may be "
+            "repeated.",
+            "FAMILY.NAME=VALUE",
+            repeated=True,
+            tables=True,
+        ),
+    ] = None
     constraints: Annotated[
         tuple[str, ...] | None,
         BeforeValidator(constraints_of),

@@ -51,16 +51,15 @@ class TrainingKey:
     ) -> TrainingKey | None:
         """The key of a setting; None for a family whose source is in no file, so that nobody can tell its versions.
 
-        train: keyword arguments of the constructor; those left out stand at the card's defaults.
+        train: keyword arguments of the constructor; those left out stand at its own defaults.
         """
         code = code_version(family)
         if code is None:
             return None
         settings: dict[str, Any] = {}
-        for parameter in card.space:
-            if parameter.role == "train":
-                value = train.get(parameter.name, parameter.default)
-                settings[parameter.name] = float(value) if parameter.kind == "float" else value
+        for name, default in card.constructor.items():
+            value = train.get(name, default)
+            settings[name] = float(value) if isinstance(default, float) else value
         settings |= {f"loop.{name}": value for name, value in asdict(loop).items()}
         threads = f"/{torch.get_num_threads()}" if device.type == "cpu" else ""
         return cls(card.name, settings, _describe(data), seed, code, device.type + threads)

@@ -30,6 +30,8 @@ VALUES: dict[str, Any] = {
     "objective": ["nll", "precision"],
     "plugins": [str(PLUGIN)],
     "warm_start": ["earlier_run"],
+    "space": {"realnvp": {"hidden": {"low": 30, "high": 40}}, "all": {"batch_size": {"choices": [32, 64]}}},
+    "start": {"realnvp": {"hidden": 32, "learning_rate": 1e-3}},
     "constraints": ["precision >= 0.5", "nll <= 2"],
     "store": "sqlite:///elsewhere.db",
     "devices": ["cpu", "cuda:1"],
@@ -71,10 +73,23 @@ def arguments(options: dict[str, Any]) -> list[str]:
     for name, value in options.items():
         if isinstance(value, bool):
             found.append(flag(name).split("/")[not value])
+        elif specs()[name].tables:
+            found += [part for entry in entries(value) for part in (flag(name), entry)]
         elif specs()[name].path or specs()[name].repeated:
             found += [part for entry in value for part in (flag(name), entry)]
         else:
             found += [flag(name), ",".join(value) if isinstance(value, list) else str(value)]
+    return found
+
+
+def entries(tables: dict[str, Any]) -> list[str]:
+    """Tables as the command line takes them: NAME.NAME=VALUE."""
+    found: list[str] = []
+    for name, value in tables.items():
+        if isinstance(value, dict):
+            found += [f"{name}.{entry}" for entry in entries(value)]
+        else:
+            found.append(f"{name}={','.join(map(str, value)) if isinstance(value, list) else value}")
     return found
 
 
@@ -128,6 +143,16 @@ def test_a_budget_given_to_the_command_replaces_the_files(tmp_path: Path) -> Non
     assert frozen(main, ["compare", "STUDY.toml", "--flops", "1e9"]).budget == ("flops", 1e9)
 
 
+def test_changes_of_a_space_are_laid_over_those_of_the_file(tmp_path: Path) -> None:
+    given = {"space": {"realnvp": {"hidden": {"low": 30, "high": 40}, "transforms": {"fix": 4}}}}
+    (tmp_path / "STUDY.toml").write_text(tomli_w.dumps(BASE | given), encoding="utf-8")
+    flags = ["--set", "realnvp.hidden.high=48", "--set", "realnvp.transforms.high=6", "--set", "all.batch_size.fix=64"]
+    assert frozen(main, ["compare", "STUDY.toml", *flags]).space == {
+        "realnvp": {"hidden": {"low": 30, "high": 48}, "transforms": {"high": 6}},
+        "all": {"batch_size": {"fix": 64}},
+    }
+
+
 def test_a_wrong_value_is_blamed_on_its_own_source(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     (tmp_path / "STUDY.toml").write_text(tomli_w.dumps(BASE | {"seeds": 0}), encoding="utf-8")
     with pytest.raises(SystemExit):
@@ -166,6 +191,14 @@ def test_changes_of_a_resumed_run_are_checked(tmp_path: Path, capsys: pytest.Cap
             {"constraints": ["failure_rate <= 0.1"]},
             "metric 'failure_rate' is measured over a whole study and cannot be",
         ),
+        ({"space": "realnvp.hidden=3"}, "space: wanted FAMILY.NAME.KEY=VALUE, not 'realnvp.hidden=3'"),
+        ({"space": "realnvp.hidden.lo=3"}, "space: realnvp.hidden: unknown key 'lo'; did you mean 'low'?"),
+        ({"space": ["realnvp.depth.low=1", "realnvp.depth.low=2"]}, "space: realnvp.depth.low is given twice"),
+        ({"space": "realnvp.depth.fix=inf"}, "space: realnvp.depth.fix is inf; wanted finite numbers"),
+        ({"space": {"realnvp": 3}}, "space: realnvp is 3; wanted a table with NAME = …"),
+        ({"space": "relnvp.depth.fix=1"}, "space.relnvp: no such family is compared; did you mean 'realnvp'?"),
+        ({"start": {"realnvp": {"dept": 1}}}, "start.realnvp.dept: unknown parameter; did you mean 'depth'?"),
+        ({"start": "relnvp.depth=1"}, "start.relnvp: no such family is compared; did you mean 'realnvp'?"),
         ({"stopping": "curve"}, "unknown stopping 'curve'; did you mean 'curves'?"),
         ({"trainings": None}, "no budget given; wanted trainings=N, flops=X or seconds=S"),
         ({"data": None}, "no data given; wanted data=NAME"),

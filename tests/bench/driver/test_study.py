@@ -47,8 +47,9 @@ def count(setting: Mapping[str, Any]) -> Operations:
 
 
 def study(lag: int = 0, budget: float = 8.0, kind: str = "trainings", **options: Any) -> FamilyStudy:
-    counting = options.pop("count", count)
-    return FamilyStudy(CARD, TuningOptions(budget_of(kind, budget), ["lower"], 100, lag=lag, **options), counting)
+    counting, start = options.pop("count", count), options.pop("start", None)
+    tuning = TuningOptions(budget_of(kind, budget), ["lower"], 100, lag=lag, **options)
+    return FamilyStudy(CARD, tuning, counting, start=start)
 
 
 def carry_out(asked: PlannedTrial) -> Record:
@@ -85,6 +86,31 @@ def run(study: FamilyStudy, workers: int, seed: int, *, stop_after: int | None =
             break
         study.tell(carry_out(under_way.pop(chance.randrange(len(under_way)))))
     return dict(study.records)
+
+
+@pytest.mark.parametrize("two_speeds", [False, True])
+def test_a_given_setting_is_tried_after_the_default(two_speeds: bool) -> None:
+    given = {"rate": 0.05, "width": 60}
+    begun = study(start=given, two_speeds=two_speeds)
+    records = run(begun, workers=1, seed=0, stop_after=3)
+    assert records[1].params == given
+    first, second = (dataclasses.replace(r, number=n) for n, r in list(records.items())[:2])
+    again = study(start=given, two_speeds=two_speeds)
+    again.tell(first)
+    resumed = again.ask()
+    assert resumed is not None
+    assert (resumed.proposal.setting, resumed.proposal.origin, resumed.proposal.fidelity) == (given, "start", 1.0)
+    assert resumed.cost == second.cost > 2.0
+    assert records[2].params not in (records[0].params, given)
+
+
+def test_a_given_setting_that_the_budget_does_not_pay_for_gives_way_to_a_proposal() -> None:
+    small = study(budget=2.5, start={"rate": 0.05, "width": 60})
+    small.tell(carry_out(small.ask()))  # type: ignore[arg-type]
+    asked = small.ask()
+    assert asked is not None
+    assert asked.proposal.origin != "start"
+    assert asked.cost <= 1.5
 
 
 @pytest.mark.parametrize("lag", [0, 1, 2])

@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
 from types import ModuleType
+from typing import Any
 
 import pytest
 import torch
@@ -23,6 +24,7 @@ from gentune.bench.training.cache import TrainingCache, release
 from gentune.bench.training.code_version import code_version
 from gentune.bench.training.key import TrainingKey
 from gentune.bench.training.loop import LoopSettings, plan
+from gentune.bench.training.setting import split_setting
 from gentune.models import GenerativeModel
 from gentune.testing.continuation import same_bits, train_kept
 
@@ -167,6 +169,24 @@ def stage_keys(
 def test_a_spelt_out_default_is_the_same_training() -> None:
     assert key_of() == key_of(learning_rate=2e-3, width=32, batch_size=128)
     assert key_of(dropout=0) == key_of(dropout=0.0)
+
+
+def test_a_setting_is_the_same_training_whatever_the_study_changes_in_the_space() -> None:
+    family = registry.family("naive_bayes")
+    changes: dict[str, dict[str, Any]] = {
+        "conditionals": {"choices": ["gaussian", "kernel_density"]},
+        "regularisation": {"low": 1e-4, "default": 2e-3},
+    }
+    cards = [family.require_card(), registry.cards_of([family.name], {family.name: changes})[family.name].card]
+    assert "bins" in cards[0].space
+    assert "bins" not in cards[1].space
+    found = []
+    for card in cards:
+        setting = split_setting(card, {"conditionals": "gaussian", "regularisation": 0.01})
+        data = load_data("two_moons")
+        found.append(TrainingKey.of(card, family.load(), setting.train, setting.loop, data, seed=0, device=CPU))
+    assert found[0] is not None
+    assert found[0] == found[1]
 
 
 @pytest.mark.parametrize(
