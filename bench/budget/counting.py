@@ -9,6 +9,9 @@ from ..data import DataSet
 from ..registry import ResolvedFamily
 from ..training.setting import build_model, split_setting
 from .operations import EXAMPLES, Operations, UncountableError, count_operations
+from .time_limit import time_limit
+
+PATIENCE = 20.0  # seconds within which a step of a training and two samples have to be counted
 
 
 def count_setting(family: ResolvedFamily, data: DataSet, params: Mapping[str, Any]) -> Operations:
@@ -16,20 +19,21 @@ def count_setting(family: ResolvedFamily, data: DataSet, params: Mapping[str, An
 
     family: with the card and the class that the study has.
 
-    Raises UncountableError for a setting that cannot take a step or be sampled, and for a family that the counter
-    cannot follow.
+    Raises UncountableError for a setting that cannot take a step or be sampled, or not within `PATIENCE`, and for a
+    family that the counter cannot follow.
     """
     card = family.card
     setting = split_setting(card, params)
     spec = data.spec
     try:
-        return count_operations(
-            lambda: build_model(family.load(), spec, setting.train, 0),
-            data.splits["train"][:EXAMPLES],
-            setting.loop,
-            steps=card.full_steps(spec.name, spec.kind),
-            sampling=setting.sample,
-            conditional=card.fit(spec.kind, spec.condition.kind).condition != "none",
-        )
+        with time_limit(PATIENCE, "a step of its training and two samples"):
+            return count_operations(
+                lambda: build_model(family.load(), spec, setting.train, 0),
+                data.splits["train"][:EXAMPLES],
+                setting.loop,
+                steps=card.full_steps(spec.name, spec.kind),
+                sampling=setting.sample,
+                conditional=card.fit(spec.kind, spec.condition.kind).condition != "none",
+            )
     except Exception as error:  # whatever a family's own code may raise
         raise UncountableError(f"{type(error).__name__}: {error}") from error

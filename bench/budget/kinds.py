@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from typing import ClassVar
 
 from ..runs.study_file import BudgetKind
+from ..runs.study_options import flag
 
 LARGEST_SHARE = 0.5  # of what is left that one trial may take, where that is more than a default training
 _NEGLIGIBLE = 1e-9  # share of a budget below which nothing is left of it
@@ -99,6 +100,10 @@ class Budget(ABC):
     def deadline(self, remaining: float) -> float | None:
         """Seconds that one trial's training may take; None where a budget does not count them."""
         return None
+
+    def least(self, price: float, default: float) -> float:
+        """The smallest amount whose first trial may cost `price`; `default` as for `limit`."""
+        return price if self.allows(price, default) else price / LARGEST_SHARE
 
     def is_spent(self, remaining: float) -> bool:
         """Whether almost nothing is left."""
@@ -197,3 +202,18 @@ _KINDS: dict[str, type[Budget]] = {budget.kind: budget for budget in (Trainings,
 def budget_of(kind: str, amount: float) -> Budget:
     """The budget that a study file names."""
     return _KINDS[kind](amount)
+
+
+def too_little(names: str, kind: str, amount: float, least: float, *, stopping: str = "none") -> str:
+    """The message about a budget in which default settings do not fit; `least` would do."""
+    why = "; its intermediate scores cost extra, and no trial takes more than half" if stopping != "none" else ""
+    return (
+        f"{flag(kind)} {amount:g} does not pay for the default setting of {names}{why}; "
+        f"wanted {flag(kind)} {_rounded_up(least):g} or more"
+    )
+
+
+def _rounded_up(amount: float, digits: int = 3) -> float:
+    """The next higher number of so many digits."""
+    unit = 10.0 ** (math.floor(math.log10(amount)) + 1 - digits)
+    return float(f"{math.ceil(amount / unit * (1 - 1e-12)) * unit:.{digits}g}")

@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping
 from copy import copy
 from typing import Any
 
-from ..protocol import FEW
+from ..protocol import FEW, shares_between
 from .kinds import Budget
 from .operations import Operations, UncountableError
 
@@ -28,6 +28,7 @@ class SettingCosts:
         budget: Budget,
     ) -> None:
         self._count, self._samples, self._budget = count, samples, budget
+        self.setting = dict(default)
         self._counted: dict[str, Operations | str] = {}
         of_default = self._operations(default)
         # Why the default setting cannot be counted; None where it can.
@@ -35,6 +36,13 @@ class SettingCosts:
         self.default = Operations(0.0, 0.0) if isinstance(of_default, str) else of_default
         # Operations of a full training of the default setting, and its samples; 0 where they are not known beforehand.
         self.unit = self.default.total(samples)
+
+    def counted(self, setting: Mapping[str, Any]) -> Operations:
+        """The operations of a setting. Raises UncountableError where they cannot be counted."""
+        found = self._operations(setting)
+        if isinstance(found, str):
+            raise UncountableError(found)
+        return found
 
     def drawing(self, samples: int) -> SettingCosts:
         """The same costs, in the same unit, of trainings that draw another number of samples."""
@@ -62,6 +70,14 @@ class SettingCosts:
             return None
         train, sample = parts
         return train * share + sample * (1.0 + scores * self._few)
+
+    def first_trial(self, *, stopping: bool) -> float | None:
+        """Price of a study's first trial, the default setting in full; None where it is only known afterwards.
+
+        stopping: whether intermediate scores are taken, as far as a training has steps at which to take them.
+        """
+        scores = len(shares_between(0.0, 1.0)) + 1 if stopping and self.default.train else 0
+        return self.marginal(self.setting, 1.0, scores)
 
     def operations(self, setting: Mapping[str, Any], share: float = 1.0, scores: int = 0) -> dict[str, float]:
         """Operations of such a trial by part; none where they cannot be counted."""

@@ -6,9 +6,8 @@ from __future__ import annotations
 import contextlib
 import math
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, replace
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -16,10 +15,10 @@ import torch
 
 from .. import registry
 from ..artifacts.pictures import write_samples
-from ..budget.counting import count_setting
 from ..budget.kinds import budget_of
+from ..budget.setting_cost import SettingCosts
 from ..data import DataSet, open_data
-from ..errors import UsageError
+from ..errors import UsageError, WorkError
 from ..evaluators import default_cache, evaluators_for
 from ..runs.constraints import constraints_in_force, metrics_in_force
 from ..runs.lock import RunLock
@@ -38,6 +37,7 @@ from .dispatch import Dispatcher
 from .final_samples import final_samples
 from .job_factory import REFERENCE_FAMILIES, JobFactory
 from .journal import Journal
+from .outlook import costs_of_families
 from .planning import PlannedTrial, TuningOptions
 from .study import FamilyStudy
 from .warm_start import earlier_studies
@@ -50,6 +50,7 @@ class ComparisonDriver:
 
     config: the folder's study, but for workers, devices and seeds, which may differ from run to run. None: that study
         with the seeds that were asked for last.
+    costs: of its families (`outlook.costs_of_families`); None: they are counted here.
     say: called with a line of text when something happens. on_update: called often, for live displays.
     """
 
@@ -58,6 +59,7 @@ class ComparisonDriver:
         folder: RunFolder,
         config: StudyFile | None = None,
         *,
+        costs: Mapping[str, SettingCosts] | None = None,
         say: Say = lambda line: None,
         on_update: Callable[[], None] = lambda: None,
     ) -> None:
@@ -80,6 +82,7 @@ class ComparisonDriver:
         )
         self._earlier = earlier_studies(folder)
         self._directions = [registry.metric(name).direction for name in self.config.objective]
+        self._costs = costs
         self._lag = 0
         self._workers = 1
         self._studies: list[FamilyStudy] = []
@@ -110,6 +113,7 @@ class ComparisonDriver:
                 dispatcher.adopt_left_over()
                 self._prepare(dispatcher)
                 self._drive(dispatcher)
+                self._refuse_emptiness()
                 state = "finished"
             finally:
                 workers.close()
@@ -129,6 +133,12 @@ class ComparisonDriver:
             )
         for note in self.data.notes:
             self._say(f"data: {note}")
+
+    def _refuse_emptiness(self) -> None:
+        """Raises WorkError where a study has come to its end without a trial."""
+        empty = [study.name for study in self._studies if not study.records]
+        if empty:
+            raise WorkError(f"no trial of {', '.join(empty)} was begun: nothing fits into the budget")
 
     def _executor(self) -> Executor:
         config = self.config
@@ -227,6 +237,8 @@ class ComparisonDriver:
         store = self._store = OptunaStore(self.folder.store_url())
         trials = self.folder.records("trial")
         options = self._tuning_options()
+        if self._costs is None:
+            self._costs = costs_of_families(self.config, self.data)
         for repeat in range(self.config.repeats):
             for name in self.families:
                 study = self._study(name, repeat, options)
@@ -244,10 +256,10 @@ class ComparisonDriver:
                 self._studies.append(study)
 
     def _study(self, name: str, repeat: int, options: TuningOptions) -> FamilyStudy:
-        family = self._resolved[name]
-        count = partial(count_setting, family, self.data)
+        assert self._costs is not None
         earlier, start = self._earlier.get(name, ()), self._starts.get(name)
-        study = FamilyStudy(family.card, options, count, repeat=repeat, earlier=earlier, start=start)
+        count, card = self._costs[name].counted, self._resolved[name].card
+        study = FamilyStudy(card, options, count, repeat=repeat, earlier=earlier, start=start)
         if repeat == 0:
             for line in self._cards[name].told:
                 self._say(f"{name}: {line}")

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 from .. import registry
+from ..budget.kinds import too_little
 from ..data import describe_data
 from ..errors import UsageError
 from ..runs.constraints import parse_constraint
@@ -18,6 +19,9 @@ from ..runs.study_file import BUDGETS, StudyFile
 from ..runs.study_options import flag, metavar, parse_study, read_options, read_study, required, specs
 from ..scheduling import executor
 from ..training.cache import cache_limit
+
+if TYPE_CHECKING:
+    from ..budget.setting_cost import SettingCosts
 
 
 class Listener(Protocol):
@@ -61,6 +65,7 @@ def describe(study: Path | None, options: Mapping[str, Any], *, keywords: bool =
     spec = describe_data(content["data"])
     content.setdefault("objective", (registry.default_objective(spec),))
     config = parse_study(content, "" if study is None else str(study))
+    _refuse_less_than_one(config)
     executor(config.executor)  # a wrong name is refused before a folder is made
     registry.check_constraints((parse_constraint(text).metric for text in config.constraints or ()), spec)
     everything = config.families == ("all",)
@@ -85,20 +90,49 @@ def _load_plugins(sources: Sequence[tuple[Mapping[str, Any], str, Path]]) -> Non
     registry.load_plugins(())
 
 
+def _refuse_less_than_one(config: StudyFile) -> None:
+    """Raises UsageError for less than a full training, which is what every default setting costs."""
+    if config.trainings is not None and config.trainings < 1:
+        names = "any family" if config.families == ("all",) else ", ".join(config.families)
+        raise UsageError(too_little(names, *config.budget, 1.0))
+
+
 def drive(folder: RunFolder, changes: Mapping[str, Any], listener: Listener) -> None:
     """Runs a folder's comparison to its end.
 
     changes: values of options that may change when a run is resumed (None: as in its study.toml), for this run alone.
-    Raises UsageError for a wrong value, and for a run of an earlier version.
+    Raises UsageError for a wrong value, a budget in which nothing fits, and a run of an earlier version.
     """
     given = {"seeds": seeds_of(folder)} | {name: value for name, value in changes.items() if value is not None}
     config = folder.study.model_copy(update=read_options(given, "", Path()))
     refuse_earlier_version(folder, config.seeds)
     cache_limit()  # a wrong one is refused before anything is trained
-    from .comparison import ComparisonDriver, terminable
+    try:
+        costs = _costs_within_budget(folder, config)
+        from .comparison import ComparisonDriver, terminable
 
-    with terminable():
-        ComparisonDriver(folder, config, say=listener.say, on_update=listener.update).run()
+        with terminable():
+            ComparisonDriver(folder, config, costs=costs, say=listener.say, on_update=listener.update).run()
+    except UsageError:
+        folder.remove_unstarted()  # else the right options would be another study in it
+        raise
+
+
+def _costs_within_budget(folder: RunFolder, config: StudyFile) -> Mapping[str, SettingCosts] | None:
+    """The costs of a new run's families; None for a run with trials, which need not be counted before it is opened.
+
+    Raises UsageError where a default setting does not fit into the budget. It does not wait for the imports of the
+    whole driver.
+    """
+    if folder.records("trial"):
+        return None
+    from ..data import open_data
+    from .outlook import costs_of_families, refuse_too_little
+
+    registry.load_plugins(config.plugins)
+    costs = costs_of_families(config, open_data(config.data))
+    refuse_too_little(config, costs)
+    return costs
 
 
 def refuse_earlier_version(folder: RunFolder, seeds: int) -> None:

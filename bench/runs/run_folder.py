@@ -5,7 +5,9 @@ study.toml  records/  store.db  artifacts/  log/  report/  lock
 
 from __future__ import annotations
 
+import contextlib
 import json
+import shutil
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
@@ -13,6 +15,7 @@ from typing import Any
 from ..errors import UsageError
 from ..files import write_atomically
 from .constraints import Constraint, constraints_in_force
+from .lock import RunLock
 from .records import Record, Role
 from .study_file import StudyFile
 from .study_options import first_difference, parse_study, read_study
@@ -88,6 +91,19 @@ class RunFolder(RecordFolder):
         except OSError as error:
             raise UsageError(f"{path} cannot be made: {error.strerror}") from None
         return folder
+
+    def remove_unstarted(self) -> None:
+        """Removes the folder of a run that was refused before anything was begun; any other is left as it is."""
+        if self.read_json("comparison.json") is not None or any(self.records_path.glob("*.json")):
+            return
+        if RunLock(self.path).held:  # by a driver that has only begun
+            return
+        for part in (self.records_path, self.artifacts_path, self.log_path):
+            shutil.rmtree(part, ignore_errors=True)
+        for file in (self.study_path, self.path / "lock"):
+            file.unlink(missing_ok=True)
+        with contextlib.suppress(OSError):  # it holds what is not the run's
+            self.path.rmdir()
 
     @property
     def study_path(self) -> Path:
