@@ -10,6 +10,7 @@ from typing import Any
 import plotly.graph_objects as go
 
 from ..bench.budget.kinds import budget_of
+from ..bench.runs.constraints import Constraint, violation
 from ..bench.runs.records import Record
 from .finals import lower_is_better, repetitions
 from .moves import cost_without_reuse, was_stopped
@@ -19,11 +20,15 @@ _SAVED = 0.01  # smallest share of the cost, saved by the reuse of trainings, th
 
 
 def budget_plots(
-    content: Mapping[str, Any], records: Sequence[Record], styles: Mapping[str, tuple[str, str]]
+    content: Mapping[str, Any],
+    records: Sequence[Record],
+    styles: Mapping[str, tuple[str, str]],
+    bounds: Sequence[Constraint] = (),
 ) -> list[tuple[str, dict[str, Any]]]:
     """For each study, (family, figure): validation scores of its trials and the best so far, by budget spent.
 
-    Horizontal lines are the references' own scores on the validation split.
+    bounds: trials that break one are hollow, and none of them is the best so far. Horizontal lines are the references'
+    own scores on the validation split.
     """
     trials = [r for r in records if r.role == "trial"]
     lower = lower_is_better(content["objective"][0])
@@ -49,7 +54,7 @@ def budget_plots(
         drawn = go.Figure()
         colour, marker = styles[family]
         for repeat in sorted({r.repeat for r in mine}):
-            _add_study(drawn, content, [r for r in mine if r.repeat == repeat], colour, marker, lower)
+            _add_study(drawn, content, [r for r in mine if r.repeat == repeat], (colour, marker), bounds, lower)
         for values, dash in zip(levels.values(), ("dash", "dot", "dashdot"), strict=False):
             if values:
                 level = sum(values) / len(values)
@@ -83,47 +88,77 @@ def _most_spent(trials: Sequence[Record]) -> float:
     return max(spent) or 1.0
 
 
-def _add_study(
-    drawn: go.Figure, content: Mapping[str, Any], trials: Sequence[Record], colour: str, marker: str, lower: bool
+def _best_so_far(records: Sequence[Record], keeps: Sequence[bool], lower: bool) -> list[float | None]:
+    """The best score up to each record, of those that keep their bounds; None before the first one that does."""
+    best: list[float | None] = []
+    for record, kept in zip(records, keeps, strict=True):
+        before = best[-1] if best else None
+        if record.objectives and kept:
+            value = record.objectives[0]
+            before = value if before is None else min(before, value) if lower else max(before, value)
+        best.append(before)
+    return best
+
+
+def _add_best(
+    drawn: go.Figure, content: Mapping[str, Any], trials: Sequence[Record], best: Sequence[float | None], colour: str
 ) -> None:
+    """Lines of the best so far, at what was spent and, where that is more, at what it would have cost without reuse.
+
+    best: at each trial with a score, and at the end.
+    """
+    by_number, budget = {(r.repeat, r.number): r for r in trials}, budget_of(**content["budget"])
+    spent = cost_so_far(trials)
+    without_reuse = list(itertools.accumulate(cost_without_reuse(r, by_number, budget) for r in trials))
+    lines: list[tuple[list[float], str, str, dict[str, Any]]] = [(spent, "best so far", "best so far", {"width": 2})]
+    if without_reuse[-1] > (1.0 + _SAVED) * spent[-1]:
+        told = "without reuse of trainings: best so far"
+        lines.append((without_reuse, "without reuse", told, {"width": 1.2, "dash": "dot"}))
+    for costs, name, told, line in lines:
+        drawn.add_scatter(
+            x=[*(x for x, r in zip(costs, trials, strict=True) if r.state != "failed" and r.objectives), costs[-1]],
+            y=best,
+            mode="lines",
+            line={"shape": "hv", "color": colour, **line},
+            name=name,
+            hovertemplate=f"{told} %{{y:.4g}}<extra></extra>",
+        )
+
+
+def _add_study(
+    drawn: go.Figure,
+    content: Mapping[str, Any],
+    trials: Sequence[Record],
+    style: tuple[str, str],
+    bounds: Sequence[Constraint],
+    lower: bool,
+) -> None:
+    colour, marker = style
     trials = sorted(trials, key=lambda r: r.number)
     spent = cost_so_far(trials)
     scored = [(x, r) for x, r in zip(spent, trials, strict=True) if r.state != "failed" and r.objectives]
     failed = [(x, r) for x, r in zip(spent, trials, strict=True) if r.state == "failed"]
     values = [r.objectives[0] for _, r in scored if r.objectives]
-    best: list[float] = []
-    for value in values:
-        best.append(value if not best else min(best[-1], value) if lower else max(best[-1], value))
-    if best:
-        drawn.add_scatter(
-            x=[*(x for x, _ in scored), spent[-1]],
-            y=[*best, best[-1]],
-            mode="lines",
-            line={"shape": "hv", "color": colour, "width": 2},
-            name="best so far",
-            hovertemplate="best so far %{y:.4g}<extra></extra>",
-        )
-        by_number = {(r.repeat, r.number): r for r in trials}
-        budget = budget_of(**content["budget"])
-        without_reuse = list(itertools.accumulate(cost_without_reuse(r, by_number, budget) for r in trials))
-        if without_reuse[-1] > (1.0 + _SAVED) * spent[-1]:
-            costs = [x for x, r in zip(without_reuse, trials, strict=True) if r.state != "failed" and r.objectives]
-            drawn.add_scatter(
-                x=[*costs, without_reuse[-1]],
-                y=[*best, best[-1]],
-                mode="lines",
-                line={"shape": "hv", "color": colour, "width": 1.2, "dash": "dot"},
-                name="without reuse",
-                hovertemplate="without reuse of trainings: best so far %{y:.4g}<extra></extra>",
-            )
+    keeps = [violation(bounds, [r]) == 0 for _, r in scored]
+    if scored:
+        best = _best_so_far([r for _, r in scored], keeps, lower)
+        _add_best(drawn, content, trials, [*best, best[-1]], colour)
     drawn.add_scatter(
         x=[x for x, _ in scored],
         y=values,
         mode="markers",
         name="trial",
-        text=[f"trial {r.number}{_how(r)}: {v:.4g}" for (_, r), v in zip(scored, values, strict=True)],
+        text=[
+            f"trial {r.number}{_how(r)}: {v:.4g}{'' if kept else ', breaks a bound'}"
+            for (_, r), v, kept in zip(scored, values, keeps, strict=True)
+        ],
         hovertemplate="%{text}<extra>validation</extra>",
-        marker={"color": colour, "size": 7, "opacity": 0.6, "symbol": marker},
+        marker={
+            "color": colour,
+            "size": 7,
+            "opacity": 0.6,
+            "symbol": marker if all(keeps) else [marker if kept else f"{marker}-open" for kept in keeps],
+        },
     )
     if failed:
         drawn.add_scatter(

@@ -8,6 +8,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+from ..bench.budget.kinds import budget_of
 from ..bench.files import write_atomically
 from ..bench.runs.constraints import Constraint
 from ..bench.runs.looks import read_looks, seeds_of
@@ -21,7 +22,7 @@ from .flags import barred, flags, on_validation
 from .inference import Estimate
 from .scores import Scores
 from .standings import Standing, Standings, compute_standings, metric_order
-from .verdict import notes, verdict
+from .verdict import measured_guides, notes, verdict
 
 SCHEMA = 1
 FILES = ("json", "csv", "md", "tex")
@@ -117,6 +118,7 @@ def build_leaderboard(folder: RunFolder, records: list[Record] | None = None) ->
         "uncountable": dict(comparison.get("uncountable") or {}),
         "notes": [],
     }
+    content["replayable"] = budget_of(kind, amount).priced_beforehand and not measured_guides(content)
     content["verdict"] = verdict(content, standings)
     on_data = [f"Data: {note}." for note in comparison.get("data_notes") or ()]
     content["notes"] = [*notes(content, standings, records), *on_data]

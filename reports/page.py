@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import base64
 import json
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +13,7 @@ from markupsafe import Markup
 from plotly.offline import get_plotlyjs
 
 from ..bench.files import write_atomically
+from ..bench.runs.constraints import Constraint
 from ..bench.runs.looks import seeds_of
 from ..bench.runs.records import Record
 from ..bench.runs.run_folder import RunFolder
@@ -74,7 +75,7 @@ def render_page(folder: RunFolder, board: Leaderboard, records: list[Record]) ->
     comparison = folder.read_json("comparison.json") or {}
     families = list(dict.fromkeys([*study.families, *(row["family"] for row in content["rows"])]))
     styles = family_styles([f for f in families if f != "all"])
-    figures, studies = _board_figures(content, records, styles)
+    figures, studies = _board_figures(content, records, styles, folder.bounds(study.constraints, records))
     explained, surrogate_figures = surrogate_plots(folder, list(styles), styles)
     figures |= surrogate_figures
     finals = first_finals(records, content)
@@ -135,7 +136,10 @@ def _environment() -> Environment:
 
 
 def _board_figures(
-    content: Mapping[str, Any], records: list[Record], styles: Mapping[str, tuple[str, str]]
+    content: Mapping[str, Any],
+    records: list[Record],
+    styles: Mapping[str, tuple[str, str]],
+    bounds: Sequence[Constraint],
 ) -> tuple[dict[str, Any], list[dict[str, str]]]:
     """Figures of the test scores and of each study's course, by key; and which study has which."""
     figures: dict[str, Any] = {}
@@ -145,7 +149,7 @@ def _board_figures(
     if against:
         figures["default"] = against
     studies = []
-    for place, (family, drawn) in enumerate(budget_plots(content, records, styles)):
+    for place, (family, drawn) in enumerate(budget_plots(content, records, styles, bounds)):
         figures[f"study-{place}"] = drawn
         studies.append({"family": family, "figure": f"study-{place}"})
     return figures, studies

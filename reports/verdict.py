@@ -8,7 +8,7 @@ from typing import Any
 from ..bench.budget.kinds import budget_of
 from ..bench.runs.records import Record
 from .candidate import MOST_SEEDS, POWER, Claims
-from .finals import lower_is_better
+from .finals import card, lower_is_better
 from .flags import bound_text, flagged
 from .standings import Standings
 from .text import count, figure, listing, number, percent
@@ -94,6 +94,12 @@ def _claimed(claims: Claims, scored: Mapping[str, Mapping[str, Any]], metric: st
     return f"{named} leads: it is {beaten}."
 
 
+def measured_guides(content: Mapping[str, Any]) -> list[str]:
+    """Objectives and constrained metrics that differ from run to run, since they are measured."""
+    guides = [*content["objective"], *(bound["metric"] for bound in content["constraints"])]
+    return [name for name in dict.fromkeys(guides) if card(name).measured]
+
+
 def notes(content: Mapping[str, Any], standings: Standings, records: Sequence[Record]) -> list[str]:
     """How the figures came about, what they leave out, and what went wrong."""
     return [
@@ -136,6 +142,12 @@ def _notes_on_tuning(content: Mapping[str, Any]) -> list[str]:
         f"Settings were chosen on the validation split; the figures are means over {count(seeds, 're-training')} "
         "with fresh seeds, scored on the test split. This table contains no scores of tuning trials.",
     ]
+    measured = measured_guides(content)
+    if measured:
+        found.append(
+            f"Trials were judged by what a clock or a device tells ({listing(measured)}): this run cannot be replayed "
+            "from its seed. sample_flops and flops are counted."
+        )
     for family, changes in content["space"].items():
         found.append(f"This study changed the search space of {family} ({' · '.join(changes)}).")
     for family, start in content["start"].items():

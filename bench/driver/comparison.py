@@ -250,7 +250,7 @@ class ComparisonDriver:
                 for record in trials:
                     if record.family == name and record.repeat == repeat:
                         study.tell(record)
-                store.catch_up(study.name, study.records, study.card.space)
+                store.catch_up(study.name, study.records, study.card.space, options.constraints)
                 if self._journal.candidates(name, repeat) or self._journal.incumbents(name, repeat):
                     study.end()
                 self._studies.append(study)
@@ -266,6 +266,9 @@ class ComparisonDriver:
         return study
 
     def _tuning_options(self) -> TuningOptions:
+        measured = [name for name in (*self.config.objective, *self._jobs.measured) if registry.metric(name).measured]
+        if measured:
+            self._say(f"{', '.join(measured)}: measured, so that this run cannot be replayed from its seed")
         bayesian = self.config.sampler == "bayesian"
         spec, known = self.data.spec, self.folder.records("reference")
         options = TuningOptions(
@@ -350,7 +353,7 @@ class ComparisonDriver:
         if study is not None:
             study.tell(record)
             with self._journal.timing("store"):
-                self._store.catch_up(study.name, study.records, study.card.space)
+                self._store.catch_up(study.name, study.records, study.card.space, study.options.constraints)
         elif record.role == "choice":
             self._conclusions.take(record)
         outcome = record.reason if record.state != "complete" else self._objective_text(record)

@@ -46,7 +46,7 @@ class JobFactory:
     ) -> None:
         self._folder, self._config, self._cache = folder, config, cache
         self._families, self._references = families, references or {}
-        self._measured = measured
+        self.measured = measured
         self._budget = budget_of(*config.budget)
         self.final_samples: int | None = None
 
@@ -107,7 +107,7 @@ class JobFactory:
             # All metrics of real sequences against others would need a likelihood or an evaluator.
             if kind != "sequence" and f"reference-floor-{split}-000" not in there:
                 samples = self.final_samples if split == "test" else None
-                jobs.append(FloorJob(self._config.data, split, against, self._cache, self._measured, samples))
+                jobs.append(FloorJob(self._config.data, split, against, self._cache, self.measured, samples))
             for family, number in product(self._references, range(self._config.seeds)):
                 if f"reference-{family}-{split}-{number:03d}" not in there:
                     job = self._job(
@@ -146,7 +146,7 @@ class JobFactory:
             data=self._config.data,
             params=resolved.card.space.activate(params),
             objective=self._config.objective,
-            measured=self._measured,
+            measured=self.measured,
             budget=self._budget,
             cache=self._cache,
             # References on validation are shown next to trials.

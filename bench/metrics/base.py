@@ -10,8 +10,9 @@ import math
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
 from importlib import import_module
-from typing import Literal
+from typing import Any, Literal
 
+from ...models.data_spec import DataKind, DataSpec
 from .inputs import INPUTS
 
 Direction = Literal["lower", "higher", "none"]
@@ -59,6 +60,8 @@ class MetricCard:
     counts: which samples it sees where there are more than real examples. all: all of them, against all real examples;
         blocks: as many as real examples at a time, averaged over blocks, for what depends on the ratio of the counts
         or on the number of samples; one block: the same of the first block alone, for what trains a classifier.
+    kinds: of data for which it is defined; empty: every one.
+    measured: whether a clock or a device tells it, so that it differs from run to run.
     """
 
     name: str
@@ -70,6 +73,8 @@ class MetricCard:
     implementation: str | Callable[..., MetricValue]
     expense: MetricExpense = "quick"
     counts: Counts = "blocks"
+    kinds: tuple[DataKind, ...] = ()
+    measured: bool = False
 
     def load(self) -> Callable[..., MetricValue]:
         """The metric's function; its module is imported on the first call."""
@@ -109,6 +114,23 @@ class MetricCard:
         """Whether it is computed over all trials of a study, and of no single one."""
         return any(INPUTS[need].source == "study" for need in self.needs)
 
+    def undefined_on(self, spec: DataSpec) -> str | None:
+        """Why no run on a data set can have it, in words that go on from its name; None where the description of the
+        data does not tell."""
+        cards = [INPUTS[need] for need in self.needs]
+        if self.of_a_study:
+            return "is measured over a whole study"
+        if self.kinds and spec.kind not in self.kinds:
+            return f"is defined for {' and '.join(self.kinds)} data, and {spec.name!r} has {spec.kind} data"
+        if self.through_evaluator and not spec.has_evaluators:
+            return f"needs a feature evaluator, and {spec.kind} data {spec.name!r} has none"
+        if any(card.of_labels for card in cards) and spec.condition.kind != "label":
+            return f"needs labels, and {spec.name!r} has none"
+        if "true_log_density" in self.needs and spec.entropy is None:
+            return f"needs data with a known density, and that of {spec.name!r} is not known"
+        given = next((card for card in cards if card.source == "caller"), None)
+        return None if given is None else f"needs {given.words}, which a run does not have"
+
     @property
     def log_scale(self) -> bool:
         """Whether positive values are compared on logarithms: distances and costs, whose noise grows with their size.
@@ -131,14 +153,13 @@ def card_of(
     needs: tuple[str, ...],
     module: str,
     summary: str,
-    *,
-    counts: Counts = "blocks",
+    **fields: Any,
 ) -> MetricCard:
     """The card of a built-in metric whose function has its name.
 
-    module: of this package.
+    module: of this package. fields: further ones of the card.
     """
-    return MetricCard(name, group, direction, unit, needs, summary, f".{module}:{name}", counts=counts)
+    return MetricCard(name, group, direction, unit, needs, summary, f".{module}:{name}", **fields)
 
 
 @dataclass(frozen=True)

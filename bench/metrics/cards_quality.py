@@ -57,6 +57,7 @@ CARDS: tuple[MetricCard, ...] = (
         _PAIRS,
         "Peak signal-to-noise ratio of reconstructed images, with a range of 2.",
         ".pairs:psnr",
+        kinds=("image",),
     ),
     MetricCard(
         "ssim",
@@ -66,6 +67,7 @@ CARDS: tuple[MetricCard, ...] = (
         _PAIRS,
         "Structural similarity of reconstructed images and their originals; at most 1.",
         ".pairs:ssim",
+        kinds=("image",),
     ),
     MetricCard(
         "lpips",
@@ -75,6 +77,7 @@ CARDS: tuple[MetricCard, ...] = (
         _PAIRS,
         "Perceptual distance of reconstructed images through AlexNet; needs its weights at hand.",
         ".perceptual:lpips",
+        kinds=("image",),
     ),
     MetricCard(
         "lpips_in_domain",
@@ -84,6 +87,7 @@ CARDS: tuple[MetricCard, ...] = (
         ("original_features", "reconstruction_features"),
         "The distance that LPIPS takes, through the data set's own evaluator; not comparable with LPIPS.",
         ".perceptual:lpips_in_domain",
+        kinds=("image",),
     ),
     MetricCard(
         "f_score",

@@ -57,6 +57,7 @@ CARDS: tuple[MetricCard, ...] = (
         "fairness",
         "Share of the samples that would have to change class for the classes to be as frequent as in real data.",
         counts="all",
+        kinds=("image",),
     ),
     card_of(
         "class_recall_gap",
@@ -94,5 +95,14 @@ CARDS: tuple[MetricCard, ...] = (
         "stability",
         "Interquartile range of the score over the settings that a study tried.",
     ),
-    card_of("energy", "cost", "lower", "J", ("cost",), "cost", "Energy that the device drew during the trial."),
+    card_of(
+        "energy",
+        "cost",
+        "lower",
+        "J",
+        ("cost",),
+        "cost",
+        "Energy that the device drew during the trial.",
+        measured=True,
+    ),
 )

@@ -104,6 +104,7 @@ CARDS: tuple[MetricCard, ...] = (
         ("likelihood", "spec", "tokens"),
         "Negative log-likelihood of held-out sequences, in bits for each token that counts.",
         ".coding:bits_per_token",
+        kinds=("sequence",),
     ),
     MetricCard(
         "compression_ratio",
@@ -113,6 +114,7 @@ CARDS: tuple[MetricCard, ...] = (
         ("likelihood", "spec"),
         "Raw size of held-out images over the length of the model's ideal code.",
         ".coding:compression_ratio",
+        kinds=("image",),
     ),
     MetricCard(
         "mig",

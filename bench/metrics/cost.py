@@ -19,6 +19,7 @@ class CostReport:
     parameters: numbers in the model's trained tensors.
     peak_memory: bytes; None where it was not measured.
     operations: floating-point operations of training and sampling, counted.
+    operations_per_sample: those of drawing one sample; None where they cannot be counted beforehand.
     energy: joules that the device drew for training and sampling; None where it does not tell.
     """
 
@@ -29,6 +30,7 @@ class CostReport:
     peak_memory: float | None
     operations: float
     energy: float | None = None
+    operations_per_sample: float | None = None
 
 
 def train_seconds(cost: CostReport) -> MetricValue:
@@ -63,6 +65,13 @@ def peak_memory(cost: CostReport) -> MetricValue:
 def flops(cost: CostReport) -> MetricValue:
     """Floating-point operations of training and sampling, machine-independent (arXiv:2110.12894); lower is better."""
     return MetricValue(float(cost.operations))
+
+
+def sample_flops(cost: CostReport) -> MetricValue:
+    """Floating-point operations of drawing one sample, machine-independent (arXiv:2110.12894); lower is better."""
+    if not cost.operations_per_sample:
+        raise UndefinedError("the operations of sampling are not counted")
+    return MetricValue(float(cost.operations_per_sample))
 
 
 def energy(cost: CostReport) -> MetricValue:

@@ -26,6 +26,7 @@ class InputCard:
         caller: nothing that a run has, so that only callers of `measure` can give it.
     expense: quick; or, for finals alone, a pass of a network or of the model, or a look at the train split.
     through_evaluator: whether it is computed from an evaluator's features; undefined for data without evaluators.
+    of_labels: whether data without labels have none.
     of_classes: whether it holds the data set's labels, which probabilities of other classes do not fit.
     of_likelihood: whether it is made of the likelihoods of held-out examples, `ScoringContext.held_out`.
     provider: computes it from a `bench.scoring.ScoringContext`, None where it is not defined there. Built-in inputs
@@ -38,6 +39,7 @@ class InputCard:
     source: Source = "samples"
     expense: InputExpense = "quick"
     through_evaluator: bool = False
+    of_labels: bool = False
     of_classes: bool = False
     of_likelihood: bool = False
     provider: Callable[[Any], object] | None = None
@@ -58,10 +60,16 @@ _CARDS = (
     InputCard("generated_features", "features of the samples", through_evaluator=True, of_samples=True),
     InputCard("real_features", "features of real examples", through_evaluator=True),
     # Float64 (n, classes): class probabilities of the samples.
-    InputCard("generated_probabilities", "an evaluator that classifies", through_evaluator=True, of_samples=True),
+    InputCard(
+        "generated_probabilities",
+        "an evaluator that classifies",
+        through_evaluator=True,
+        of_samples=True,
+        of_labels=True,
+    ),
     # Int64 (n,) and (m,): the classes that the samples were asked for, and those of the held-out examples.
-    InputCard("conditions", "class conditions", of_classes=True, of_samples=True),
-    InputCard("real_labels", "labels of real examples", of_classes=True),
+    InputCard("conditions", "class conditions", of_classes=True, of_samples=True, of_labels=True),
+    InputCard("real_labels", "labels of real examples", of_classes=True, of_labels=True),
     # Tensors (n, *spec.shape) and (m, *spec.shape).
     InputCard("generated_x", "samples", of_samples=True),
     InputCard("real_x", "real examples"),
@@ -71,7 +79,7 @@ _CARDS = (
     InputCard("train_features", "features of the train split", expense="train split", through_evaluator=True),
     InputCard("train_x", "train examples", expense="train split"),
     # Batches with labels.
-    InputCard("synthetic", "samples drawn for given classes", expense="train split", of_samples=True),
+    InputCard("synthetic", "samples drawn for given classes", expense="train split", of_samples=True, of_labels=True),
     InputCard("real_train", "train examples", expense="train split"),
     InputCard("real_test", "held-out examples"),
     # A models.base.Likelihood of held-out examples; and of the same ones, (n,): the true log-density in nats and
@@ -80,19 +88,21 @@ _CARDS = (
     InputCard("true_log_density", "data with a known density", "model", of_likelihood=True),
     InputCard("tokens", "sequences", "model", of_likelihood=True),
     InputCard(
-        "class_log_likelihoods", "a likelihood for each class", "model", "pass", of_likelihood=True
+        "class_log_likelihoods", "a likelihood for each class", "model", "pass", of_likelihood=True, of_labels=True
     ),  # (n, classes)
-    InputCard("class_labels", "labels of examples with a likelihood", "model", of_likelihood=True),  # (n,)
+    InputCard(
+        "class_labels", "labels of examples with a likelihood", "model", of_likelihood=True, of_labels=True
+    ),  # (n,)
     # Held-out examples, what the model makes of them, and their features.
     InputCard("originals", _RECONSTRUCTED, "model", "pass"),
     InputCard("reconstructions", _RECONSTRUCTED, "model", "pass"),
     InputCard("original_features", _RECONSTRUCTED, "model", "pass", through_evaluator=True),
     InputCard("reconstruction_features", _RECONSTRUCTED, "model", "pass", through_evaluator=True),
     # Codes (n, c) of train and held-out examples, their labels (n,), and what examples were generated from (n, f).
-    InputCard("train_codes", "codes", "model", "train split"),
-    InputCard("train_labels", "labels of train examples", "samples", "train split"),
-    InputCard("test_codes", "codes", "model", "pass"),
-    InputCard("test_labels", "labels of held-out examples"),
+    InputCard("train_codes", "codes", "model", "train split", of_labels=True),
+    InputCard("train_labels", "labels of train examples", "samples", "train split", of_labels=True),
+    InputCard("test_codes", "codes", "model", "pass", of_labels=True),
+    InputCard("test_labels", "labels of held-out examples", of_labels=True),
     InputCard("codes", "codes", "model", "pass"),
     InputCard("factors", "data with known factors"),
     # How typical held-out examples (n,) and outliers (m,) look to the model.

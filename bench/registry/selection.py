@@ -73,14 +73,9 @@ def check_constraints(metrics: Iterable[str], spec: DataSpec) -> None:
     A family that lacks one, such as a likelihood, is not bound by it.
     """
     for name in metrics:
-        card = metric(name)
-        if card.of_a_study:
-            raise UsageError(f"metric {name!r} is measured over a whole study and cannot be constrained")
-        if card.through_evaluator and not spec.has_evaluators:
-            raise UsageError(
-                f"metric {name!r} needs a feature evaluator, and {spec.kind} data {spec.name!r} has none, "
-                "so it cannot be constrained"
-            )
+        reason = metric(name).undefined_on(spec)
+        if reason is not None:
+            raise UsageError(f"metric {name!r} {reason}, so it cannot be constrained")
 
 
 def check_objective(objective: Iterable[str], names: Iterable[str], spec: DataSpec) -> dict[str, str]:
@@ -90,13 +85,9 @@ def check_objective(objective: Iterable[str], names: Iterable[str], spec: DataSp
         card = metric(name)
         if card.direction == "none":
             raise UsageError(f"metric {name!r} has no better side and cannot be an objective")
-        if card.group == "stability":
-            raise UsageError(f"metric {name!r} is measured over a whole study and cannot be an objective")
-        if card.through_evaluator and not spec.has_evaluators:
-            raise UsageError(
-                f"metric {name!r} needs a feature evaluator, and {spec.kind} data {spec.name!r} has none; "
-                f"wanted another objective, such as {default_objective(spec)}"
-            )
+        reason = card.undefined_on(spec)
+        if reason is not None:
+            raise UsageError(f"metric {name!r} {reason}; wanted another objective, such as {default_objective(spec)}")
         if card.group != "likelihood" and "likelihood" not in card.needs:
             continue
         for family_name in names:

@@ -75,10 +75,15 @@ def paths_of(value: object) -> tuple[object, ...]:
 
 
 def constraints_of(value: object) -> tuple[str, ...] | None:
-    """Constraints in the form in which they are shown; None: the guards alone."""
+    """Constraints in the form in which they are shown; None: the guards alone; "none": not even these."""
     if value is None:
         return None
-    return tuple(dict.fromkeys(str(_parsed(text)) for text in names_of(value)))
+    given = names_of(value)
+    if given == ("none",):
+        return ()
+    if "none" in given:
+        raise ValueError("none drops all constraints, the guards too; it stands alone")
+    return tuple(dict.fromkeys(str(_parsed(text)) for text in given))
 
 
 def _parsed(text: object) -> Constraint:

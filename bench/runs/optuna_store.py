@@ -15,6 +15,7 @@ from sqlalchemy.exc import SQLAlchemyError
 from ...search_spaces import SearchSpace
 from ..errors import UsageError
 from ..proposal.optuna_space import to_distribution
+from .constraints import Constraint, excesses
 from .records import Record
 
 
@@ -42,8 +43,17 @@ class OptunaStore:
         self._studies[name] = study
         self._told[name] = len(study.get_trials(deepcopy=False))
 
-    def catch_up(self, name: str, records: Mapping[int, Record], space: SearchSpace) -> None:
-        """Adds the records that the store lacks, up to the first gap in their numbers."""
+    def catch_up(
+        self,
+        name: str,
+        records: Mapping[int, Record],
+        space: SearchSpace,
+        constraints: Sequence[Constraint] = (),
+    ) -> None:
+        """Adds the records that the store lacks, up to the first gap in their numbers.
+
+        constraints: of the study. Optuna, too, takes a trial that exceeds one for none of the best.
+        """
         while self._told[name] in records:
             record = records[self._told[name]]
             params = {key: value for key, value in record.params.items() if key in space}
@@ -53,6 +63,7 @@ class OptunaStore:
                     params=dict(params),
                     distributions={key: to_distribution(space[key]) for key in params},
                     values=list(record.objectives) if record.objectives else None,
+                    constraints=excesses(constraints, [record]),
                     intermediate_values=_curve(record, self._studies[name].directions),
                     user_attrs={
                         "record": record.name,

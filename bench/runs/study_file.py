@@ -98,8 +98,8 @@ class StudyFile(BaseModel):
         BeforeValidator(constraints_of),
         OptionSpec(
             "Bound that chosen settings have to keep on validation, next to the default guards; may be repeated. "
-            "An empty list drops the guards.",
-            "'METRIC <= X'",
+            "none, or an empty list: not even the guards.",
+            "'METRIC <= X'|none",
             flag="--constraint",
             repeated=True,
         ),
@@ -203,6 +203,10 @@ class StudyFile(BaseModel):
             raise ValueError(f"one of trainings, flops and seconds is wanted, got {' and '.join(given) or 'none'}")
         if len(set(self.families)) != len(self.families):
             raise ValueError(f"a family is named twice: {', '.join(self.families)}")
+        if len(set(self.objective)) != len(self.objective):
+            raise ValueError(f"a metric is an objective twice: {', '.join(self.objective)}")
+        if len(set(self.devices)) != len(self.devices):
+            raise ValueError(f"a device is named twice: {', '.join(self.devices)}")
         if self.warm_start and self.sampler == "random":
             raise ValueError("the random sampler learns nothing from a warm start; drop one of the two")
         if self.stopping != "none" and not (self.two_speeds and self.sampler == "bayesian"):

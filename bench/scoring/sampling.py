@@ -52,9 +52,10 @@ def cost_report(
     sample_seconds: float,
     samples: int,
     operations: float,
+    per_sample: float | None,
     energy: float | None,
 ) -> CostReport:
-    """What the training of a model and `samples` samples took."""
+    """What the training of a model and `samples` samples took; fields of `CostReport`."""
     trained = sum(p.numel() for p in model.parameters()) or sum(b.numel() for b in model.buffers())
     device = model.device
     peak = max(run.peak_memory or 0.0, torch.cuda.max_memory_allocated(device)) if device.type == "cuda" else None
@@ -65,5 +66,6 @@ def cost_report(
         parameters=trained,
         peak_memory=peak,
         operations=operations,
+        operations_per_sample=per_sample,
         energy=None if run.seconds_kept else energy,  # what kept parts drew is not known
     )

@@ -189,6 +189,7 @@ def _carry_out(
             sample_seconds=clock.seconds["sample"],
             samples=len(generated),
             operations=operations.get("train", 0.0) + operations.get("sample", 0.0),
+            per_sample=operations.get("sample", 0.0) / len(generated),
             energy=meter.joules,
         )
         record = _measure(job, replace(base, operations=operations), context, cost)

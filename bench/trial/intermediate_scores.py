@@ -53,7 +53,18 @@ def intermediate_score(
     takes_labels = generated.labels is not None
     if labels := labels_of_likelihood("named", objective=job.objective, takes_labels=takes_labels):
         held_out = held_out_likelihood(model, data, few, labels=labels, seed=derive(job.seed, "likelihood"))
-    operations = job.operations.get("train", 0.0) * fidelity / job.fidelity + job.operations.get("sample", 0.0)
+    sampling = job.operations.get("sample", 0.0)
+    operations = job.operations.get("train", 0.0) * fidelity / job.fidelity + sampling
+    drawn = job.samples or len(reference_batch(data, split))
+    cost = cost_report(
+        model,
+        run,
+        sample_seconds=seconds,
+        samples=len(few),
+        operations=operations,
+        per_sample=sampling / drawn,
+        energy=None,
+    )
     context = ScoringContext(
         data,
         split,
@@ -62,7 +73,7 @@ def intermediate_score(
         Path(job.cache),
         model=model,
         held_out=held_out,
-        cost=cost_report(model, run, sample_seconds=seconds, samples=len(few), operations=operations, energy=None),
+        cost=cost,
     )
     found = score(context, metric_names("named", named=job.objective)).values
     if any(name not in found for name in job.objective):

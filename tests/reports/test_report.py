@@ -17,6 +17,7 @@ import pandas as pd
 import pytest
 from PIL import Image
 
+from gentune.bench.runs.constraints import parse_constraint
 from gentune.bench.runs.records import Record
 from gentune.bench.runs.run_folder import RunFolder
 from gentune.reports import write_leaderboard, write_report
@@ -25,6 +26,7 @@ from gentune.reports.pictures import common_limits, scatter
 from gentune.reports.plots import family_styles
 from gentune.reports.text import figure
 from gentune.reports.text import number as number_text
+from gentune.reports.verdict import measured_guides
 
 
 @pytest.mark.parametrize(
@@ -138,6 +140,31 @@ def test_budget_plot_shows_the_best_so_far_by_what_was_spent(
     assert cost_so_far([make_record("trial", "a", n, 1.0, cost=cost) for n, cost in enumerate((1.0, 0.25))]) == [
         1.0,
         1.25,
+    ]
+
+
+def test_what_breaks_a_bound_is_hollow_and_never_the_best_so_far(
+    tmp_path: Path, write_run: Callable[..., RunFolder], make_record: Callable[..., Record]
+) -> None:
+    seconds = [3.0, 0.5, 2.0, 0.5]
+    trials = [
+        make_record("trial", "ddpm", n, fid, metrics={"sample_seconds": {"value": s, "low": None, "high": None}})
+        for n, (fid, s) in enumerate(zip((10.0, 40.0, 20.0, 30.0), seconds, strict=True))
+    ]
+    content = write_leaderboard(write_run(tmp_path / "run")).content
+    bounds = [parse_constraint("sample_seconds <= 1")]
+    ((_, drawn),) = budget_plots(content, trials, {"ddpm": ("#000000", "circle")}, bounds)
+    line, points = drawn["data"]
+    assert line["y"] == [None, 40.0, 40.0, 30.0, 30.0]
+    assert points["marker"]["symbol"] == ["circle-open", "circle", "circle-open", "circle"]
+    assert [text.endswith("breaks a bound") for text in points["text"]] == [True, False, True, False]
+
+
+def test_a_run_that_measurements_guide_is_not_replayable() -> None:
+    bounds = [{"metric": "sample_seconds"}, {"metric": "sample_flops"}, {"metric": "authenticity"}]
+    assert measured_guides({"objective": ["fid", "train_seconds"], "constraints": bounds}) == [
+        "train_seconds",
+        "sample_seconds",
     ]
 
 

@@ -143,6 +143,12 @@ def test_a_budget_given_to_the_command_replaces_the_files(tmp_path: Path) -> Non
     assert frozen(main, ["compare", "STUDY.toml", "--flops", "1e9"]).budget == ("flops", 1e9)
 
 
+def test_none_in_place_of_constraints_drops_the_guards() -> None:
+    assert frozen(main, ["compare", *arguments(BASE), "--constraint", "none"]).constraints == ()
+    assert frozen(gentune.compare, out="run", **BASE, constraints=[]).constraints == ()
+    assert frozen(main, ["compare", *arguments(BASE)]).constraints is None
+
+
 def test_changes_of_a_space_are_laid_over_those_of_the_file(tmp_path: Path) -> None:
     given = {"space": {"realnvp": {"hidden": {"low": 30, "high": 40}, "transforms": {"fix": 4}}}}
     (tmp_path / "STUDY.toml").write_text(tomli_w.dumps(BASE | given), encoding="utf-8")
@@ -189,8 +195,21 @@ def test_changes_of_a_resumed_run_are_checked(tmp_path: Path, capsys: pytest.Cap
         ),
         (
             {"constraints": ["failure_rate <= 0.1"]},
-            "metric 'failure_rate' is measured over a whole study and cannot be",
+            "metric 'failure_rate' is measured over a whole study, so it cannot be constrained",
         ),
+        ({"constraints": ["nll <= 2", "none"]}, "constraints: none drops all constraints, the guards too"),
+        (
+            {"objective": "bits_per_dim"},
+            "metric 'bits_per_dim' is defined for image data, and 'two_moons' has vector data; wanted another "
+            "objective, such as mmd",
+        ),
+        ({"objective": "clip_score"}, "metric 'clip_score' needs images and texts as a CLIP model sees them, which a"),
+        ({"objective": "bits_per_token"}, "metric 'bits_per_token' is defined for sequence data, and 'two_moons' has"),
+        ({"objective": "seed_spread"}, "metric 'seed_spread' is measured over a whole study; wanted another"),
+        ({"objective": "mmd,nll,mmd"}, "a metric is an objective twice: mmd, nll, mmd"),
+        ({"objective": "linear_probe"}, "metric 'linear_probe' needs labels, and 'two_moons' has none"),
+        ({"families": "realnvp,realnvp"}, "a family is named twice: realnvp, realnvp"),
+        ({"devices": "cpu,cpu"}, "a device is named twice: cpu, cpu"),
         ({"space": "realnvp.hidden=3"}, "space: wanted FAMILY.NAME.KEY=VALUE, not 'realnvp.hidden=3'"),
         ({"space": "realnvp.hidden.lo=3"}, "space: realnvp.hidden: unknown key 'lo'; did you mean 'low'?"),
         ({"space": ["realnvp.depth.low=1", "realnvp.depth.low=2"]}, "space: realnvp.depth.low is given twice"),

@@ -23,6 +23,7 @@ from gentune.bench.driver.planning import PlannedTrial, TuningOptions
 from gentune.bench.driver.study import FamilyStudy
 from gentune.bench.proposal import Curve, Point, Proposal, StoppingRule
 from gentune.bench.protocol import FEW, INTERMEDIATE_SHARES, shares_between
+from gentune.bench.runs.constraints import parse_constraint
 from gentune.bench.runs.optuna_store import OptunaStore
 from gentune.bench.runs.records import Record
 from gentune.bench.runs.run_folder import RecordFolder
@@ -329,3 +330,18 @@ def test_the_store_has_stopped_trials_as_pruned_ones(objectives: int, tmp_path: 
     assert (by_rule.state, by_deadline.state) == (TrialState.PRUNED, TrialState.FAIL)
     assert by_rule.intermediate_values == ({12: 0.25, 25: 0.5} if objectives == 1 else {})
     assert by_rule.user_attrs["record"] == stopped.name
+
+
+def test_the_best_trial_of_the_store_keeps_the_constraints(tmp_path: Path) -> None:
+    url = f"sqlite:///{tmp_path / 'store.db'}"
+    store = OptunaStore(url)
+    store.open("toy", ["lower"])
+    planned = PlannedTrial(0, Proposal({"rate": 0.01, "scale": 1.0}), 1.0, {"train": TRAIN, "sample": SAMPLE}, 1, None)
+    records = {
+        number: replace(
+            carry_out(planned), number=number, state="complete", objectives=(value,), metrics={"nll": {"value": nll}}
+        )
+        for number, (value, nll) in enumerate([(1.0, 9.0), (2.0, 1.0), (3.0, 1.0)])
+    }
+    store.catch_up("toy", records, TOY.space, [parse_constraint("nll <= 2")])
+    assert optuna.load_study(study_name="toy", storage=url).best_trial.number == 1

@@ -36,7 +36,13 @@ LATER = {"human", "text_accuracy"}  # contracts that are not kept yet
 IMAGES = DataSpec("pictures", "image", (1, 4, 4), levels=17, condition=ConditionSpec("label", classes=3))
 VECTORS = DataSpec("points", "vector", (2,), mean=(1.0, -1.0), deviation=(0.5, 4.0))
 COST = CostReport(
-    train_seconds=12.0, sample_seconds=2.0, samples=100, parameters=1_000, peak_memory=2.0**20, operations=1e9
+    train_seconds=12.0,
+    sample_seconds=2.0,
+    samples=100,
+    parameters=1_000,
+    peak_memory=2.0**20,
+    operations=1e9,
+    operations_per_sample=1e4,
 )
 
 
@@ -252,15 +258,17 @@ def test_cost_metrics_read_the_report() -> None:
         "parameters": 1_000.0,
         "peak_memory": 2.0**20,
         "flops": 1e9,
+        "sample_flops": 1e4,
     }
 
 
 def test_costs_that_were_not_measured_are_undefined() -> None:
     result = measure(
-        ["peak_memory", "samples_per_second"], {"cost": replace(COST, peak_memory=None, sample_seconds=0.0)}
+        ["peak_memory", "samples_per_second", "sample_flops"],
+        {"cost": replace(COST, peak_memory=None, sample_seconds=0.0, operations_per_sample=0.0)},
     )
     assert not result.values
-    assert set(result.undefined) == {"peak_memory", "samples_per_second"}
+    assert set(result.undefined) == {"peak_memory", "samples_per_second", "sample_flops"}
 
 
 def test_every_implementation_loads() -> None:
