@@ -20,7 +20,7 @@ from ..metrics.per_class import per_class
 from ..runs.run_folder import RecordFolder
 from ..scoring.context import ScoringContext
 from ..scoring.imputation import complete_held_out
-from ..scoring.outlier_detection import measure_of_typicality, outlier_sets, typicality, without_last_class
+from ..scoring.outlier_detection import measure_of_typicality, typicality, without_last_class
 from ..scoring.references import reference_batch
 from ..scoring.sampling import draw_samples
 from ..scoring.scorer import score
@@ -87,25 +87,20 @@ def _by_class(labels: Tensor, drawn: Features, real_labels: Tensor | None, real:
 def write_outliers(
     folder: RecordFolder,
     name: str,
-    data: DataSet,
-    model: GenerativeModel,
+    context: ScoringContext,
     retrain: Callable[[DataSet], GenerativeModel] | None,
 ) -> None:
-    """outliers/NAME.json: `outlier_auroc` of the test split against each set of outliers by itself.
+    """outliers/NAME.json: `outlier_auroc` of the test examples against each set of outliers by itself.
 
     With labels a class is left out, too, where `retrain` is given: it trains the same setting on the data without it,
     and its test examples are the outliers. Nothing is written for families that say nothing of how typical an example
     is, and for data without sets of outliers.
     """
-    test, seed = reference_batch(data, "test"), derive(0, "uses")
-    inliers = typicality(model, test.x, seed=seed)
-    if inliers is None:
+    inliers, test, seed = context.inlier_scores, context.reference, derive(0, "uses")
+    if inliers is None or context.model is None:
         return
-    rows = [
-        {"outliers": outliers, **_auroc(inliers, typicality(model, x, seed=seed))}
-        for outliers, x in outlier_sets(data.spec, test, seed=seed).items()
-    ]
-    fewer = None if retrain is None else without_last_class(data)
+    rows = [{"outliers": outliers, **_auroc(inliers, scores)} for outliers, scores in context.outlier_scores.items()]
+    fewer = None if retrain is None else without_last_class(context.data)
     if retrain is not None and fewer is not None:
         others, last = fewer
         assert test.labels is not None
@@ -118,7 +113,7 @@ def write_outliers(
         rows.append({"outliers": f"class {last} left out", **outcome})
     if not rows:
         return
-    folder.write_json(f"outliers/{name}.json", {"by": measure_of_typicality(model), "sets": rows})
+    folder.write_json(f"outliers/{name}.json", {"by": measure_of_typicality(context.model), "sets": rows})
 
 
 def write_completions(

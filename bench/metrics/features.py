@@ -2,10 +2,36 @@
 
 from __future__ import annotations
 
+import weakref
+from collections.abc import Callable
+from functools import wraps
+from typing import TypeVar
+
 import torch
 from torch import Tensor
+from torch.utils.weak import WeakIdKeyDictionary
 
 from .base import UndefinedError
+
+_Result = TypeVar("_Result")
+
+
+def once_for_pair(function: Callable[[Tensor, Tensor], _Result]) -> Callable[[Tensor, Tensor], _Result]:
+    """The same function, which remembers its result as long as the first tensor lives.
+
+    Several metrics look at the neighbours of the same features. Nobody changes features in place.
+    """
+    known: WeakIdKeyDictionary = WeakIdKeyDictionary()  # first tensor -> the second, weakly, and the result
+
+    @wraps(function)
+    def remembering(a: Tensor, b: Tensor) -> _Result:
+        other, result = known.get(a, (None, None))
+        if other is None or other() is not b:
+            result = function(a, b)
+            known[a] = weakref.ref(b), result
+        return result
+
+    return remembering
 
 
 def subset(n: int, size: int, seed: int) -> Tensor:

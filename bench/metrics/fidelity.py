@@ -16,7 +16,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from .base import NORMAL_95, MetricValue, UndefinedError
-from .features import checked_pair
+from .features import checked_pair, once_for_pair
 from .frechet import frechet
 from .intervals import (
     LEAST,
@@ -149,15 +149,17 @@ def recall(generated_features: Tensor, real_features: Tensor) -> MetricValue:
     return replace(jackknife_share(figure, len(figure.without_real)), value=value)
 
 
-def _precision_and_recall(generated: Tensor, real: Tensor, chunk: int = _CHUNK) -> tuple[float, float]:
+@once_for_pair
+def _precision_and_recall(generated: Tensor, real: Tensor) -> tuple[float, float]:
     x, y = checked_pair(generated, real, at_least=NEIGHBOURS + 1)
     library = _torch_fidelity("metric_prc")
     result = library.prc_features_to_metric(
-        x, y, prc_neighborhood=NEIGHBOURS, prc_batch_size=chunk, save_cpu_ram=True, verbose=False
+        x, y, prc_neighborhood=NEIGHBOURS, prc_batch_size=_CHUNK, save_cpu_ram=True, verbose=False
     )
     return result[library.KEY_METRIC_PRECISION], result[library.KEY_METRIC_RECALL]
 
 
+@once_for_pair
 def precision_left_out(generated_features: Tensor, real_features: Tensor) -> LeftOut:
     """Precision, and what it is without each example. Results do not depend on how the work is cut into chunks."""
     x, y = checked_pair(generated_features, real_features, at_least=NEIGHBOURS + 1)
@@ -165,6 +167,7 @@ def precision_left_out(generated_features: Tensor, real_features: Tensor) -> Lef
     return LeftOut(found.share, found.without_point, found.without_ball)
 
 
+@once_for_pair
 def recall_left_out(generated_features: Tensor, real_features: Tensor) -> LeftOut:
     """Recall, and what it is without each example."""
     x, y = checked_pair(generated_features, real_features, at_least=NEIGHBOURS + 1)

@@ -17,7 +17,7 @@ import torch
 from torch import Tensor
 
 from .base import MetricValue
-from .features import checked_pair, distances
+from .features import checked_pair, distances, once_for_pair
 from .intervals import LeftOut, jackknife, jackknife_share
 from .support import radii
 
@@ -38,7 +38,7 @@ def density(generated_features: Tensor, real_features: Tensor) -> MetricValue:
 
     References: Naeem et al., arXiv:2002.09797, section 3.
     """
-    return jackknife(density_and_coverage(generated_features, real_features).density, lowest=0.0)
+    return jackknife(_both(generated_features, real_features).density, lowest=0.0)
 
 
 def coverage(generated_features: Tensor, real_features: Tensor) -> MetricValue:
@@ -50,7 +50,7 @@ def coverage(generated_features: Tensor, real_features: Tensor) -> MetricValue:
 
     References: Naeem et al., arXiv:2002.09797, section 3.
     """
-    return jackknife_share(density_and_coverage(generated_features, real_features).coverage, len(real_features))
+    return jackknife_share(_both(generated_features, real_features).coverage, len(real_features))
 
 
 def density_and_coverage(
@@ -83,3 +83,8 @@ def density_and_coverage(
         LeftOut(total / (k * n), (total - balls_of).double() / (k * (n - 1)), total_without.double() / (k * n)),
         LeftOut(int(covered.sum()) / n, (covered.sum() - alone).double() / n, covered_without.double() / (n - 1)),
     )
+
+
+@once_for_pair
+def _both(generated: Tensor, real: Tensor) -> DensityCoverage:
+    return density_and_coverage(generated, real)

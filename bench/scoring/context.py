@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
@@ -151,14 +152,13 @@ class ScoringContext:
         return None if self.model is None else typicality(self.model, self.reference.x, seed=derive(0, "uses"))
 
     @cached_property
-    def outlier_scores(self) -> Tensor | None:
-        """Typicality of the outliers of all sets (m,)."""
-        if self.model is None:
-            return None
+    def outlier_scores(self) -> Mapping[str, Tensor]:
+        """Typicality of the outliers of each set, (m,); empty where it is not defined."""
         outliers = outlier_sets(self.data.spec, self.reference, seed=derive(0, "uses"))
-        if not outliers:
-            return None
-        return typicality(self.model, torch.cat(list(outliers.values())), seed=derive(0, "uses"))
+        if self.model is None or not outliers:
+            return {}
+        scores = typicality(self.model, torch.cat(list(outliers.values())), seed=derive(0, "uses"))
+        return {} if scores is None else dict(zip(outliers, scores.split([*map(len, outliers.values())]), strict=True))
 
     def _features_of_split(self, split: Split, count: int) -> Features | None:
         if self.evaluator is None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
 
+import torch
 from torch import Tensor
 
 from .. import protocol
@@ -39,6 +40,11 @@ def _train_codes(context: ScoringContext) -> Tensor | None:
     return None if context.train.labels is None else encoded(context.model, context.train)
 
 
+def _outlier_scores(context: ScoringContext) -> Tensor | None:
+    scores = list(context.outlier_scores.values())
+    return torch.cat(scores) if scores else None
+
+
 PROVIDERS: dict[str, Provider] = {
     "generated_features": lambda c: _features(c.generated_features),
     "generated_probabilities": lambda c: None if c.generated_features is None else c.generated_features.probabilities,
@@ -71,7 +77,7 @@ PROVIDERS: dict[str, Provider] = {
     "codes": lambda c: encoded(c.model, c.data.splits[c.split][: protocol.SAMPLES]),
     "factors": lambda c: None if c.data.factors is None else c.data.factors[c.split][: protocol.SAMPLES],
     "inlier_scores": lambda c: c.inlier_scores,
-    "outlier_scores": lambda c: c.outlier_scores,
+    "outlier_scores": _outlier_scores,
     "incomplete_x": lambda c: None if c.completion is None else c.completion.x,
     "missing": lambda c: None if c.completion is None else c.completion.missing,
     "completed_x": lambda c: None if c.completion is None else c.completion.completed,

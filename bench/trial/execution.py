@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import traceback
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from functools import partial
@@ -19,7 +19,7 @@ from ..budget.kinds import Spent, UnpricedError
 from ..data import DataSet, Split, open_data
 from ..evaluators import load_or_train
 from ..files import write_atomically
-from ..metrics import METRICS, CostReport, Measurement, MetricValue
+from ..metrics import METRICS, Measurement, MetricValue
 from ..protocol import shares_between
 from ..runs.provenance import provenance
 from ..runs.records import Figure, Record, State
@@ -192,7 +192,9 @@ def _carry_out(
             per_sample=operations.get("sample", 0.0) / len(generated),
             energy=meter.joules,
         )
-        record = _measure(job, replace(base, operations=operations), context, cost)
+        # The likelihoods come first: they are part of the memory that a trial takes.
+        context = replace(_with_likelihoods(job, context), cost=cost())
+        record = _measure(job, replace(base, operations=operations), context)
         if job.keep_samples:
             shown = context.blocks[0].generated
             write_samples(folder.artifact("samples"), base.name, shown, data.spec, maker=base.family)
@@ -233,7 +235,7 @@ def _write_details(
     card, data, model = job.family.card, context.data, context.model
     assert model is not None
     write_sample_details(folder, name, card, context, setting.sample, seed=derive(job.seed, "guidance"))
-    write_outliers(folder, name, data, model, partial(retrained_on_part, job, setting) if job.thorough else None)
+    write_outliers(folder, name, context, partial(retrained_on_part, job, setting) if job.thorough else None)
     write_completions(folder, name, card, data, model, context.generated)
 
 
@@ -279,27 +281,39 @@ def _spent(job: TrialJob, run: TrainingRun, clock: Clock, counted: Mapping[str, 
     )
 
 
-def _measure(job: TrialJob, base: Record, context: ScoringContext, cost: Callable[[], CostReport]) -> Record:
-    """The record with the scores through the job's evaluators. Raises TrialError where the objective is not defined.
+def _scope(job: TrialJob) -> Scope:
+    """Which metrics a job measures."""
+    return "named" if job.lean else "all" if job.split == "test" else "quick"
 
-    context: the samples through the primary evaluator, and their model.
-    cost: the costs so far; asked for after the likelihoods, which are part of the memory that a trial takes.
-    """
+
+def _with_likelihoods(job: TrialJob, context: ScoringContext) -> ScoringContext:
+    """The context with the likelihoods of held-out examples that the job's metrics need."""
     assert context.model is not None
-    scope: Scope = "named" if job.lean else "all" if context.split == "test" else "quick"
+    labels = labels_of_likelihood(
+        _scope(job),
+        objective=job.objective,
+        measured=job.measured,
+        takes_labels=context.generated.labels is not None,
+    )
     held_out = None
-    takes_labels = context.generated.labels is not None
-    labels = labels_of_likelihood(scope, objective=job.objective, measured=job.measured, takes_labels=takes_labels)
     if labels is not None:
         examples = held_out_examples(context.data, context.split)
         seed = derive(job.seed, "likelihood")
         held_out = held_out_likelihood(context.model, context.data, examples, labels=labels, seed=seed)
-    known = replace(context, features=context.generated_features, held_out=held_out, cost=cost())
-    first = score(known, metric_names(scope, named=(*job.objective, *job.measured)))
+    return replace(context, features=context.generated_features, held_out=held_out)
+
+
+def _measure(job: TrialJob, base: Record, context: ScoringContext) -> Record:
+    """The record with the scores through the job's evaluators. Raises TrialError where the objective is not defined.
+
+    context: the samples through the primary evaluator, their model, likelihoods and cost.
+    """
+    scope, held_out = _scope(job), context.held_out
+    first = score(context, metric_names(scope, named=(*job.objective, *job.measured)))
     second = None
     if job.second_evaluator and (evaluator := evaluators_by_role(context.data, job.cache).get("second")) is not None:
         names = metric_names(scope, named=job.objective, through_evaluator=True)
-        second = score(replace(context, evaluator=evaluator), names)
+        second = score(replace(context, evaluator=evaluator, features=None), names)
     record = _with_scores(replace(base, samples=len(context.generated)), first, second)
     if held_out is not None:
         given = {"given": context.data.spec.condition.kind} if held_out.given else {}

@@ -137,7 +137,10 @@ def test_a_class_left_out_is_detected_by_a_training_without_it(tmp_path: Path) -
         seen.append(other)
         return _fitted(NaiveBayes(other.spec), other)
 
-    write_outliers(folder, "final", data, _fitted(NaiveBayes(data.spec), data), retrain)
+    def context(model: GenerativeModel) -> ScoringContext:
+        return ScoringContext(data, "test", data.splits["test"].all(), None, tmp_path, model=model)
+
+    write_outliers(folder, "final", context(_fitted(NaiveBayes(data.spec), data)), retrain)
     content = json.loads(folder.artifact("outliers", "final.json").read_text())
     assert content["by"] == "log-likelihood"
     found = {entry["outliers"]: entry for entry in content["sets"]}
@@ -150,11 +153,11 @@ def test_a_class_left_out_is_detected_by_a_training_without_it(tmp_path: Path) -
     def fail(other: DataSet) -> GenerativeModel:
         raise RuntimeError("no such luck")
 
-    write_outliers(folder, "other", data, Projecting(data.spec), fail)
+    write_outliers(folder, "other", context(Projecting(data.spec)), fail)
     content = json.loads(folder.artifact("outliers", "other.json").read_text())
     assert content["by"] == "reconstruction error"
     assert content["sets"][-1] == {"outliers": "class 9 left out", "undefined": "RuntimeError: no such luck"}
-    write_outliers(folder, "silent", data, Silent(data.spec), fail)
+    write_outliers(folder, "silent", context(Silent(data.spec)), fail)
     assert not folder.artifact("outliers", "silent.json").exists()
 
 
