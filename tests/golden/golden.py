@@ -28,8 +28,8 @@ KERNELS = {
     "OPENBLAS_CORETYPE": "Haswell",
 }
 ONE_THREAD = {"OMP_NUM_THREADS": "1", "MKL_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"}
-# form -> (data set -> families, trainings, seeds of the finals; those of the choice are one)
-FORMS: dict[str, tuple[dict[str, str], int, int]] = {
+# form -> (data set -> families, trainings, seeds of the finals, their samples); the choice has one seed
+FORMS: dict[str, tuple[dict[str, str], int, int, int | None]] = {
     "long": (
         {
             "digits": "gaussian_mixture,naive_bayes,beta_vae,vq_vae,wgan_gp,cgan,realnvp,ddpm",
@@ -37,11 +37,13 @@ FORMS: dict[str, tuple[dict[str, str], int, int]] = {
         },
         3,
         2,
+        None,
     ),
     "short": (
-        {"digits": "gaussian_mixture,naive_bayes", "eight_gaussians": "beta_vae,realnvp"},
+        {"digits": "gaussian_mixture,naive_bayes", "eight_gaussians": "realnvp"},
         1,
         1,
+        500,
     ),
 }
 # What differs between two runs of one command: times, and what is counted from them.
@@ -64,13 +66,14 @@ def run(form: str, gentune: str, root: Path) -> dict[str, Any]:
 
     gentune: the command. root: an empty folder for the runs and for a cache of their own.
     """
-    sets, trainings, seeds = FORMS[form]
+    sets, trainings, seeds, samples = FORMS[form]
     environment = {**os.environ, **KERNELS, **ONE_THREAD, "GENTUNE_CACHE": str(root / "cache")}
     figures = {}
     for data, families in sets.items():
         out = root / data
         options = ["--trainings", str(trainings), "--seeds", str(seeds), "--choice-seeds", "1"]
         options += ["--workers", "1", "--devices", "cpu"]
+        options += [] if samples is None else ["--final-samples", str(samples)]
         command = [gentune, "compare", "--data", data, "--families", families, *options, "--seed", "0"]
         subprocess.run([*command, "--out", str(out)], env=environment, check=True, stdout=subprocess.DEVNULL)
         told = subprocess.run([gentune, "export", str(out), "--json"], env=environment, check=True, capture_output=True)
