@@ -1,4 +1,4 @@
-"""Atomic writes: a reader sees the old content or the new, and a crash leaves one of the two."""
+"""Where the cache is, and atomic writes: readers see the old content or the new, and a crash leaves one of the two."""
 
 from __future__ import annotations
 
@@ -21,3 +21,11 @@ def write_atomically(path: Path, content: str | bytes) -> None:
     except BaseException:
         temporary.unlink(missing_ok=True)
         raise
+
+
+def default_cache() -> Path:
+    """$GENTUNE_CACHE, else gentune in $XDG_CACHE_HOME, else ~/.cache/gentune."""
+    own = os.environ.get("GENTUNE_CACHE")
+    if own:
+        return Path(own).expanduser()
+    return Path(os.environ.get("XDG_CACHE_HOME") or "~/.cache").expanduser() / "gentune"

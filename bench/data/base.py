@@ -39,6 +39,7 @@ class DataSet:
     factor_names: of what each example was generated from; empty where that is not known.
     factors: their values, int64 (n, f), for each split.
     notes: sentences about what the reader skipped, converted or found wrong.
+    class_names: of the labels, in their order, where the source has names for them.
     content: what stands for all values in the fingerprint, where the reader knows a hash of them; "": they are hashed.
     """
 
@@ -49,6 +50,7 @@ class DataSet:
     factor_names: tuple[str, ...] = ()
     factors: Mapping[Split, Tensor] | None = field(default=None, compare=False)
     notes: tuple[str, ...] = ()
+    class_names: tuple[str, ...] = ()
     content: str = ""
 
     def __post_init__(self) -> None:

@@ -30,6 +30,7 @@ def prepare(found: Found, options: CommonOptions) -> DataSet:
     """
     name = found.spec.name
     _check_numbers(found)
+    _check_classes(found)
     random = np.random.default_rng(options.split_seed)
     labels = found.condition if found.spec.condition.kind == "label" else None
     given = None if found.split is None else _split_numbers(found)
@@ -61,7 +62,7 @@ def prepare(found: Found, options: CommonOptions) -> DataSet:
 
 def _with_duplicates(found: Found, chosen: np.ndarray, groups: np.ndarray, notes: list[str]) -> tuple[np.ndarray, bool]:
     """The groups with those of duplicates joined, and whether duplicates are to be kept out of two splits."""
-    known = found.duplicates or duplicates.find_duplicates(found.spec, found.x)
+    known = found.duplicates or duplicates.find_duplicates(found.spec, found.values)
     inside = np.zeros(len(found), bool)
     inside[chosen] = True
     # Of each chosen example the first chosen one that equals it.
@@ -139,9 +140,20 @@ def _split_numbers(found: Found) -> np.ndarray:
     return numbers
 
 
+def _check_classes(found: Found) -> None:
+    """Raises UsageError for a class that the source's own train split lacks."""
+    if found.split is None or found.condition is None or found.spec.condition.kind != "label":
+        return
+    trained = np.bincount(found.condition[found.split == "train"], minlength=found.spec.classes)
+    missing = np.setdiff1d(found.condition, np.flatnonzero(trained))
+    if len(missing):
+        first = found.class_names[missing[0]] if found.class_names else missing[0]
+        raise UsageError(f"data {found.spec.name!r}: class {first!r} stands in a held-out split but not in train")
+
+
 def _check_numbers(found: Found) -> None:
     """Raises UsageError for vectors that are no numbers, and for a set in which all examples are the same."""
-    name, x = found.spec.name, found.x
+    name, x = found.spec.name, found.values
     if len(x) == 0:
         raise UsageError(f"data {name!r} has no examples")
     if found.spec.kind == "vector" and not np.isfinite(x).all():
@@ -157,19 +169,19 @@ def _data_set(found: Found, rows: dict[Split, np.ndarray], notes: tuple[str, ...
         try:
             data = standardised(
                 spec,
-                {part: found.x[index] for part, index in rows.items()},
+                {part: found.values[index] for part, index in rows.items()},
                 conditions=None if condition is None else {part: condition[index] for part, index in rows.items()},
             )
         except ValueError as error:
             raise UsageError(str(error)) from None
-        return replace(data, notes=notes)
+        return replace(data, notes=notes, class_names=found.class_names)
     splits: dict[Split, Examples] = {}
     for part, index in rows.items():
         mirrored = found.mirrored and part == "train"
         own = None if condition is None else condition[np.concatenate([index, index]) if mirrored else index]
         chosen = np.concatenate([index, ~index]) if mirrored else index
-        splits[part] = Examples.of_arrays(spec, found.x, own, rows=chosen)
-    return DataSet(spec, splits, notes=notes, content=_content(found, options))
+        splits[part] = Examples.of_arrays(spec, found.values, own, rows=chosen)
+    return DataSet(spec, splits, notes=notes, class_names=found.class_names, content=_content(found, options))
 
 
 def _content(found: Found, options: CommonOptions) -> str:

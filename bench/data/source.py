@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import inspect
-import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
@@ -16,6 +15,7 @@ from . import common_options
 from .base import DataReader, DataSet
 from .found import Found
 from .reference import DataRef
+from .walk import files_under
 
 
 class SourceReader(DataReader):
@@ -27,10 +27,12 @@ class SourceReader(DataReader):
     than the default is refused. `common_options` says what every such reader takes besides.
 
     suffixes: of the files that it reads, in lower case with their dots. folders: whether it reads folders.
+    keeps: whether what it finds is kept under the cache (kept_levels.py); then it may give `Chunks`.
     """
 
     suffixes: tuple[str, ...] = ()
     folders: bool = False
+    keeps: bool = False
 
     def find(self, *args: Any, **options: Any) -> Found:
         """All examples. Raises UsageError, one line, for whatever it cannot read."""
@@ -57,9 +59,13 @@ class SourceReader(DataReader):
 
 
 @lru_cache(maxsize=2)
-def _find(reader: SourceReader, ref: DataRef, stamp: str) -> Found:
-    """`stamp` is there to tell what was found from what lies there now."""
-    return reader.find(**ref.keywords)
+def _find(reader: SourceReader, ref: DataRef, there: str) -> Found:
+    """`there` tells what was found from what lies there now."""
+    if not reader.keeps:
+        return reader.find(**ref.keywords)
+    from .kept_levels import kept
+
+    return kept(f"{there} {ref}", lambda: reader.find(**ref.keywords))
 
 
 def stamp(path: Path) -> str:
@@ -67,29 +73,14 @@ def stamp(path: Path) -> str:
 
     The time is the one that the system sets at every change of a file and that programs cannot set.
     """
-    digest = hashlib.sha256()
     try:
-        for entry, status in sorted(_files(path)):
-            digest.update(f"{entry}\0{status.st_size} {status.st_ctime_ns} {status.st_ino}\0".encode(errors="replace"))
+        files = files_under(path) if path.is_dir() else [("", path.stat())]
     except FileNotFoundError:
         return ""
     except OSError as error:
         raise UsageError(f"{error.filename or path} cannot be read: {error.strerror}") from None
+    digest = hashlib.sha256()
+    for name, status in files:
+        facts = "" if status is None else f"{status.st_size} {status.st_ctime_ns} {status.st_ino}"
+        digest.update(f"{name}\0{facts}\0".encode(errors="surrogateescape"))
     return digest.hexdigest()
-
-
-def _files(path: Path) -> Iterator[tuple[str, os.stat_result]]:
-    if not path.is_dir():
-        yield "", path.stat()
-        return
-    waiting = [str(path)]
-    while waiting:
-        with os.scandir(waiting.pop()) as entries:
-            for entry in entries:
-                if entry.is_dir(follow_symlinks=False):
-                    waiting.append(entry.path)
-                else:
-                    try:
-                        yield entry.path, entry.stat()
-                    except OSError:  # a link to nothing, or to itself
-                        yield entry.path, entry.stat(follow_symlinks=False)

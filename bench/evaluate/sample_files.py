@@ -8,23 +8,19 @@ from __future__ import annotations
 import warnings
 import zipfile
 import zlib
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 import torch
-from PIL import Image
 
 from ...models.base import Batch
 from ...models.data_spec import DataSpec
+from ..data.sources.image_files import SUFFIXES, Header, header, notes_on, opened, pixels, quantised
 from ..errors import UsageError
 from ..seeds import derive
 
-IMAGE_SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp", ".webp", ".gif")
-_FORMATS = ("PNG", "JPEG", "BMP", "WEBP", "GIF")
-_EIGHT_BIT_MODES = ("1", "L", "LA", "La", "P", "PA", "RGB", "RGBA", "RGBa", "RGBX", "CMYK", "YCbCr", "LAB", "HSV")
+_EIGHT_BIT_TOP = 255
 _FEWEST = 2  # one sample has no distribution
 _LARGEST = 1e18  # vectors: squares stay within float32
 _TOLERANCE = 1e-3  # how far outside [-1, 1] floats may lie: round-off of half precision
@@ -51,7 +47,7 @@ class Samples:
 def read_samples(path: str | Path, spec: DataSpec, *, count: int | None = None, seed: int = 0) -> Samples:
     """Samples of a path, of which `count` are picked by `seed` where there are more.
 
-    A folder gives the first frames of its images, sorted by name, grey or colour as the data set is. Arrays are
+    A folder gives its images sorted by name, grey or colour as the data set is (`data/sources/image_files`). Arrays are
     (n, H, W) for one channel, (n, H, W, C) or (n, C, H, W), read as the last where both fit; integers are 8-bit, 0 to
     255, and go to the nearest of the data set's levels; floats are in [-1, 1] and go to the nearest level too.
     Vectors are (n, D) in original units. An .npz holds one array, or `samples` and perhaps `labels`.
@@ -81,54 +77,34 @@ def _from_folder(folder: Path, spec: DataSpec, count: int | None, seed: int) -> 
     channels, height, width = spec.shape
     if channels not in (1, 3):
         raise UsageError(f"{folder}: images have 1 or 3 channels, data {spec.name!r} has {channels}; use .npy")
-    entries = (p for p in folder.iterdir() if p.suffix.lower() in IMAGE_SUFFIXES and not p.name.startswith("."))
+    entries = (p for p in folder.iterdir() if p.suffix.lower() in SUFFIXES and not p.name.startswith("."))
     files = sorted((p for p in entries if p.is_file()), key=lambda p: p.name)
     if not files:
-        kinds = ", ".join(suffix.removeprefix(".") for suffix in IMAGE_SUFFIXES)
+        kinds = ", ".join(suffix.removeprefix(".") for suffix in SUFFIXES)
         raise UsageError(f"{folder} holds no images ({kinds})")
     _check_count(folder, len(files))
     for file in files:  # all of them, whichever are picked, but without decoding
-        with _opened(file) as image:
-            _check_image(file, image, (width, height))
+        with opened(file) as image:
+            turned = image.size != (width, height)
             image.verify()  # checksums, where the format has them
+        if turned:
+            with opened(file) as image:
+                _check_size(file, header(image), width, height)
     picked = _picked(len(files), count, seed)
-    pixels = np.empty((len(picked), height, width, channels), np.uint8)
+    levels = np.empty((len(picked), *spec.shape), np.int64)
+    headers = []
     for row, index in enumerate(picked):
-        with _opened(files[index]) as image:
-            pixels[row] = _pixels(image, "L" if channels == 1 else "RGB").reshape(height, width, channels)
-    x = _from_eight_bit(pixels.transpose(0, 3, 1, 2), spec)
-    return Samples(str(folder), Batch(x), len(files))
+        with opened(files[index]) as image:
+            headers.append(header(image))
+            _check_size(files[index], headers[-1], width, height)
+            levels[row] = quantised(*pixels(image, channels), spec.levels or 0)
+    notes = [f"{folder}: {note}" for note in notes_on(headers, channels)]
+    return Samples(str(folder), Batch(spec.from_levels(torch.from_numpy(levels))), len(files), tuple(notes))
 
 
-@contextmanager
-def _opened(file: Path) -> Iterator[Image.Image]:
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            with Image.open(file, formats=_FORMATS) as image:
-                yield image
-    except Image.UnidentifiedImageError as error:
-        raise UsageError(f"{file} is no image of a known kind, or is broken") from error
-    except PermissionError:
-        raise
-    except (*_UNREADABLE, Image.DecompressionBombError) as error:
-        raise UsageError(f"{file} cannot be read as an image: {error}") from error
-
-
-def _check_image(file: Path, image: Image.Image, size: tuple[int, int]) -> None:
-    if image.size != size:
-        raise UsageError(
-            f"{file} is {image.width} × {image.height} pixels (width × height); wanted {size[0]} × {size[1]}"
-        )
-    if image.mode not in _EIGHT_BIT_MODES:
-        raise UsageError(f"{file} has pixels of more than 8 bits (mode {image.mode}); wanted 8-bit images")
-
-
-def _pixels(image: Image.Image, mode: str) -> np.ndarray:
-    """(H, W) or (H, W, 3) in 8 bits; transparency is dropped."""
-    if image.mode in ("P", "PA"):
-        image = image.convert("RGBA")
-    return np.asarray(image.convert(mode))
+def _check_size(file: Path, head: Header, width: int, height: int) -> None:
+    if (head.width, head.height) != (width, height):
+        raise UsageError(f"{file} is {head.width} × {head.height} pixels (width × height); wanted {width} × {height}")
 
 
 def _from_arrays(file: Path, spec: DataSpec, count: int | None, seed: int) -> Samples:
@@ -226,17 +202,9 @@ def _check_images(file: Path, array: np.ndarray, spec: DataSpec) -> list[str]:
 def _images(array: np.ndarray, spec: DataSpec) -> torch.Tensor:
     """On the lattice (n, C, H, W)."""
     if np.issubdtype(array.dtype, np.integer):
-        return _from_eight_bit(array, spec)
+        return spec.from_levels(torch.from_numpy(quantised(array, _EIGHT_BIT_TOP, spec.levels or 0)))
     # float64 before rounding: half precision would move values across the middle between two levels.
     return spec.to_lattice(torch.from_numpy(array.astype(np.float64)))
-
-
-def _from_eight_bit(array: np.ndarray, spec: DataSpec) -> torch.Tensor:
-    """0...255 to the nearest of the data set's levels, as float32 on the lattice."""
-    assert spec.levels is not None
-    top = spec.levels - 1
-    levels = (array.astype(np.int64) * (2 * top) + 255) // 510  # round(v top / 255), halves upwards, in integers
-    return spec.from_levels(torch.from_numpy(levels))
 
 
 def _check_vectors(file: Path, array: np.ndarray, spec: DataSpec) -> list[str]:

@@ -1,8 +1,9 @@
 """The feature networks that metrics look through."""
 
+from ..files import default_cache
 from .evaluator import Evaluator, Features
 from .feature_cache import describe_cached
-from .library import NAMES, default_cache, evaluators_for, load_or_train
+from .library import NAMES, evaluators_for, load_or_train
 from .pretrained import PRETRAINED, load_pretrained, registered
 
 __all__ = [

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 import shutil
 import tempfile
 import time
@@ -58,14 +57,6 @@ def evaluators_for(data: DataSet) -> tuple[str, ...]:
         networks.image_shape(data.spec)
         return "convolutional", "mixer"
     return "raw", "random_projection"
-
-
-def default_cache() -> Path:
-    """$GENTUNE_CACHE, else gentune in $XDG_CACHE_HOME, else ~/.cache/gentune."""
-    own = os.environ.get("GENTUNE_CACHE")
-    if own:
-        return Path(own).expanduser()
-    return Path(os.environ.get("XDG_CACHE_HOME") or "~/.cache").expanduser() / "gentune"
 
 
 def load_or_train(data: DataSet, name: str, *, cache: Path) -> Evaluator:

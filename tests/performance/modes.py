@@ -31,7 +31,7 @@ from gentune.bench.driver.job_factory import JobFactory  # noqa: E402
 from gentune.bench.driver.planning import TuningOptions  # noqa: E402
 from gentune.bench.driver.run_setup import describe  # noqa: E402
 from gentune.bench.driver.study import FamilyStudy  # noqa: E402
-from gentune.bench.evaluators.library import default_cache  # noqa: E402
+from gentune.bench.evaluators import default_cache  # noqa: E402
 from gentune.bench.runs.records import Record  # noqa: E402
 from gentune.bench.runs.run_folder import RunFolder  # noqa: E402
 from gentune.bench.scoring.references import reference_batch  # noqa: E402

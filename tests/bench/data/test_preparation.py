@@ -48,7 +48,7 @@ def test_shares_and_seed_decide_the_splits() -> None:
     again, other = (prepare(found, CommonOptions(split=(0.5, 0.3, 0.2), split_seed=s)) for s in (0, 1))
     assert again.fingerprint == data.fingerprint != other.fingerprint
     together = set().union(*(rows_of(data, name) for name in SPLITS))
-    assert together == {row.tobytes() for row in (found.x.astype(np.float32) * np.float32(2 / 15) - 1)}
+    assert together == {row.tobytes() for row in (found.values.astype(np.float32) * np.float32(2 / 15) - 1)}
 
 
 def test_every_label_has_its_share_of_every_split() -> None:
@@ -91,14 +91,14 @@ def test_splits_of_the_source_stay_and_missing_ones_are_drawn_from_train() -> No
 
 def test_exact_and_near_copies_stay_in_one_split() -> None:
     found = images(400)
-    found.x[100:150] = found.x[:50]
-    found.x[150:200] = found.x[50:100]
-    found.x[150:200, 0, 0, 0] ^= 1  # one pixel by one level
+    found.values[100:150] = found.values[:50]
+    found.values[150:200] = found.values[50:100]
+    found.values[150:200, 0, 0, 0] ^= 1  # one pixel by one level
     data = prepare(found, CommonOptions())
     assert any("50 of 400 examples equal others" in note for note in data.notes)
     assert any("50 pairs of images are nearly the same" in note for note in data.notes)
     for i in range(100):
-        pair = [(found.x[j].astype(np.float32) * np.float32(2 / 15) - 1).tobytes() for j in (i, i + 100)]
+        pair = [(found.values[j].astype(np.float32) * np.float32(2 / 15) - 1).tobytes() for j in (i, i + 100)]
         assert len({name for name in SPLITS for row in pair if row in rows_of(data, name)}) == 1
 
 
@@ -117,7 +117,8 @@ def test_near_means_two_percent_of_the_highest_level() -> None:
 
 def test_copies_across_splits_of_the_source_are_left_out_of_the_earlier_split() -> None:
     found = images(400, split=np.repeat(["train", "validation", "test"], [200, 100, 100]))
-    found.x[:10], found.x[200:205] = found.x[300:310], found.x[310:315]
+    x = found.values
+    x[:10], x[200:205] = x[300:310], x[310:315]
     data = prepare(found, CommonOptions())
     assert sizes(data) == (190, 95, 100)
     assert any("15 examples are left out" in note for note in data.notes)

@@ -168,7 +168,7 @@ def test_other_kinds_of_image_are_read(kind: str, options: dict[str, Any], tmp_p
 def test_grey_and_colour_are_converted(tmp_path: Path) -> None:
     grey = as_eight_bit(grey_levels(1))[0]
     rgb = np.stack([grey] * 3, axis=-1)
-    alpha = np.concatenate([rgb, np.full((4, 8, 1), 7, np.uint8)], axis=-1)
+    alpha = np.concatenate([rgb, np.full((4, 8, 1), 255, np.uint8)], axis=-1)
     kinds = [Image.fromarray(a) for a in (grey, rgb, alpha)]
     kinds.append(Image.fromarray(rgb).quantize(64))
     folder = folder_of(tmp_path / "f", *kinds)
@@ -177,6 +177,23 @@ def test_grey_and_colour_are_converted(tmp_path: Path) -> None:
         assert x.shape == (4, *spec.shape)
         assert torch.equal(spec.to_levels(x), spec.to_levels(x)[:1].expand_as(x))
     assert torch.equal(COLOUR.to_levels(read_samples(folder, COLOUR).batch.x)[0, 1], torch.from_numpy(grey).long())
+
+
+def test_images_are_read_as_viewers_show_them(tmp_path: Path) -> None:
+    levels = grey_levels(3)
+    shown = as_eight_bit(levels)
+    turned = Image.Exif()
+    turned[0x0112] = 6  # shown after a quarter turn clockwise
+    clear = np.full((4, 8, 4), 255, np.uint8)  # white ink; only its transparency differs
+    clear[..., :3], clear[..., 3] = 0, 255 - shown[1]
+    deep = np.round(levels[2] * (65_535 / 16)).astype(np.uint16)
+    Image.fromarray(shown[0]).transpose(Image.Transpose.ROTATE_90).save(tmp_path / "0.png", exif=turned)
+    Image.fromarray(clear).save(tmp_path / "1.png")
+    Image.fromarray(deep).save(tmp_path / "2.png")
+    read = read_samples(tmp_path, GREY)
+    assert torch.equal(GREY.to_levels(read.batch.x)[:, 0], torch.from_numpy(levels))
+    (note,) = read.notes
+    assert "turned as their file says by EXIF (1), with transparency laid on white (1), of 16 bits (1)" in note
 
 
 def test_of_an_animation_the_first_frame_counts(tmp_path: Path) -> None:
@@ -298,9 +315,8 @@ def test_wrong_folders_get_one_line(tmp_path: Path) -> None:
 
     good = Image.new("L", (8, 4), 100)
     empty = folder_of(tmp_path / "empty")
-    refused(empty, r"empty holds no images \(png, jpg, jpeg, bmp, webp, gif\)")
+    refused(empty, r"empty holds no images \(png, jpg, jpeg, bmp, webp, gif, tif, tiff\)")
     refused(folder_of(tmp_path / "one", good), "holds 1 sample; wanted at least 2")
-    refused(folder_of(tmp_path / "deep", Image.new("I;16", (8, 4)), good), r"000\.png has pixels of more than 8 bits")
     refused(tmp_path / "nowhere", "nowhere is not there")
     fine = folder_of(tmp_path / "fine", good, good)
     refused(fine, "is a folder; data 'points' is vectors, wanted .npy or .npz", POINTS)

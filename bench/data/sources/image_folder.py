@@ -1,0 +1,191 @@
+"""A folder of images. Imports nothing heavy until one is read."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from ....models.data_spec import ConditionSpec, DataSpec
+from ...errors import UsageError
+from ..found import Chunks, Found
+from ..reference import plain_name
+from ..source import SourceReader
+from ..walk import files_under
+
+if TYPE_CHECKING:
+    import numpy as np
+
+    from .image_sizes import Fit
+
+_SPLITS = {
+    "train": "train",
+    "training": "train",
+    "val": "validation",
+    "valid": "validation",
+    "validation": "validation",
+    "test": "test",
+    "testing": "test",
+}
+_SYSTEM = ("thumbs.db", "desktop.ini", ".ds_store")
+
+
+class ImageFolder(SourceReader):
+    """Images in a folder: those of one class in a folder of their own, of one split in `train`, `val` or `test`.
+
+    crop: "square", a side, or (height, width): what is cut out of the middle of each image first.
+    resize: a side, or (height, width), that images are resized to.
+    grey: whether colours become grey; without it one image in colour makes all of them colour.
+    levels: L; pixels go to the nearest of them.
+    label: "folder", or "none" for images without labels.
+    flip: whether the train split holds each image mirrored, too.
+    """
+
+    name = "images"
+    folders = True
+    keeps = True
+
+    def find(
+        self,
+        *,
+        path: str,
+        crop: str | int | tuple[int, int] | None = None,
+        resize: int | tuple[int, int] | None = None,
+        grey: bool = False,
+        levels: int = 256,
+        label: str = "folder",
+        flip: bool = False,
+    ) -> Found:
+        from .image_sizes import Fit
+
+        check_levels(levels)
+        if label not in ("folder", "none"):
+            raise UsageError(f"option label is {label!r}; wanted 'folder' or 'none'")
+        folder = Path(path)
+        fit = Fit.of(crop, resize)
+        listed = _list(folder, labelled=label == "folder")
+        return _found(folder, listed, fit, grey=grey, levels=levels, flip=flip)
+
+
+def check_levels(levels: int) -> None:
+    """Raises UsageError for a number of levels that images cannot have."""
+    if not 2 <= levels <= 65_536:
+        raise UsageError(f"option levels is {levels}; wanted 2 to 65,536")
+
+
+@dataclass
+class _Listed:
+    """The images of a folder, by path, with class and split ("" where there are none); and what was left out."""
+
+    files: list[str] = field(default_factory=list)
+    classes: list[str] = field(default_factory=list)
+    splits: list[str] = field(default_factory=list)
+    skipped: Counter[str] = field(default_factory=Counter)
+    nested: int = 0
+
+    def notes(self) -> list[str]:
+        told = [f"{what} ({count:,})" for what, count in sorted(self.skipped.items())]
+        found = [f"skipped {', '.join(told)}"] if told else []
+        if self.nested:
+            found.append(f"{self.nested:,} images lie in deeper folders; the first folder is their class")
+        return found
+
+
+def _list(folder: Path, *, labelled: bool) -> _Listed:
+    """Sorts what lies in a folder. Raises UsageError where that are no images, or classes and splits do not agree."""
+    from .image_files import SUFFIXES
+
+    listed = _Listed()
+    for name, status in files_under(folder):
+        kind = _kind(name, SUFFIXES, dead=status is None)
+        if kind:
+            listed.skipped[kind] += 1
+            continue
+        *parents, _ = name.split("/")
+        split = _SPLITS.get(parents[0].lower(), "") if parents else ""
+        inner = parents[1:] if split else parents
+        listed.files.append(name)
+        listed.splits.append(split)
+        listed.classes.append(inner[0] if inner and labelled else "")
+        listed.nested += labelled and len(inner) > 1
+    if not listed.files:
+        kinds = ", ".join(suffix.removeprefix(".") for suffix in SUFFIXES)
+        raise UsageError(f"{folder} holds no images ({kinds}){_but(listed)}")
+    for what, values in (("split folders", listed.splits), ("class folders", listed.classes)):
+        beside = sum(not value for value in values)
+        if 0 < beside < len(values):
+            first = listed.files[next(i for i, value in enumerate(values) if not value)]
+            hint = "" if what == "split folders" else '; label = "none" in [data] reads all without labels'
+            raise UsageError(
+                f"{folder}: {beside:,} of {len(values):,} images lie beside the {what}, such as {first}{hint}"
+            )
+    return listed
+
+
+def _kind(name: str, suffixes: tuple[str, ...], *, dead: bool) -> str:
+    """Why a file is skipped; "" for an image."""
+    parts = name.split("/")
+    if parts[-1].lower() in _SYSTEM:
+        return "system files"
+    if any(part.startswith(".") or part == "__MACOSX" for part in parts):
+        return "hidden files"
+    if dead:
+        return "links to nothing"
+    return "" if Path(parts[-1]).suffix.lower() in suffixes else "files of other kinds"
+
+
+def _but(listed: _Listed) -> str:
+    return "".join(f"; {note}" for note in listed.notes())
+
+
+def _found(folder: Path, listed: _Listed, fit: Fit, *, grey: bool, levels: int, flip: bool) -> Found:
+    import numpy as np
+
+    from .image_files import header, level_type, notes_on, opened
+    from .image_sizes import common_size
+
+    headers = []
+    for name in listed.files:
+        with opened(folder / name) as image:
+            headers.append(header(image))
+    channels = 1 if grey or all(h.grey for h in headers) else 3
+    sizes = [(h.height, h.width) for h in headers]
+    size = common_size(sizes, listed.files, fit, str(folder))
+    notes = [*listed.notes(), *notes_on(headers, channels)]
+    stretched = sum(map(fit.stretches, sizes))
+    if stretched:
+        notes.append(f'{stretched:,} images change their proportions; crop = "square" would cut their sides off')
+    names = sorted({name for name in listed.classes if name})
+    labels = None
+    if len(names) == 1:
+        notes.append(f"all images are of one class ({names[0]}), so they have no labels")
+    elif names:
+        labels = np.array([names.index(name) for name in listed.classes])
+    spec = DataSpec(
+        name=plain_name(folder.name) or "images",
+        kind="image",
+        shape=(channels, *size),
+        levels=levels,
+        condition=ConditionSpec() if labels is None else ConditionSpec("label", classes=len(names)),
+        source=str(folder),
+    )
+
+    def decode() -> Iterator[np.ndarray]:
+        for name in listed.files:
+            yield _decoded(folder / name, fit, channels, levels)[None]
+
+    x = Chunks((len(listed.files), *spec.shape), np.dtype(level_type(levels)), decode)
+    split = np.array(listed.splits) if any(listed.splits) else None
+    named = () if labels is None else tuple(names)
+    return Found(spec, x, labels, split, notes=tuple(notes), class_names=named, mirrored=flip)
+
+
+def _decoded(file: Path, fit: Fit, channels: int, levels: int) -> np.ndarray:
+    """Levels (C, H, W) of one file."""
+    from .image_files import opened, pixels, quantised
+
+    with opened(file) as image:
+        values, top = pixels(image, channels)
+        return quantised(fit.apply(values), top, levels)
