@@ -6,6 +6,8 @@ import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal, get_args
 
+from .table_spec import TableSpec
+
 if TYPE_CHECKING:
     from torch import Tensor
 
@@ -91,6 +93,7 @@ class DataSpec:
     entropy: float | None = None  # nats per example in original units, where it is known
     mean: tuple[float, ...] | None = None  # vectors: what was subtracted
     deviation: tuple[float, ...] | None = None  # vectors: what was divided by
+    table: TableSpec | None = None  # vectors that stand for rows of a table: its columns
     source: str = ""
     licence: str = ""
     consent: str = ""
@@ -103,6 +106,10 @@ class DataSpec:
             )
         if self.kind == "vector" and len(self.shape) != 1:
             raise ValueError(f"vector data {self.name!r} needs a shape (D,), got {self.shape}")
+        if self.table is not None and self.shape != (self.table.dimensions,):
+            raise ValueError(
+                f"data {self.name!r} has the shape {self.shape}; its table wants ({self.table.dimensions},)"
+            )
         if self.kind == "sequence" and self.vocabulary is None:
             raise ValueError(f"sequence data {self.name!r} needs a vocabulary")
         if self.padding is not None and not 0 <= self.padding < (self.vocabulary or 0):

@@ -17,7 +17,7 @@ NEAR = 0.02
 _BLOCKS = 4  # to a side of a thumbnail
 _CHUNK = 4_096  # examples at a time
 _NEIGHBOURS = 4  # that each image is compared with
-_NO_PAIRS = np.empty((0, 2), np.int64)
+NO_PAIRS = np.empty((0, 2), np.int64)
 
 
 @dataclass(frozen=True, eq=False)
@@ -32,7 +32,7 @@ class Duplicates:
 def find_duplicates(spec: DataSpec, x: np.ndarray) -> Duplicates:
     """The duplicates among all examples (n, *spec.shape) of a source; near ones among images alone."""
     same = same_rows(x)
-    return Duplicates(same, near_images(x, spec.levels or 0, same) if spec.kind == "image" else _NO_PAIRS)
+    return Duplicates(same, near_images(x, spec.levels or 0, same) if spec.kind == "image" else NO_PAIRS)
 
 
 def same_rows(x: np.ndarray) -> np.ndarray:
@@ -61,7 +61,7 @@ def near_images(x: np.ndarray, levels: int, same: np.ndarray) -> np.ndarray:
 
     distinct = np.flatnonzero(same == np.arange(len(same)))
     if len(distinct) < 2:
-        return _NO_PAIRS
+        return NO_PAIRS
     thumbnails = np.concatenate(
         [_thumbnails(x[distinct[start : start + _CHUNK]], levels) for start in range(0, len(distinct), _CHUNK)]
     )

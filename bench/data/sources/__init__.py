@@ -2,7 +2,8 @@
 
 from ..source import SourceReader
 from .image_folder import ImageFolder
+from .tables import Tables
 
-_READERS: tuple[SourceReader, ...] = (ImageFolder(),)
+_READERS: tuple[SourceReader, ...] = (ImageFolder(), Tables())
 
 SOURCES: dict[str, SourceReader] = {reader.name: reader for reader in _READERS}

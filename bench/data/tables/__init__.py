@@ -1,0 +1,1 @@
+"""Tables: what their columns are, rows as vectors, and samples as rows again."""
