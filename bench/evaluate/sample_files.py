@@ -5,9 +5,6 @@ Nothing of a file is ever run: pickles are refused. Every error is one line that
 
 from __future__ import annotations
 
-import warnings
-import zipfile
-import zlib
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -16,6 +13,7 @@ import torch
 
 from ...models.base import Batch
 from ...models.data_spec import DataSpec
+from ..data.sources.array_files import array_members
 from ..data.sources.image_files import SUFFIXES, Header, header, notes_on, opened, pixels, quantised
 from ..errors import UsageError
 from ..seeds import derive
@@ -24,9 +22,6 @@ _EIGHT_BIT_TOP = 255
 _FEWEST = 2  # one sample has no distribution
 _LARGEST = 1e18  # vectors: squares stay within float32
 _TOLERANCE = 1e-3  # how far outside [-1, 1] floats may lie: round-off of half precision
-# What reading a damaged file, or one of another format, raises.
-_UNREADABLE = (OSError, ValueError, EOFError, SyntaxError, KeyError, MemoryError, OverflowError, NotImplementedError)
-_BAD_ARCHIVE = (zipfile.BadZipFile, zlib.error)
 
 
 @dataclass(frozen=True)
@@ -128,46 +123,15 @@ def _from_arrays(file: Path, spec: DataSpec, count: int | None, seed: int) -> Sa
 
 def _load(file: Path) -> tuple[np.ndarray, np.ndarray | None]:
     """The samples and the labels of a file."""
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            if _starts_with(file, b"PK"):
-                # Opened here, since numpy leaves a broken archive open.
-                with file.open("rb") as opened, np.load(opened, allow_pickle=False) as content:
-                    return _members(file, content)
-            return np.load(file, mmap_mode="r", allow_pickle=False), None  # only what is picked is copied
-    except PermissionError:
-        raise
-    except (*_UNREADABLE, *_BAD_ARCHIVE) as error:
-        if "pickle" in str(error) or "Python objects" in str(
-            error
-        ):  # numpy takes whatever it does not know for a pickle
-            if file.suffix.lower() == ".npz" or _starts_with(file, b"\x93NUMPY"):
-                raise UsageError(f"{file} holds Python objects (a pickle), which are never loaded") from error
-            raise UsageError(f"{file} is no array of numpy's, or is a pickle, which is never loaded") from error
-        raise UsageError(f"{file} is damaged or no file of numpy's: {error}") from error
-
-
-def _members(file: Path, content: np.lib.npyio.NpzFile) -> tuple[np.ndarray, np.ndarray | None]:
-    names = list(content.files)
-    if "samples" in names:
-        name, labels = "samples", "labels" if "labels" in names else None
-    elif len(names) == 1:
-        name, labels = names[0], None
-    else:
+    members = array_members(file)
+    if "samples" in members:
+        return members["samples"].read(), members["labels"].read() if "labels" in members else None
+    if len(members) != 1:
         raise UsageError(
-            f"{file} holds {', '.join(names) or 'nothing'}; wanted one array, or samples and perhaps labels"
+            f"{file} holds {', '.join(members) or 'nothing'}; wanted one array, or samples and perhaps labels"
         )
-    arrays = [content[key] for key in (name, labels) if key is not None]
-    for key, array in zip((name, labels), arrays, strict=False):
-        if not isinstance(array, np.ndarray):  # a member that is no .npy comes as bytes
-            raise UsageError(f"{file}: {key} is no array of numpy's; pickles and other objects are never loaded")
-    return arrays[0], arrays[1] if len(arrays) == 2 else None
-
-
-def _starts_with(file: Path, magic: bytes) -> bool:
-    with file.open("rb") as opened:
-        return opened.read(len(magic)) == magic
+    (only,) = members.values()
+    return only.read(), None  # an .npy is mapped: only what is picked is copied
 
 
 def _channels_first(file: Path, array: np.ndarray, spec: DataSpec) -> np.ndarray:
