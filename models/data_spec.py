@@ -87,6 +87,7 @@ class DataSpec:
     levels: int | None = None  # images: L
     vocabulary: int | None = None  # sequences: V
     padding: int | None = None  # sequences: the token that fills up shorter ones; None: every token counts
+    symbols: tuple[str, ...] = ()  # sequences of text: what each token is written as; that of the padding is empty
     condition: ConditionSpec = ConditionSpec()
     pairing: Pairing | None = None
     evaluators: bool = True  # False: no feature evaluator suits the examples (see `has_evaluators`)
@@ -112,6 +113,10 @@ class DataSpec:
             )
         if self.kind == "sequence" and self.vocabulary is None:
             raise ValueError(f"sequence data {self.name!r} needs a vocabulary")
+        if self.symbols and len(self.symbols) != self.vocabulary:
+            raise ValueError(
+                f"{self.kind} data {self.name!r} has {len(self.symbols)} symbols and vocabulary {self.vocabulary}"
+            )
         if self.padding is not None and not 0 <= self.padding < (self.vocabulary or 0):
             wanted = f"wanted a token 0...{self.vocabulary - 1}" if self.vocabulary else "only sequences are padded"
             raise ValueError(f"{self.kind} data {self.name!r} has the padding {self.padding}; {wanted}")

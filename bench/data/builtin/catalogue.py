@@ -75,6 +75,55 @@ _SPECS: tuple[tuple[DataSpec, str], ...] = (
         ),
         "toys:checkerboard",
     ),
+    (
+        DataSpec(
+            name="iris",
+            kind="vector",
+            shape=(4,),
+            condition=ConditionSpec("label", classes=3),
+            source="scikit-learn's load_iris: UCI Iris (R. A. Fisher, 1936)",
+            licence="CC BY 4.0",
+            consent="no personal data",
+        ),
+        "tables:iris",
+    ),
+    (
+        DataSpec(
+            name="wine",
+            kind="vector",
+            shape=(13,),
+            condition=ConditionSpec("label", classes=3),
+            source="scikit-learn's load_wine: UCI Wine (S. Aeberhard and M. Forina, 1992)",
+            licence="CC BY 4.0",
+            consent="no personal data",
+        ),
+        "tables:wine",
+    ),
+    (
+        DataSpec(
+            name="breast_cancer",
+            kind="vector",
+            shape=(30,),
+            condition=ConditionSpec("label", classes=2),
+            source="scikit-learn's load_breast_cancer: UCI Breast Cancer Wisconsin, Diagnostic "
+            "(W. Wolberg, O. Mangasarian, N. Street and W. Street, 1995)",
+            licence="CC BY 4.0",
+            consent="measurements of patients without names",
+        ),
+        "tables:breast_cancer",
+    ),
+    (
+        DataSpec(
+            name="diabetes",
+            kind="vector",
+            shape=(11,),
+            source="scikit-learn's load_diabetes: B. Efron, T. Hastie, I. Johnstone and R. Tibshirani, "
+            "Least Angle Regression, 2004",
+            licence="none stated; distributed with scikit-learn (BSD-3-Clause)",
+            consent="measurements of patients without names",
+        ),
+        "tables:diabetes",
+    ),
 )
 
 

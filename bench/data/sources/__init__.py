@@ -4,7 +4,8 @@ from ..source import SourceReader
 from .arrays import Arrays
 from .image_folder import ImageFolder
 from .tables import Tables
+from .text import Text
 
-_READERS: tuple[SourceReader, ...] = (ImageFolder(), Arrays(), Tables())
+_READERS: tuple[SourceReader, ...] = (ImageFolder(), Arrays(), Tables(), Text())
 
 SOURCES: dict[str, SourceReader] = {reader.name: reader for reader in _READERS}

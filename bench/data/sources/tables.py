@@ -95,13 +95,10 @@ def as_found(
     *,
     groups: np.ndarray | None = None,
     notes: Iterable[str] = (),
-    licence: str = "",
-    consent: str = "",
 ) -> Found:
     """The vectors of a table.
 
     where: the table's place, in messages and as its source. groups, notes: as `Found` has them; notes on columns join.
-    licence, consent: as the description has them.
     """
     import numpy as np
 
@@ -120,8 +117,6 @@ def as_found(
         condition=ConditionSpec() if label is None else ConditionSpec("label", classes=len(label.categories)),
         table=table,
         source=where,
-        licence=licence,
-        consent=consent,
     )
     return Found(
         spec,

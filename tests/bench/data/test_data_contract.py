@@ -34,6 +34,14 @@ class TestCheckerboard(DataContract):
     reader = "checkerboard"
 
 
+class TestIris(DataContract):
+    reader = "iris"
+
+
+class TestDiabetes(DataContract):
+    reader = "diabetes"
+
+
 class Grid(DataReader):
     """Points of three levels; `fault` says what is wrong with them."""
 

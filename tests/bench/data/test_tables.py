@@ -11,7 +11,7 @@ import pandas as pd
 import pytest
 from pandas.testing import assert_frame_equal
 
-from gentune.bench.data import DataRef, DataSet, describe_data, locate, open_data
+from gentune.bench.data import DataRef, DataSet, describe_data, load, locate, open_data
 from gentune.bench.data.sources.tables import Tables
 from gentune.bench.data.tables.codec import decode
 from gentune.bench.data.tables.columns import frame_of
@@ -196,6 +196,16 @@ def test_a_constant_column_is_told_and_comes_back(tmp_path: Path) -> None:
     assert data.spec.table is not None
     assert frame_of(data.spec.table, decode(data.spec.table, np.zeros((2, 1))))["unit"].tolist() == ["kg", "kg"]
     assert any("'unit' is constant" in note for note in data.notes)
+
+
+@pytest.mark.parametrize("name", ["iris", "wine", "breast_cancer", "diabetes"])
+def test_a_built_in_table_decodes_to_scikit_learns(name: str) -> None:
+    from sklearn import datasets
+
+    x, target = getattr(datasets, f"load_{name}")(return_X_y=True, **({"scaled": False} if name == "diabetes" else {}))
+    rows = pd.concat(decoded(load(name))).to_numpy(np.float64)
+    wanted = np.column_stack([x, target]) if name == "diabetes" else x
+    assert np.array_equal(rows[np.lexsort(rows.T)], wanted[np.lexsort(wanted.T)])
 
 
 def _rows(*lines: str, n: int = 20) -> str:
