@@ -8,8 +8,8 @@ from typing import Any
 from ..data import DataSet
 from ..registry import ResolvedFamily
 from ..training.setting import build_model, split_setting
-from .operations import EXAMPLES, Operations, UncountableError, count_operations
-from .time_limit import time_limit
+from .operations import EXAMPLES, Operations, TooSlowToCountError, UncountableError, count_operations
+from .time_limit import TookTooLongError, time_limit
 
 PATIENCE = 20.0  # seconds within which a step of a training and two samples have to be counted
 
@@ -35,5 +35,7 @@ def count_setting(family: ResolvedFamily, data: DataSet, params: Mapping[str, An
                 sampling=setting.sample,
                 conditional=card.fit(spec.kind, spec.condition.kind).condition != "none",
             )
+    except TookTooLongError as error:
+        raise TooSlowToCountError(str(error)) from error
     except Exception as error:  # whatever a family's own code may raise
         raise UncountableError(f"{type(error).__name__}: {error}") from error

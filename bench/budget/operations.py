@@ -29,6 +29,10 @@ class UncountableError(Exception):
     """The operations of a setting cannot be counted; the message says why."""
 
 
+class TooSlowToCountError(UncountableError):
+    """A step or two samples have not come back."""
+
+
 @dataclass(frozen=True)
 class Operations:
     """Counted operations of a full training and of one sample; both 0 for models that train by `fit` alone.

@@ -8,7 +8,7 @@ from typing import Any
 
 from ..protocol import FEW, shares_between
 from .kinds import Budget
-from .operations import Operations, UncountableError
+from .operations import Operations, TooSlowToCountError, UncountableError
 
 
 class SettingCosts:
@@ -29,19 +29,21 @@ class SettingCosts:
     ) -> None:
         self._count, self._samples, self._budget = count, samples, budget
         self.setting = dict(default)
-        self._counted: dict[str, Operations | str] = {}
+        self._counted: dict[str, Operations | UncountableError] = {}
         of_default = self._operations(default)
-        # Why the default setting cannot be counted; None where it can.
-        self.uncountable = of_default if isinstance(of_default, str) else None
-        self.default = Operations(0.0, 0.0) if isinstance(of_default, str) else of_default
+        failed = isinstance(of_default, UncountableError)
+        # Why the default setting cannot be counted, None where it can; and whether it hangs.
+        self.uncountable = str(of_default) if failed else None
+        self.hangs = isinstance(of_default, TooSlowToCountError)
+        self.default = Operations(0.0, 0.0) if isinstance(of_default, UncountableError) else of_default
         # Operations of a full training of the default setting, and its samples; 0 where they are not known beforehand.
         self.unit = self.default.total(samples)
 
     def counted(self, setting: Mapping[str, Any]) -> Operations:
         """The operations of a setting. Raises UncountableError where they cannot be counted."""
         found = self._operations(setting)
-        if isinstance(found, str):
-            raise UncountableError(found)
+        if isinstance(found, UncountableError):
+            raise found
         return found
 
     def drawing(self, samples: int) -> SettingCosts:
@@ -59,7 +61,7 @@ class SettingCosts:
         if self.uncountable is not None:
             return self._budget.price(None, self.unit)
         counted = self._operations(setting)
-        if isinstance(counted, str):
+        if isinstance(counted, UncountableError):
             return self._budget.price((self.unit, 0.0), self.unit)
         return self._budget.price((counted.train, counted.per_sample * self._samples), self.unit)
 
@@ -82,7 +84,7 @@ class SettingCosts:
     def operations(self, setting: Mapping[str, Any], share: float = 1.0, scores: int = 0) -> dict[str, float]:
         """Operations of such a trial by part; none where they cannot be counted."""
         counted = self._operations(setting)
-        if isinstance(counted, str):
+        if isinstance(counted, UncountableError):
             return {}
         sample = counted.per_sample * self._samples
         parts = {"train": share * counted.train, "sample": sample}
@@ -93,12 +95,12 @@ class SettingCosts:
         """The samples of an intermediate score as a share of a trial's."""
         return min(FEW / self._samples, 1.0)
 
-    def _operations(self, setting: Mapping[str, Any]) -> Operations | str:
-        """The counted operations, or the reason why there are none."""
+    def _operations(self, setting: Mapping[str, Any]) -> Operations | UncountableError:
+        """The counted operations, or why there are none."""
         key = repr(sorted(setting.items()))
         if key not in self._counted:
             try:
                 self._counted[key] = self._count(setting)
             except UncountableError as error:
-                self._counted[key] = str(error)
+                self._counted[key] = error
         return self._counted[key]

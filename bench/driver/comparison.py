@@ -6,7 +6,7 @@ from __future__ import annotations
 import contextlib
 import math
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
@@ -16,7 +16,6 @@ import torch
 from .. import registry
 from ..artifacts.pictures import write_samples
 from ..budget.kinds import budget_of
-from ..budget.setting_cost import SettingCosts
 from ..data import DataSet, open_data
 from ..errors import UsageError, WorkError
 from ..evaluators import default_cache, evaluators_for
@@ -34,10 +33,11 @@ from ..training.cache import cache_limit
 from ..trial.jobs import EvaluatorJob, FloorJob, Job, TrialJob
 from .conclusions import Conclusions
 from .dispatch import Dispatcher
+from .expectations import Expectations
 from .final_samples import final_samples
 from .job_factory import REFERENCE_FAMILIES, JobFactory
 from .journal import Journal
-from .outlook import costs_of_families
+from .outlook import Outlook, look_ahead
 from .planning import PlannedTrial, TuningOptions
 from .study import FamilyStudy
 from .warm_start import earlier_studies
@@ -50,7 +50,7 @@ class ComparisonDriver:
 
     config: the folder's study, but for workers, devices and seeds, which may differ from run to run. None: that study
         with the seeds that were asked for last.
-    costs: of its families (`outlook.costs_of_families`); None: they are counted here.
+    outlook: what its families cost and how long they take; None: it is found out here.
     say: called with a line of text when something happens. on_update: called often, for live displays.
     """
 
@@ -59,7 +59,7 @@ class ComparisonDriver:
         folder: RunFolder,
         config: StudyFile | None = None,
         *,
-        costs: Mapping[str, SettingCosts] | None = None,
+        outlook: Outlook | None = None,
         say: Say = lambda line: None,
         on_update: Callable[[], None] = lambda: None,
     ) -> None:
@@ -82,7 +82,7 @@ class ComparisonDriver:
         )
         self._earlier = earlier_studies(folder)
         self._directions = [registry.metric(name).direction for name in self.config.objective]
-        self._costs = costs
+        self._outlook = outlook
         self._lag = 0
         self._workers = 1
         self._studies: list[FamilyStudy] = []
@@ -111,6 +111,7 @@ class ComparisonDriver:
                 recorded = self.data.as_recorded(self.config.data)
                 dispatcher = Dispatcher(workers, self.folder, self._journal, recorded, self._say)
                 dispatcher.adopt_left_over()
+                self._look_ahead()
                 self._prepare(dispatcher)
                 self._drive(dispatcher)
                 self._refuse_emptiness()
@@ -133,6 +134,15 @@ class ComparisonDriver:
             )
         for note in self.data.notes:
             self._say(f"data: {note}")
+
+    def _look_ahead(self) -> None:
+        """Finds out what the families cost and how long they take, and learns from the records that are there."""
+        if self._outlook is None:
+            self._outlook = look_ahead(self.config, self.data)
+        known = Expectations(self._outlook.paces, self._outlook.costs, len(reference_batch(self.data, "validation")))
+        for record in self.folder.records():
+            known.take(record)
+        self._expected = self._jobs.expectations = known
 
     def _refuse_emptiness(self) -> None:
         """Raises WorkError where a study has come to its end without a trial."""
@@ -237,8 +247,6 @@ class ComparisonDriver:
         store = self._store = OptunaStore(self.folder.store_url())
         trials = self.folder.records("trial")
         options = self._tuning_options()
-        if self._costs is None:
-            self._costs = costs_of_families(self.config, self.data)
         for repeat in range(self.config.repeats):
             for name in self.families:
                 study = self._study(name, repeat, options)
@@ -256,9 +264,9 @@ class ComparisonDriver:
                 self._studies.append(study)
 
     def _study(self, name: str, repeat: int, options: TuningOptions) -> FamilyStudy:
-        assert self._costs is not None
+        assert self._outlook is not None
         earlier, start = self._earlier.get(name, ()), self._starts.get(name)
-        count, card = self._costs[name].counted, self._resolved[name].card
+        count, card = self._outlook.costs[name].counted, self._resolved[name].card
         study = FamilyStudy(card, options, count, repeat=repeat, earlier=earlier, start=start)
         if repeat == 0:
             for line in self._cards[name].told:
@@ -350,6 +358,7 @@ class ComparisonDriver:
         """Takes the record of a job that has ended; evaluators leave none."""
         if record is None:
             return
+        self._expected.take(record)
         if study is not None:
             study.tell(record)
             with self._journal.timing("store"):

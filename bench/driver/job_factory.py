@@ -10,11 +10,12 @@ from typing import Any
 from ...models.data_spec import DataKind
 from ..budget.kinds import Trainings, budget_of
 from ..registry import ResolvedFamily
-from ..runs.records import Record
+from ..runs.records import TOO_SLOW, Record
 from ..runs.run_folder import RunFolder
 from ..runs.study_file import StudyFile
 from ..seeds import derive
-from ..trial.jobs import FloorJob, Job, TrialJob
+from ..trial.jobs import FloorJob, Job, Limits, TrialJob
+from .expectations import Expectations
 from .planning import PlannedTrial
 from .study import FamilyStudy
 
@@ -32,6 +33,7 @@ class JobFactory:
     families: those of the study, by name, as jobs carry them. references: the reference families, unchanged.
     measured: metrics that constraints need of every trial and of the floor.
     final_samples: how many samples are drawn by all that is no trial; None: as many as by trials.
+    expectations: of how long jobs take, which limit them; None: nothing does.
     """
 
     def __init__(
@@ -49,6 +51,7 @@ class JobFactory:
         self.measured = measured
         self._budget = budget_of(*config.budget)
         self.final_samples: int | None = None
+        self.expectations: Expectations | None = None
 
     def trial(self, study: FamilyStudy, asked: PlannedTrial) -> TrialJob:
         """A proposal carried out, scored on the validation split."""
@@ -86,10 +89,12 @@ class JobFactory:
     def retrainings(self, study: FamilyStudy, incumbents: Sequence[Record], there: Collection[str]) -> list[TrialJob]:
         """The incumbents, and the default setting as well, retrained with seeds that no trial had.
 
-        Where the default won the tuning, its finals serve for both. `there`: names of records not to make again.
+        Where the default won the tuning, its finals serve for both; where its trial was ended at a time limit, it is
+        not tried again. `there`: names of records not to make again.
         """
-        default = study.card.space.default()
-        default_too = study.repeat == 0 and all(record.number != 0 for record in incumbents)
+        default, first = study.card.space.default(), study.records.get(0)
+        too_slow = first is not None and (first.reason or "").startswith(TOO_SLOW)
+        default_too = study.repeat == 0 and all(record.number != 0 for record in incumbents) and not too_slow
         jobs: list[TrialJob] = []
         for number in range(self._config.seeds):
             for index, record in enumerate(incumbents):
@@ -141,16 +146,22 @@ class JobFactory:
     def _job(self, family: str, params: Mapping[str, Any], **fields: Any) -> TrialJob:
         held_out = fields["split"] == "test"
         resolved = (self._references if fields["role"] == "reference" else self._families)[family]
+        setting = resolved.card.space.activate(params)
+        # References on validation are shown next to trials.
+        samples = self.final_samples if held_out or fields["role"] not in ("trial", "reference") else None
+        known = self.expectations
         return TrialJob(
             family=resolved,
             data=self._config.data,
-            params=resolved.card.space.activate(params),
+            params=setting,
             objective=self._config.objective,
             measured=self.measured,
             budget=self._budget,
             cache=self._cache,
-            # References on validation are shown next to trials.
-            samples=self.final_samples if held_out or fields["role"] not in ("trial", "reference") else None,
+            samples=samples,
+            limits=Limits()
+            if known is None
+            else known.limits(family, setting, fields["role"], known.samples if samples is None else samples),
             thorough=self._config.thorough,
             keep_samples=held_out and fields["number"] == 0,
             second_evaluator=held_out,

@@ -1,27 +1,82 @@
-"""What a comparison's families cost at their default settings, before anything is run."""
+"""What a comparison's families cost at their default settings and how long they take, before anything is run."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
 from functools import partial
+
+import torch
 
 from .. import protocol, registry
 from ..budget.counting import count_setting
 from ..budget.kinds import budget_of, too_little
+from ..budget.pace import Pace, measure_pace
 from ..budget.setting_cost import SettingCosts
 from ..data import DataSet
 from ..errors import UsageError
+from ..registry import ResolvedFamily
 from ..runs.study_file import StudyFile
+
+
+@dataclass(frozen=True)
+class Outlook:
+    """Of each family of a comparison: what settings cost, and how long the default one takes here."""
+
+    costs: Mapping[str, SettingCosts]
+    paces: Mapping[str, Pace]
+
+
+def look_ahead(config: StudyFile, data: DataSet, *, refuse: bool = False) -> Outlook:
+    """Counts and measures the default settings, on one thread as workers train them.
+
+    refuse: whether a budget into which one does not fit raises UsageError.
+    """
+    with _one_thread():
+        costs = costs_of_families(config, data)
+        if refuse:
+            refuse_too_little(config, costs)
+        device = _device(config.devices)
+        families = _families(config)
+        paces = {}
+        for name, family in families.items():
+            cost = costs[name]
+            hangs = Pace(unmeasured=cost.uncountable) if cost.hangs else None
+            paces[name] = hangs or measure_pace(family, data, cost.setting, device=device)
+    return Outlook(costs, paces)
 
 
 def costs_of_families(config: StudyFile, data: DataSet) -> dict[str, SettingCosts]:
     """The costs of each family of a comparison in its budget, the default settings counted."""
     budget, samples = budget_of(*config.budget), min(protocol.SAMPLES, len(data.splits["validation"]))
-    found = {}
-    for name, changed in registry.cards_of(config.families, config.space).items():
-        family = registry.family(name).resolved(config.plugins, changed.card)
-        found[name] = SettingCosts(partial(count_setting, family, data), family.card.space.default(), samples, budget)
-    return found
+    return {
+        name: SettingCosts(partial(count_setting, family, data), family.card.space.default(), samples, budget)
+        for name, family in _families(config).items()
+    }
+
+
+def _families(config: StudyFile) -> dict[str, ResolvedFamily]:
+    """The families with what the study changes in them."""
+    cards = registry.cards_of(config.families, config.space)
+    return {name: registry.family(name).resolved(config.plugins, changed.card) for name, changed in cards.items()}
+
+
+def _device(devices: Sequence[str]) -> str:
+    """The first device that workers are placed on."""
+    if list(devices) == ["auto"]:
+        return "cuda:0" if torch.cuda.is_available() else "cpu"
+    return devices[0]
+
+
+@contextmanager
+def _one_thread() -> Iterator[None]:
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(threads)
 
 
 def least_amounts(config: StudyFile, costs: Mapping[str, SettingCosts]) -> dict[str, float]:

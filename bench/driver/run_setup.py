@@ -21,7 +21,7 @@ from ..scheduling import executor
 from ..training.cache import cache_limit
 
 if TYPE_CHECKING:
-    from ..budget.setting_cost import SettingCosts
+    from .outlook import Outlook
 
 
 class Listener(Protocol):
@@ -108,18 +108,18 @@ def drive(folder: RunFolder, changes: Mapping[str, Any], listener: Listener) -> 
     refuse_earlier_version(folder, config.seeds)
     cache_limit()  # a wrong one is refused before anything is trained
     try:
-        costs = _costs_within_budget(folder, config)
+        outlook = _look_ahead(folder, config)
         from .comparison import ComparisonDriver, terminable
 
         with terminable():
-            ComparisonDriver(folder, config, costs=costs, say=listener.say, on_update=listener.update).run()
+            ComparisonDriver(folder, config, outlook=outlook, say=listener.say, on_update=listener.update).run()
     except UsageError:
         folder.remove_unstarted()  # else the right options would be another study in it
         raise
 
 
-def _costs_within_budget(folder: RunFolder, config: StudyFile) -> Mapping[str, SettingCosts] | None:
-    """The costs of a new run's families; None for a run with trials, which need not be counted before it is opened.
+def _look_ahead(folder: RunFolder, config: StudyFile) -> Outlook | None:
+    """What the families of a new run cost and how long they take; None for a run with trials, which teach that.
 
     Raises UsageError where a default setting does not fit into the budget. It does not wait for the imports of the
     whole driver.
@@ -127,12 +127,10 @@ def _costs_within_budget(folder: RunFolder, config: StudyFile) -> Mapping[str, S
     if folder.records("trial"):
         return None
     from ..data import open_data
-    from .outlook import costs_of_families, refuse_too_little
+    from .outlook import look_ahead
 
     registry.load_plugins(config.plugins)
-    costs = costs_of_families(config, open_data(config.data))
-    refuse_too_little(config, costs)
-    return costs
+    return look_ahead(config, open_data(config.data), refuse=True)
 
 
 def refuse_earlier_version(folder: RunFolder, seeds: int) -> None:

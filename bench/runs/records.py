@@ -12,6 +12,7 @@ from ...search_spaces.space import Value, suggest
 
 SCHEMA = 2
 READABLE = (1, 2)  # 1: before the rooms of 2026-11; its runs can be read, not resumed
+TOO_SLOW = "too slow:"  # begins the reason of a trial that was ended at a time limit
 
 Role = Literal["trial", "choice", "final", "default", "reference"]
 State = Literal["complete", "failed", "stopped"]

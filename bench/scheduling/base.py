@@ -30,10 +30,14 @@ class Died:
 
 @dataclass(frozen=True)
 class Progressed:
-    """A job has done this share of its training."""
+    """A job has done this share of a part of it: "train", "sample", "score" or "measure", as in `Record.seconds`.
+
+    Where an executor tells when a part begins, the driver ends jobs whose part hangs.
+    """
 
     ticket: int
     share: float
+    part: str = "train"
 
 
 @dataclass(frozen=True)

@@ -103,6 +103,8 @@ class _Worker:
             return self._ended(lambda ticket: Died(ticket, reason))
         if kind == "progress":
             return Progressed(self.ticket, content)
+        if kind == "part":
+            return Progressed(self.ticket, 0.0, content)
         ticket, self.ticket = self.ticket, None
         return Died(ticket, content) if kind == "error" else Done(ticket, content)
 

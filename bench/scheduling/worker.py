@@ -47,9 +47,12 @@ def main() -> None:
                 told = time.monotonic()
                 connection.send(("progress", share))
 
+        def tell_part(part: str) -> None:
+            connection.send(("part", part))
+
         result: tuple[str, object]
         try:
-            result = ("done", run_job(pickle.loads(content), Path(spool), tell))
+            result = ("done", run_job(pickle.loads(content), Path(spool), tell, tell_part))
         except Exception as error:  # noqa: BLE001 - whatever it is, the driver must hear of it
             traceback.print_exc()
             result = ("error", f"{type(error).__name__}: {error}")

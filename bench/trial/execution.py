@@ -16,13 +16,14 @@ import torch
 from ..artifacts.finalist import write_completions, write_outliers, write_sample_details
 from ..artifacts.pictures import write_samples
 from ..budget.kinds import Spent, UnpricedError
+from ..budget.time_limit import TookTooLongError
 from ..data import DataSet, Split, open_data
 from ..evaluators import load_or_train
 from ..files import write_atomically
 from ..metrics import METRICS, Measurement, MetricValue
 from ..protocol import shares_between
 from ..runs.provenance import provenance
-from ..runs.records import Figure, Record, State
+from ..runs.records import TOO_SLOW, Figure, Record, State
 from ..runs.run_folder import RecordFolder
 from ..runs.spool import Delivery, Outbox
 from ..scoring.baselines import baselines
@@ -40,13 +41,15 @@ from ..training.loop import DeadlineError, DivergedError, TrainingRun
 from ..training.setting import SettingByRole, split_setting
 from .energy import Meter
 from .jobs import EvaluatorJob, FloorJob, Job, TrialJob
-from .model_training import Clock, TellProgress, Trained, retrained_on_part, trained_model
+from .model_training import Clock, TellPart, TellProgress, Trained, retrained_on_part, trained_model
 
 
-def run_job(job: Job, spool: Path, on_progress: TellProgress | None = None) -> Delivery | None:
+def run_job(
+    job: Job, spool: Path, on_progress: TellProgress | None = None, on_part: TellPart | None = None
+) -> Delivery | None:
     """Runs a job in this process and returns its delivery in the spool; evaluators deliver nothing.
 
-    spool: the folder of the run's deliveries. on_progress: called with the share of the training that is done.
+    spool: the folder of the run's deliveries. on_progress, on_part: see `run_trial`.
     """
     if isinstance(job, EvaluatorJob):
         load_or_train(open_data(job.data), job.evaluator, cache=Path(job.cache))
@@ -56,27 +59,33 @@ def run_job(job: Job, spool: Path, on_progress: TellProgress | None = None) -> D
         if isinstance(job, FloorJob):
             run_floor(job, outbox)
         else:
-            run_trial(job, outbox, on_progress)
+            run_trial(job, outbox, on_progress, on_part)
         return outbox.close()
     except BaseException:
         outbox.discard()
         raise
 
 
-def run_trial(job: TrialJob, folder: RecordFolder, on_progress: TellProgress | None = None) -> Record:
+def run_trial(
+    job: TrialJob, folder: RecordFolder, on_progress: TellProgress | None = None, on_part: TellPart | None = None
+) -> Record:
     """Runs a trial. A setting that fails gives a failed record, never an exception.
 
     folder: takes the record, the artifacts and, where the family's code fails, a log.
+    on_progress: called with the share of the training that is done. on_part: called with the part of the trial that
+    begins, as `Record.seconds` names it.
     """
     base = job.record(started=_now())
-    clock = Clock(torch.device(job.device))
+    clock = Clock(torch.device(job.device), job.limits, on_progress, on_part)
     run = TrainingRun()
     try:
-        record = _carry_out(job, base, folder, clock, run, on_progress)
+        record = _carry_out(job, base, folder, clock, run)
     except (DivergedError, DeadlineError, TrialError) as error:
         state: State = "stopped" if isinstance(error, DeadlineError) else "failed"
         prefix = "diverged: " if isinstance(error, DivergedError) else ""
         record = replace(base, state=state, reason=f"{prefix}{error}")
+    except TookTooLongError as error:
+        record = replace(base, reason=f"{TOO_SLOW} {error}")
     except Exception as error:  # noqa: BLE001 - a family may fail in any way; the log has the traceback
         _log_failure(folder, base.name)
         reason = "out of memory" if _is_out_of_memory(error) else f"{type(error).__name__}: {error}"
@@ -151,9 +160,7 @@ def _of_perfect_model(job: FloorJob, floor: Record, data: DataSet, n: int) -> Re
     return replace(scored, family="perfect_model", params={"normal draws": count}, samples=n)
 
 
-def _carry_out(
-    job: TrialJob, base: Record, folder: RecordFolder, clock: Clock, run: TrainingRun, on_progress: TellProgress | None
-) -> Record:
+def _carry_out(job: TrialJob, base: Record, folder: RecordFolder, clock: Clock, run: TrainingRun) -> Record:
     data = open_data(job.data)
     card = job.family.card
     setting = split_setting(card, job.params)
@@ -164,7 +171,7 @@ def _carry_out(
         torch.cuda.reset_peak_memory_stats(device)
     meter = Meter(device)
     with meter.running():
-        trained = trained_model(job, setting, data, split, run, clock, conditional=conditional, on_progress=on_progress)
+        trained = trained_model(job, setting, data, split, run, clock, conditional=conditional)
     model = trained.model
     base = _as_trained(base, trained)
     lines = "".join(json.dumps(entry) + "\n" for entry in run.history)

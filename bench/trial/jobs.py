@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
@@ -14,6 +15,21 @@ from ..runs.records import Record, Role
 
 if TYPE_CHECKING:
     from ..proposal import StoppingRule
+
+
+@dataclass(frozen=True)
+class Limits:
+    """Seconds after which a family's code is taken to hang: in ten steps of a training or a whole `fit`, in drawing the
+    samples, in scoring them."""
+
+    training: float = math.inf
+    sampling: float = math.inf
+    scoring: float = math.inf
+
+    def of(self, part: str) -> float:
+        """The limit of a part of a trial, as `Record.seconds` names it; "score" draws few samples and scores them."""
+        limits = {"train": self.training, "sample": self.sampling, "measure": self.scoring}
+        return limits.get(part, self.sampling + self.scoring)
 
 
 @dataclass(frozen=True)
@@ -31,6 +47,7 @@ class TrialJob:
     budget: charges for what the trial took; by default an unlimited one.
     deadline: seconds that the training may take under a measured budget, next to `paid`: those for which an earlier
         trial has been charged.
+    limits: of what may hang.
     stopping: decides at intermediate scores whether the training goes on; None: it goes on, and none are taken.
     samples: how many are drawn, for labels drawn at random, and compared with all real examples; None: as many as the
         real examples that trials see, for always the same labels.
@@ -62,6 +79,7 @@ class TrialJob:
     budget: Budget = field(default_factory=Trainings)
     deadline: float | None = None
     paid: float = 0.0
+    limits: Limits = Limits()
     stopping: StoppingRule | None = None
     samples: int | None = None
     thorough: bool = False

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
@@ -12,6 +12,7 @@ from pathlib import Path
 import torch
 
 from ...models.base import GenerativeModel
+from ..budget.time_limit import time_limit
 from ..data import DataSet, Split, describe_data
 from ..proposal import Point
 from ..protocol import shares_between
@@ -22,26 +23,66 @@ from ..training.key import TrainingKey
 from ..training.loop import TrainingRun, plan, train
 from ..training.setting import SettingByRole, build_model
 from .intermediate_scores import intermediate_score
-from .jobs import TrialJob
+from .jobs import Limits, TrialJob
 
-TellProgress = Callable[[float], None]
+TellProgress = Callable[[float], None]  # takes the share of the training that is done
+TellPart = Callable[[str], None]  # takes the part of the trial that begins, as `Record.seconds` names it
+_DOES = {
+    "train": "ten steps of the training, or its fit,",
+    "sample": "sampling",
+    "score": "an intermediate score",
+    "measure": "scoring",
+}
 
 
 class Clock:
-    """Seconds by part of the trial, failed parts included."""
+    """Seconds by part of the trial, failed parts included, and the limit of each part.
 
-    def __init__(self, device: torch.device) -> None:
+    on_progress, on_part: see `run_trial`.
+    """
+
+    def __init__(
+        self,
+        device: torch.device,
+        limits: Limits,
+        on_progress: TellProgress | None = None,
+        on_part: TellPart | None = None,
+    ) -> None:
         self.seconds: dict[str, float] = {}
-        self._device = device
+        self._device, self._limits = device, limits
+        self._on_progress, self._on_part = on_progress, on_part
 
     @contextmanager
     def timing(self, part: str) -> Iterator[None]:
-        """Counts what runs inside as a part; a part may come several times."""
+        """Counts what runs inside as a part; a part may come several times. Raises TookTooLongError past its limit."""
+        self._enter(part)
         start = self._now()
         try:
-            yield
+            with self._limit(part):
+                yield
         finally:
             self.seconds[part] = self.seconds.get(part, 0.0) + self._now() - start
+
+    @contextmanager
+    def training(self) -> Iterator[TellProgress]:
+        """Limits what the training inside takes between two calls of the function that it gives, which take the share
+        of the training that is done. Raises TookTooLongError."""
+        self._enter("train")
+        with self._limit("train") as begin_again:
+
+            def progress(share: float) -> None:
+                begin_again()
+                if self._on_progress is not None:
+                    self._on_progress(share)
+
+            yield progress
+
+    def _enter(self, part: str) -> None:
+        if self._on_part is not None:
+            self._on_part(part)
+
+    def _limit(self, part: str) -> AbstractContextManager[Callable[[], None]]:
+        return time_limit(self._limits.of(part), _DOES[part])
 
     def _now(self) -> float:
         if self._device.type == "cuda":
@@ -73,7 +114,6 @@ def trained_model(
     clock: Clock,
     *,
     conditional: bool,
-    on_progress: TellProgress | None,
 ) -> Trained:
     """Trains the job's model to its fidelity, or to where its rule stops it; `run` and `clock` are filled in.
 
@@ -82,12 +122,14 @@ def trained_model(
     """
     rule = job.stopping
     if rule is None:
-        return _train(job, setting, data, run, job.fidelity, on_progress=on_progress)
+        with clock.training() as progress:
+            return _train(job, setting, data, run, job.fidelity, on_progress=progress)
     points: list[Point] = []
     for fidelity in (*shares_between(rule.begun, job.fidelity), job.fidelity):
-        tell = None if on_progress is None else partial(_tell_part, on_progress, fidelity / job.fidelity)
         scored = clock.seconds.get("score", 0.0)
-        trained = _train(job, setting, data, run, fidelity, scored=scored, on_progress=tell)
+        with clock.training() as progress:
+            tell = partial(_tell_part, progress, fidelity / job.fidelity)
+            trained = _train(job, setting, data, run, fidelity, scored=scored, on_progress=tell)
         with clock.timing("score"):
             points.append(
                 intermediate_score(
@@ -131,7 +173,7 @@ def _train(
     fidelity: float,
     *,
     scored: float = 0.0,
-    on_progress: TellProgress | None,
+    on_progress: TellProgress,
 ) -> Trained:
     """A model trained to a fidelity from the beginning, or from its kept state; `scored` seconds of the job's allowance
     went into scores on the way."""

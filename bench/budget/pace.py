@@ -1,0 +1,118 @@
+"""How long a family's default setting takes on this machine: a few steps and samples of it, measured."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from itertools import accumulate
+from typing import Any
+
+import torch
+
+from ...models.base import GenerativeModel
+from ..data import DataSet
+from ..data.examples import Examples
+from ..registry import ResolvedFamily
+from ..training.loop import LoopSettings, StageTraining
+from ..training.setting import build_model, split_setting
+from .time_limit import TookTooLongError, time_limit
+
+PATIENCE = 20.0  # seconds within which a family has to be measured
+_ENOUGH = 0.25  # seconds of steps, and of samples, that are measured at least, unless there are enough of them
+_STEPS, _FIRST_SAMPLES, _SAMPLES = 5, 2, 64
+_FIT_EXAMPLES = 2_000  # on which a `fit` is measured; it is taken to grow with their number
+_HORIZON = 100  # the least that steps are taken of: schedules have to have room for those that are measured
+
+
+@dataclass(frozen=True)
+class Pace:
+    """Seconds of the default setting.
+
+    training: of a full training. longest: of its longest step, or its longest `fit`. sample: of one sample. None where
+    it could not be measured; `unmeasured` says why.
+    """
+
+    training: float | None = None
+    longest: float | None = None
+    sample: float | None = None
+    unmeasured: str | None = None
+
+
+def measure_pace(family: ResolvedFamily, data: DataSet, params: Mapping[str, Any], *, device: str = "cpu") -> Pace:
+    """Trains a setting a few steps and draws a few samples, on a device; what fails is told, and raises nothing."""
+    card, setting, at = family.card, split_setting(family.card, params), torch.device(device)
+    conditional = card.fit(data.spec.kind, data.spec.condition.kind).condition != "none"
+    training = longest = None
+    try:
+        with time_limit(PATIENCE, "a few steps and samples"), torch.random.fork_rng(devices=[]):
+            model = build_model(family.load(), data.spec, setting.train, 0).to(at)
+            examples = data.splits["train"]
+            steps = card.full_steps(data.spec.name, data.spec.kind)
+            training, longest = _measure_training(model, examples, setting.loop, steps)
+            condition = examples[: min(_SAMPLES, len(examples))].condition if conditional else None
+            sample = _measure_sampling(model, condition, setting.sample)
+    except TookTooLongError as error:
+        return Pace(training, longest, unmeasured=str(error))
+    except Exception as error:  # noqa: BLE001 - whatever a family's own code may raise; its trials will say so
+        return Pace(training, longest, unmeasured=f"{type(error).__name__}: {error}")
+    return Pace(training, longest, sample)
+
+
+def _measure_training(
+    model: GenerativeModel, examples: Examples, loop: LoopSettings, steps: int
+) -> tuple[float, float]:
+    """Seconds of all stages, and of the longest step or `fit`."""
+    total = longest = 0.0
+    for stage in model.stages():
+        if stage.fit is not None:
+            few = examples[:_FIT_EXAMPLES].to(model.device)
+            fit, generator = stage.fit, torch.Generator(model.device).manual_seed(0)
+            seconds = _timed(lambda: fit(few, generator), model) * max(1.0, len(examples) / _FIT_EXAMPLES)  # noqa: B023
+            total, longest = total + seconds, max(longest, seconds)
+            continue
+        horizon = max(1, round(stage.share * steps))
+        training = StageTraining(model, stage, examples.to(model.device), loop, horizon=max(horizon, _HORIZON), seed=0)
+        for share, end in zip(stage.parts, accumulate(stage.parts), strict=True):
+            training.step = int(max(horizon, _HORIZON) * (end - share / 2))
+            _advance(training)  # the first step of a kind takes longer
+            taken, seconds = 0, 0.0
+            while taken < _STEPS and seconds < _ENOUGH:
+                seconds += _timed(lambda: _advance(training), model)  # noqa: B023
+                taken += 1
+            total += share * horizon * seconds / taken
+            longest = max(longest, seconds / taken)
+    return total, longest
+
+
+def _advance(training: StageTraining) -> None:
+    for _ in training.advance(training.step + 1):
+        pass
+
+
+def _measure_sampling(model: GenerativeModel, condition: torch.Tensor | None, settings: Mapping[str, Any]) -> float:
+    """Seconds of a sample, among as many as are drawn in a moment."""
+    model.eval()
+
+    def draw(n: int) -> None:
+        asked = None if condition is None else condition[:n].to(model.device)
+        with torch.no_grad():
+            model.sample(n, condition=asked, generator=torch.Generator(model.device).manual_seed(0), **settings)
+
+    count = _FIRST_SAMPLES
+    seconds = _timed(lambda: draw(count), model)
+    if seconds < _ENOUGH:
+        count = _SAMPLES if condition is None else len(condition)
+        seconds = _timed(lambda: draw(count), model)
+    return seconds / count
+
+
+def _timed(work: Callable[[], object], model: GenerativeModel) -> float:
+    """Seconds that a piece of work takes on the model's device."""
+    if model.device.type == "cuda":
+        torch.cuda.synchronize(model.device)
+    began = time.perf_counter()
+    work()
+    if model.device.type == "cuda":
+        torch.cuda.synchronize(model.device)
+    return time.perf_counter() - began
