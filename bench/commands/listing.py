@@ -76,9 +76,9 @@ def list_families() -> list[dict[str, Any]]:
 
 def list_data() -> list[dict[str, Any]]:
     """Every data set."""
-    from ..data import data_specs
+    from ..data import data_specs, described
 
-    rows = [
+    rows: list[dict[str, Any]] = [
         {
             "name": spec.name,
             "kind": spec.kind,
@@ -92,6 +92,8 @@ def list_data() -> list[dict[str, Any]]:
         }
         for spec in data_specs().values()
     ]
+    missing = {name: error for name, error in described().items() if isinstance(error, UsageError)}
+    rows += [dict.fromkeys(rows[0]) | {"name": name, "error": str(error)} for name, error in missing.items()]
     return _with_broken("data", rows)
 
 

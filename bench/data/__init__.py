@@ -3,7 +3,7 @@
 from .base import DataReader, DataSet, Modes, Split
 from .found import Found
 from .locate import locate
-from .readers import add_reader, data_specs, describe_data, load, open_data, readers, remove_reader
+from .readers import add_reader, data_specs, describe_data, described, load, open_data, readers, remove_reader
 from .reference import DataRef
 from .source import SourceReader
 
@@ -18,6 +18,7 @@ __all__ = [
     "add_reader",
     "data_specs",
     "describe_data",
+    "described",
     "load",
     "locate",
     "open_data",

@@ -16,12 +16,13 @@ import os
 import secrets
 import shutil
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import asdict, dataclass
 from functools import cache
 from importlib.metadata import version
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -146,10 +147,9 @@ def _read(place: Path) -> Found | None:
     try:
         content = json.loads((place / _DESCRIPTION).read_text(encoding="utf-8"))
         arrays = {path.stem: np.load(path, mmap_mode="r", allow_pickle=False) for path in place.glob("*.npy")}
-        spec = content["spec"]
-        condition = ConditionSpec(**{**spec["condition"], "shape": tuple(spec["condition"]["shape"])})
+        spec = _tuples(content["spec"])
         found = Found(
-            spec=DataSpec(**{**spec, "shape": tuple(spec["shape"]), "condition": condition}),
+            spec=DataSpec(**{**spec, "condition": ConditionSpec(**_tuples(spec["condition"]))}),
             x=arrays["x"],
             **{name: None if arrays.get(name) is None else np.asarray(arrays[name]) for name in _ARRAYS},
             notes=tuple(content["notes"]),
@@ -166,8 +166,13 @@ def _read(place: Path) -> Found | None:
     return found
 
 
+def _tuples(content: Mapping[str, Any]) -> dict[str, Any]:
+    """The lists of a JSON object as tuples again."""
+    return {name: tuple(value) if isinstance(value, list) else value for name, value in content.items()}
+
+
 def _write(part: Path, found: Found) -> None:
-    assert found.spec.pairing is None and found.spec.mean is None
+    assert found.spec.pairing is None and found.spec.table is None, "a description that JSON gives back"
     x = _stored(part / "x.npy", found.x)
     duplicates = find_duplicates(found.spec, x)
     arrays = {name: getattr(found, name) for name in _ARRAYS}

@@ -69,8 +69,20 @@ def load(name: str) -> DataSet:
 
 
 def data_specs() -> Mapping[str, DataSpec]:
-    """Descriptions of the data sets that need no options, by name."""
-    return {name: describe_data(DataRef(name)) for name, reader in readers().items() if not _required(reader)}
+    """Descriptions of the data sets that need no options, by name; without those whose package is missing."""
+    return {name: spec for name, spec in described().items() if isinstance(spec, DataSpec)}
+
+
+def described() -> Mapping[str, DataSpec | UsageError]:
+    """The data sets that need no options, by name: their description, or why there is none."""
+    found: dict[str, DataSpec | UsageError] = {}
+    for name, reader in readers().items():
+        if not _required(reader):
+            try:
+                found[name] = describe_data(DataRef(name))
+            except UsageError as error:
+                found[name] = error
+    return found
 
 
 @lru_cache(maxsize=4)

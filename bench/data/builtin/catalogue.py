@@ -147,4 +147,4 @@ class BuiltIn(DataReader):
         return data
 
 
-BUILT_IN: dict[str, DataReader] = {spec.name: BuiltIn(spec.name, spec, loader) for spec, loader in _SPECS}
+WITHOUT_OPTIONS: dict[str, DataReader] = {spec.name: BuiltIn(spec.name, spec, loader) for spec, loader in _SPECS}

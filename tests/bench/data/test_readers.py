@@ -41,6 +41,7 @@ FINGERPRINTS = {
     "eight_gaussians": "3728c9d02421a701",
     "two_moons": "27d6ea068b786079",
     "checkerboard": "a1370613dcca0a69",
+    "photo_patches": "369375564c3ff39d",
 }
 
 
