@@ -11,6 +11,7 @@ from typing import Any
 import torch
 
 from ...models.base import GenerativeModel
+from .. import protocol
 from ..data import DataSet
 from ..data.examples import Examples
 from ..registry import ResolvedFamily
@@ -19,8 +20,9 @@ from ..training.setting import build_model, split_setting
 from .time_limit import TookTooLongError, time_limit
 
 PATIENCE = 20.0  # seconds within which a family has to be measured
-_ENOUGH = 0.25  # seconds of steps, and of samples, that are measured at least, unless there are enough of them
+_ENOUGH = 0.25  # seconds of steps that are measured, unless there are enough of them
 _STEPS, _FIRST_SAMPLES, _SAMPLES = 5, 2, 64
+_SAMPLING = 3.0  # seconds that the larger number of samples may take, if each took as long as the first ones
 _FIT_EXAMPLES = 2_000  # on which a `fit` is measured; it is taken to grow with their number
 _HORIZON = 100  # the least that steps are taken of: schedules have to have room for those that are measured
 
@@ -91,20 +93,27 @@ def _advance(training: StageTraining) -> None:
 
 
 def _measure_sampling(model: GenerativeModel, condition: torch.Tensor | None, settings: Mapping[str, Any]) -> float:
-    """Seconds of a sample, among as many as are drawn in a moment."""
+    """Seconds of a sample in a chunk of them, by a line through two counts: few take hardly longer than one."""
     model.eval()
 
-    def draw(n: int) -> None:
+    def draw(n: int) -> float:
         asked = None if condition is None else condition[:n].to(model.device)
+        generator = torch.Generator(model.device).manual_seed(0)
         with torch.no_grad():
-            model.sample(n, condition=asked, generator=torch.Generator(model.device).manual_seed(0), **settings)
+            return _timed(lambda: model.sample(n, condition=asked, generator=generator, **settings), model)
 
-    count = _FIRST_SAMPLES
-    seconds = _timed(lambda: draw(count), model)
-    if seconds < _ENOUGH:
-        count = _SAMPLES if condition is None else len(condition)
-        seconds = _timed(lambda: draw(count), model)
-    return seconds / count
+    few = _FIRST_SAMPLES
+    draw(few)  # the first ones take longer
+    first = draw(few)
+    most = _SAMPLES if condition is None else len(condition)
+    many = min(most, int(few * _SAMPLING / first)) if first > 0 else most
+    if many <= few:
+        return first / few
+    second = draw(many)
+    slope = (second - first) / (many - few)
+    if slope <= 0:
+        return second / many
+    return slope + max(first - few * slope, 0.0) / protocol.CHUNK
 
 
 def _timed(work: Callable[[], object], model: GenerativeModel) -> float:

@@ -39,6 +39,11 @@ class SettingCosts:
         # Operations of a full training of the default setting, and its samples; 0 where they are not known beforehand.
         self.unit = self.default.total(samples)
 
+    @property
+    def samples(self) -> int:
+        """How many samples a trial draws."""
+        return self._samples
+
     def counted(self, setting: Mapping[str, Any]) -> Operations:
         """The operations of a setting. Raises UncountableError where they cannot be counted."""
         found = self._operations(setting)

@@ -45,6 +45,7 @@ def _root(
 
 add_study_command(app, studies.compare)
 add_study_command(app, studies.tune, without=("families",))
+add_study_command(app, studies.plan)
 add_study_command(app, studies.resume, changeable_only=True)
 for _command in (runs.status, runs.report, runs.export, evaluation.evaluate, cache.cache, latent.latent):
     app.command()(_command)

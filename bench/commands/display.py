@@ -10,11 +10,13 @@ from typing import TYPE_CHECKING, Any
 from ..data import DataRef, describe_data
 from ..registry import default_objective, metric
 from ..runs.run_folder import RunFolder
-from ..runs.status import RunStatus, StudyStatus, read_status
+from ..runs.status import RunStatus, StudyStatus, duration_text, read_status
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
     from rich.table import Table
+
+    from ..driver.plan import Plan
 
 _REFRESH = 2.0  # seconds between looks at the folder
 
@@ -73,7 +75,7 @@ def status_table(status: RunStatus) -> RenderableType:
     """Studies with trials done, budget spent, best so far, and the time left."""
     from rich.table import Table
 
-    left = "" if status.seconds_left is None else f", about {_duration(status.seconds_left)} left"
+    left = "" if status.seconds_left is None else f", about {duration_text(status.seconds_left)} left"
     table = Table(
         title=f"{status.name}: {status.state}{left}",
         caption=f"best: on validation while tuning, not a result; budget in {status.budget}",
@@ -107,6 +109,31 @@ def _row(study: StudyStatus, status: RunStatus) -> list[str]:
         f"{study.choices}/{study.choices_expected}",
         f"{study.finals}/{study.finals_expected}",
     ]
+
+
+def plan_table(plan: Plan) -> Table:
+    """What each family would train and how long that would take, by part, and all together."""
+    from rich.markup import escape
+    from rich.table import Table
+
+    total = duration_text(plan.seconds)
+    table = Table(
+        title=f"about {total} in all with {plan.workers} worker{'s' if plan.workers > 1 else ''}",
+        caption="trainings' worth, and time of one worker on this machine from a measured step, samples and scores "
+        f"included; retrainings draw {plan.final_samples:,} samples",
+        title_justify="left",
+        caption_justify="left",
+    )
+    table.add_column("family", no_wrap=True)
+    for name in ("tuning", "choice", "finals", "operations", "time"):
+        table.add_column(name, justify="right", no_wrap=True)
+    for name, parts in plan.families.items():
+        whole = plan.total(name)
+        cells = [f"{work.trainings:.3g}: {duration_text(work.seconds)}" for work in parts.values()]
+        table.add_row(escape(name), *cells, f"{whole.operations:.2g}", duration_text(whole.seconds))
+    for name, reason in plan.refused.items():
+        table.add_row(escape(name), f"[red]{escape(reason)}[/red]", "", "", "", "")
+    return table
 
 
 _COLUMNS = {
@@ -244,9 +271,3 @@ def _cell(value: Any) -> str:
     if isinstance(value, float):
         return f"{value:.6g}"
     return "" if value is None else str(value)
-
-
-def _duration(seconds: float) -> str:
-    minutes, rest = divmod(round(seconds), 60)
-    hours, minutes = divmod(minutes, 60)
-    return f"{hours} h {minutes} min" if hours else f"{minutes} min {rest} s" if minutes else f"{rest} s"

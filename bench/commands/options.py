@@ -12,6 +12,7 @@ from typer.core import TyperCommand
 
 RunDir = Annotated[Path, typer.Argument(metavar="DIR", help="Run folder.")]
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON document on standard output.")]
+DryRun = Annotated[bool, typer.Option("--dry-run", help="Tell the plan, as `gentune plan` does, and do nothing.")]
 Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="No progress on standard error.")]
 
 

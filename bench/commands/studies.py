@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from .options import Json, Quiet, RunDir
+from .options import DryRun, Json, Quiet, RunDir
 from .output import console, print_json, print_message
 
 if TYPE_CHECKING:
@@ -24,13 +24,47 @@ def compare(
     out: Annotated[Path | None, typer.Option(metavar="DIR", help="Run folder. Default: runs/DATA.")] = None,
     quiet: Quiet = False,
     as_json: Json = False,
+    dry_run: DryRun = False,
     **options: Any,
 ) -> None:
     """Tune several families under one budget, retrain the best settings with new seeds, and write a leaderboard.
 
     The same command on an unfinished folder continues where it stopped.
     """
+    if dry_run:
+        _tell_plan(study, options, as_json=as_json)
+        return
     _begin(study, options, out, quiet=quiet, as_json=as_json)
+
+
+def plan(
+    study: Annotated[
+        Path | None, typer.Argument(metavar="[STUDY.toml]", help="Study file; options given here win over it.")
+    ] = None,
+    *,
+    out: Annotated[Path | None, typer.Option(metavar="DIR", help="Run folder, which is not made.")] = None,
+    as_json: Json = False,
+    **options: Any,
+) -> None:
+    """Tell what `gentune compare` would do with the same arguments, and how long it would take here.
+
+    Nothing is trained but a few steps, from which times are predicted, and nothing is written.
+    """
+    _tell_plan(study, options, as_json=as_json)
+
+
+def _tell_plan(study: Path | None, options: Mapping[str, Any], *, as_json: bool) -> None:
+    from ..driver.run_setup import describe
+
+    config = describe(study, options)
+    from ..driver.plan import plan_of
+    from .display import plan_table
+
+    found = plan_of(config)
+    if as_json:
+        print_json(found.as_json())
+    else:
+        console().print(plan_table(found))
 
 
 def tune(
@@ -39,10 +73,15 @@ def tune(
     out: Annotated[Path | None, typer.Option(metavar="DIR", help="Run folder. Default: runs/DATA-FAMILY.")] = None,
     quiet: Quiet = False,
     as_json: Json = False,
+    dry_run: DryRun = False,
     **options: Any,
 ) -> None:
     """Tune one family, and compare the result with the family's default setting."""
-    _begin(None, {**options, "families": family}, out, suffix=f"-{family}", quiet=quiet, as_json=as_json)
+    options = {**options, "families": family}
+    if dry_run:
+        _tell_plan(None, options, as_json=as_json)
+        return
+    _begin(None, options, out, suffix=f"-{family}", quiet=quiet, as_json=as_json)
 
 
 def resume(run: RunDir, *, quiet: Quiet = False, as_json: Json = False, **options: Any) -> None:

@@ -139,7 +139,7 @@ class ComparisonDriver:
         """Finds out what the families cost and how long they take, and learns from the records that are there."""
         if self._outlook is None:
             self._outlook = look_ahead(self.config, self.data)
-        known = Expectations(self._outlook.paces, self._outlook.costs, len(reference_batch(self.data, "validation")))
+        known = Expectations.before(self.data, self._outlook)
         for record in self.folder.records():
             known.take(record)
         self._expected = self._jobs.expectations = known

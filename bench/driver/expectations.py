@@ -6,11 +6,14 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from .. import protocol
 from ..budget.operations import UncountableError
 from ..budget.pace import Pace
 from ..budget.setting_cost import SettingCosts
+from ..data import DataSet
 from ..runs.records import Record
 from ..trial.jobs import Limits
+from .outlook import Outlook
 
 # A part of a trial hangs where it takes this many times what is expected, and at least so many seconds.
 TIMES, LEAST = 20.0, 60.0
@@ -45,6 +48,11 @@ class Expectations:
         self.paces, self._costs, self.samples = paces, costs, samples
         self._learned: dict[str, _Learned] = {}  # by family; "" for all together
 
+    @classmethod
+    def before(cls, data: DataSet, outlook: Outlook) -> Expectations:
+        """What is expected of a comparison before anything has finished."""
+        return cls(outlook.paces, outlook.costs, min(protocol.SAMPLES, len(data.splits["validation"])))
+
     def take(self, record: Record) -> None:
         """Learns from a finished job; what failed has ended early and teaches nothing."""
         if record.objectives is None and record.role != "reference":
@@ -77,6 +85,19 @@ class Expectations:
             if ratio is not None:
                 return ratio * n / 1_000
         return _SCORING[kind] * n / 1_000
+
+    def operations(self, family: str, params: Mapping[str, Any] | None, n: int) -> float:
+        """Counted operations of a full training with n samples; 0 where they cannot be counted."""
+        costs = self._costs[family]
+        return sum(costs.drawing(n).operations(costs.setting if params is None else params).values())
+
+    def price(self, family: str) -> float | None:
+        """What the default setting costs in a trial; None where it is only known afterwards."""
+        return self._costs[family].of(self.default(family))
+
+    def default(self, family: str) -> dict[str, Any]:
+        """The default setting."""
+        return dict(self._costs[family].setting)
 
     def limits(self, family: str, params: Mapping[str, Any], role: str, n: int) -> Limits:
         """When the parts of a job hang: where nothing is known of a training, it may take as long as it likes.

@@ -19,6 +19,8 @@ from ..errors import UsageError
 from ..registry import ResolvedFamily
 from ..runs.study_file import StudyFile
 
+_DOUBT = 1.5
+
 
 @dataclass(frozen=True)
 class Outlook:
@@ -35,8 +37,8 @@ def look_ahead(config: StudyFile, data: DataSet, *, refuse: bool = False) -> Out
     """
     with _one_thread():
         costs = costs_of_families(config, data)
-        if refuse:
-            refuse_too_little(config, costs)
+        if refuse:  # at once, where prices are known
+            refuse_too_little(config, Outlook(costs, {}))
         device = _device(config.devices)
         families = _families(config)
         paces = {}
@@ -44,7 +46,10 @@ def look_ahead(config: StudyFile, data: DataSet, *, refuse: bool = False) -> Out
             cost = costs[name]
             hangs = Pace(unmeasured=cost.uncountable) if cost.hangs else None
             paces[name] = hangs or measure_pace(family, data, cost.setting, device=device)
-    return Outlook(costs, paces)
+    found = Outlook(costs, paces)
+    if refuse:
+        refuse_too_little(config, found)
+    return found
 
 
 def costs_of_families(config: StudyFile, data: DataSet) -> dict[str, SettingCosts]:
@@ -79,23 +84,31 @@ def _one_thread() -> Iterator[None]:
         torch.set_num_threads(threads)
 
 
-def least_amounts(config: StudyFile, costs: Mapping[str, SettingCosts]) -> dict[str, float]:
+def least_amounts(config: StudyFile, outlook: Outlook) -> dict[str, float]:
     """The smallest budgets in which the default settings fit, of the families whose default the study's does not pay
-    for; families whose price is only known afterwards are left out."""
+    for.
+
+    A price that is only known afterwards is predicted from the measured pace; what that misses by less than a factor
+    of `_DOUBT` is tried.
+    """
     budget = budget_of(*config.budget)
     least = {}
-    for name, cost in costs.items():
+    for name, cost in outlook.costs.items():
         default, price = cost.of(cost.setting), cost.first_trial(stopping=config.stopping != "none")
         if default is not None and price is not None:
             wanted = budget.least(price, default)
             if not budget.allows(wanted, budget.amount):
                 least[name] = wanted
+        elif (pace := outlook.paces.get(name)) and pace.training is not None and pace.sample is not None:
+            seconds = pace.training + pace.sample * cost.samples
+            if seconds > _DOUBT * budget.amount:
+                least[name] = seconds
     return least
 
 
-def refuse_too_little(config: StudyFile, costs: Mapping[str, SettingCosts]) -> None:
+def refuse_too_little(config: StudyFile, outlook: Outlook) -> None:
     """Raises UsageError where the default setting of a family does not fit into the budget."""
-    least = least_amounts(config, costs)
+    least = least_amounts(config, outlook)
     if least:
         kind, amount = config.budget
         most = max(least, key=lambda name: least[name])

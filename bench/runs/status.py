@@ -135,3 +135,10 @@ def _seconds_left(studies: Sequence[StudyStatus], amount: float, workers: int) -
         left += per_trial * max(0, study.choices_expected - study.choices)
         left += per_trial * max(0, study.finals_expected - study.finals)
     return left / workers
+
+
+def duration_text(seconds: float) -> str:
+    """Seconds as people say them."""
+    minutes, rest = divmod(round(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours} h {minutes} min" if hours else f"{minutes} min {rest} s" if minutes else f"{rest} s"

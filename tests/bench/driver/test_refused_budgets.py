@@ -13,7 +13,7 @@ from gentune.bench.budget.kinds import Budget, FloatingPointOperations, Training
 from gentune.bench.budget.operations import UncountableError
 from gentune.bench.data import DataRef, open_data
 from gentune.bench.driver.comparison import ComparisonDriver
-from gentune.bench.driver.outlook import costs_of_families, least_amounts
+from gentune.bench.driver.outlook import Outlook, costs_of_families, least_amounts
 from gentune.bench.driver.run_setup import describe, drive
 from gentune.bench.errors import UsageError, WorkError
 from gentune.bench.runs.run_folder import RunFolder
@@ -65,12 +65,12 @@ def test_intermediate_scores_that_do_not_fit_are_refused(tiny: Path) -> None:
     given: dict[str, Any] = {"data": "digits", "families": ["vae", "gaussian"], "two_speeds": True}
     config = describe(None, given | {"stopping": "halving", "trainings": 2})
     costs = costs_of_families(config, data)
-    (name, least), *others = least_amounts(config, costs).items()
+    (name, least), *others = least_amounts(config, Outlook(costs, {})).items()
     assert (name, others) == ("vae", []), "a fit takes no intermediate scores"
     assert 2.0 < least < 2.1
     enough = describe(None, given | {"stopping": "halving", "trainings": least})
-    assert least_amounts(enough, costs_of_families(enough, data)) == {}
-    assert least_amounts(describe(None, given | {"trainings": 1}), costs_of_families(config, data)) == {}
+    assert least_amounts(enough, Outlook(costs_of_families(enough, data), {})) == {}
+    assert least_amounts(describe(None, given | {"trainings": 1}), Outlook(costs, {})) == {}
 
 
 def test_a_refused_run_leaves_no_folder(tmp_path: Path, tiny: Path) -> None:
