@@ -21,7 +21,8 @@ from ..evaluators import Evaluator
 from ..metrics.latent import Interpolation, interpolate
 from ..scoring.latent_codes import decoded, drawn_codes, encoded
 from ..seeds import derive
-from .pictures import group_colour, in_original_units, write_scatter, write_sheet
+from .pictures import group_colour, write_scatter, write_sheet
+from .rows import in_original_units
 
 _PATHS, _STEPS = 6, 10
 _TRAVERSED = 16  # codes that are shown one by one: those that change the most

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import Any
 
-from ...search_spaces.space import suggest
 from .. import registry
 from ..errors import UsageError
 from ..runs.run_folder import RunFolder
+from .kept_models import kept_model
 
 
 def latent(folder: RunFolder, family: str, *, model: str | None = None, seed: int = 0) -> dict[str, Any]:
@@ -20,7 +19,7 @@ def latent(folder: RunFolder, family: str, *, model: str | None = None, seed: in
     codes that it decodes only with a condition.
     """
     registry.load_plugins(folder.study.plugins)
-    name = _chosen(folder, family, model)
+    name = kept_model(folder, family, model)
     if not registry.family(family).load().can("decode"):
         raise UsageError(f"family {family!r} has no codes: it does not decode")
     if registry.family(family).load().requires_condition():
@@ -67,21 +66,3 @@ def written(folder: RunFolder, content: dict[str, Any]) -> list[Path]:
 
     gather(content)
     return [folder.artifact("latent", file) for file in files]
-
-
-def _chosen(folder: RunFolder, family: str, model: str | None) -> str:
-    """The name of a kept model of the family."""
-    kept: dict[str, list[str]] = {}
-    for path in sorted(folder.artifact("models").glob("*/model.json")):
-        kept.setdefault(json.loads(path.read_text(encoding="utf-8"))["family"], []).append(path.parent.name)
-    if not kept:
-        raise UsageError(f"{folder.path} has kept no models yet: a run keeps those of its finals")
-    if family not in kept:
-        known = family in registry.families()
-        what = f"{folder.path} has kept no model of {family!r}" if known else f"unknown family {family!r}"
-        raise UsageError(f"{what}{suggest(family, kept)}")
-    if model is None:
-        return kept[family][0]
-    if model not in kept[family]:
-        raise UsageError(f"{family} has no kept model {model!r}{suggest(model, kept[family])}")
-    return model

@@ -14,6 +14,7 @@ from torch import Tensor
 from ...models.base import Batch
 from ...models.data_spec import DataSpec
 from ..files import write_atomically
+from .rows import in_original_units, write_rows
 
 _COLUMNS = 10
 _ROWS = 6
@@ -38,12 +39,16 @@ _GROUPS = (
 def write_samples(folder: Path, name: str, batch: Batch, spec: DataSpec, *, maker: str | None) -> Path | None:
     """Writes `name`.png (images) or `name`.json (points); None for data that has no picture.
 
+    Of a table the rows are written to `name`.csv besides.
+
     maker: the family that made the samples, written into the file's metadata; None for real examples.
     """
     if spec.kind == "image":
         path = folder / f"{name}.png"
         write_atomically(path, _png(_sheet(_arranged(batch, spec), spec), maker))
         return path
+    if spec.table is not None:
+        write_rows(folder / f"{name}.csv", batch[:_POINTS], spec, maker=maker)
     if spec.kind == "vector" and spec.dimensions == 2:
         points = in_original_units(batch.x[:_POINTS], spec)
         content = {"synthetic": maker is not None, "made_by": maker, "points": points.round(5).tolist()}
@@ -51,14 +56,6 @@ def write_samples(folder: Path, name: str, batch: Batch, spec: DataSpec, *, make
         write_atomically(path, json.dumps(content) + "\n")
         return path
     return None
-
-
-def in_original_units(x: Tensor, spec: DataSpec) -> np.ndarray:
-    """Vectors (n, D) in float64, as they were before they were standardised."""
-    points = x.cpu().double().numpy()
-    if spec.mean is not None and spec.deviation is not None:
-        points = points * np.array(spec.deviation) + np.array(spec.mean)
-    return points
 
 
 def write_sheet(path: Path, x: Tensor, spec: DataSpec, *, maker: str | None) -> None:

@@ -13,7 +13,7 @@ from typing import Annotated
 import typer
 
 from ..errors import UsageError, WorkError
-from . import cache, evaluation, latent, listing, runs, studies
+from . import cache, evaluation, latent, listing, runs, sampling, studies
 from .options import add_study_command
 from .output import print_message
 
@@ -47,7 +47,15 @@ add_study_command(app, studies.compare)
 add_study_command(app, studies.tune, without=("families",))
 add_study_command(app, studies.plan)
 add_study_command(app, studies.resume, changeable_only=True)
-for _command in (runs.status, runs.report, runs.export, evaluation.evaluate, cache.cache, latent.latent):
+for _command in (
+    runs.status,
+    runs.report,
+    runs.export,
+    evaluation.evaluate,
+    cache.cache,
+    latent.latent,
+    sampling.sample,
+):
     app.command()(_command)
 app.command("list")(listing.list_)
 
