@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, ParamSpec
 
 from .bench.data import DataRef
+from .bench.data.given import reference_to
 from .bench.driver.run_setup import describe, drive
 from .bench.driver.warm_start import make_folder
 from .bench.errors import UsageError
@@ -115,7 +116,7 @@ def _keyword(name: str) -> inspect.Parameter:
     if taken == tuple[str, ...]:
         taken = str | Path | Sequence[str | Path] if specs()[name].path else str | Sequence[str]
     elif taken is DataRef:
-        taken = str | Path | Mapping[str, Any] | DataRef
+        taken = Any  # names, paths, tables of options, and data themselves
     default = inspect.Parameter.empty if required(name) else None if field.is_required() else field.default
     annotation = taken | None if default is None else taken
     return inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, default=default, annotation=annotation)
@@ -126,9 +127,13 @@ def compare(*, out: str | Path, **options: Any) -> Run:
     """`gentune compare`: runs or resumes a comparison and returns it.
 
     out: the run folder.
-    Lists of names may be text with commas; None stands for an option's default.
+    Lists of names may be text with commas; None stands for an option's default. `data` may also be the data themselves:
+    an array or tensor of examples, a pair of these and labels, a pandas frame, or a torch Dataset. They are kept under
+    the cache.
     Raises UsageError for an unknown option or a wrong value.
     """
+    if not isinstance(options.get("data"), str | Path | Mapping | DataRef | None):
+        options["data"] = reference_to(options["data"])
     config = describe(None, options, keywords=True)
     folder = make_folder(out, config)
     drive(folder, changeable(config), _Silent())
