@@ -9,8 +9,8 @@ export OMP_NUM_THREADS ?= 1
 export MKL_NUM_THREADS ?= 1
 export OPENBLAS_NUM_THREADS ?= 1
 
-.PHONY: install demo test lint types unit bench-choice bench-families bench-final-samples bench-metrics bench-proposals \
-  bench-standings bench-two-speeds bench-tuning tuning-tables format clean
+.PHONY: install demo test lint types unit bench-choice bench-families bench-final-samples bench-input bench-metrics \
+  bench-proposals bench-standings bench-two-speeds bench-tuning tuning-tables format clean
 
 install: $(STAMP)
 
@@ -46,6 +46,10 @@ bench-metrics: install
 # docs/benchmarks.md: how FID varies over draws of one model's samples, and over the labels that are asked for.
 bench-final-samples: install
 	$(BIN)/python tests/performance/final_samples.py
+
+# docs/benchmarks.md: how fast batches come, and the memory of a large set; 10 GiB of disk for some minutes.
+bench-input: install
+	$(BIN)/python tests/performance/input_path.py
 
 # docs/families.md: every family tuned on the digits, and its speed next to others; continues where it was stopped.
 bench-families: install

@@ -13,7 +13,7 @@ from typing import Annotated
 import typer
 
 from ..errors import UsageError, WorkError
-from . import cache, evaluation, latent, listing, runs, sampling, studies
+from . import cache, data, evaluation, latent, listing, runs, sampling, studies
 from .options import add_study_command
 from .output import print_message
 
@@ -58,6 +58,7 @@ for _command in (
 ):
     app.command()(_command)
 app.command("list")(listing.list_)
+app.add_typer(data.app, name="data")
 
 
 def main(arguments: Sequence[str] | None = None) -> None:

@@ -16,13 +16,15 @@ if TYPE_CHECKING:
     from rich.table import Table
 
 
-def overview(cache: Path, *, trim_gib: float | None = None) -> dict[str, Any]:
-    """Counts, bytes and times of use of all kept states, by family; what is pinned and damaged; plain values.
+def overview(cache: Path, *, trim_gib: float | None = None, trim_data_gib: float | None = None) -> dict[str, Any]:
+    """Counts, bytes and times of use of all kept states, by family; what is pinned and damaged; decoded data.
 
-    trim_gib: removes the least recently used ones down to this size first. Raises UsageError for a negative one.
+    trim_gib, trim_data_gib: removes the least recently used states, or data, down to this size first. Raises
+        UsageError for a negative one.
     """
-    if trim_gib is not None and not 0.0 <= trim_gib < float("inf"):
-        raise UsageError(f"--trim is {trim_gib:g}; wanted a number of GiB, at least 0")
+    for flag, size in (("--trim", trim_gib), ("--trim-data", trim_data_gib)):
+        if size is not None and not 0.0 <= size < float("inf"):
+            raise UsageError(f"{flag} is {size:g}; wanted a number of GiB, at least 0")
     kept = TrainingCache(cache)
     trimmed = None if trim_gib is None else trim(kept, round(trim_gib * GIB))
     states, pinned, aside = entries(kept), pins(kept), damaged(kept)
@@ -42,6 +44,24 @@ def overview(cache: Path, *, trim_gib: float | None = None) -> dict[str, Any]:
         },
         "damaged": {"states": len(aside), "bytes": sum(size for _, size in aside)},
         "trimmed": None if trimmed is None else {"states": trimmed.states, "bytes": trimmed.removed},
+        "data": _decoded_data(trim_data_gib),
+    }
+
+
+def _decoded_data(trim_gib: float | None) -> dict[str, Any]:
+    """The sets of data that are kept decoded, the most recently used first."""
+    from ..data import kept_levels
+
+    trimmed = None if trim_gib is None else kept_levels.trim(round(trim_gib * GIB))
+    found = kept_levels.entries()
+    return {
+        "folder": str(kept_levels.root()),
+        "limit_gib": kept_levels.data_cache_limit() / GIB,
+        "bytes": sum(entry.size for entry in found),
+        "sets": [
+            {"name": entry.name, "bytes": entry.size, "last_use": _moment(entry.used)} for entry in reversed(found)
+        ],
+        "trimmed": None if trimmed is None else {"sets": trimmed[0], "bytes": trimmed[1]},
     }
 
 
@@ -71,6 +91,11 @@ def overview_table(content: Mapping[str, Any]) -> Table:
     notes.append(f"pinned states: {pinned['states']}, {_size(pinned['bytes'])}; runs that pin: {len(pinned['runs'])}")
     if aside["states"]:
         notes.append(f"damaged states, set aside: {aside['states']}, {_size(aside['bytes'])}")
+    data = content["data"]
+    if data["trimmed"] is not None:
+        notes.append(f"removed decoded data: {data['trimmed']['sets']}, {_size(data['trimmed']['bytes'])}")
+    notes.append(f"decoded data: {len(data['sets'])}, {_size(data['bytes'])}; at most {data['limit_gib']:g} GiB")
+    notes += [f"  {row['name']}: {_size(row['bytes'])}, used {_ago(row['last_use'])}" for row in data["sets"]]
     table = _table(f"{content['folder']}, states: {content['states']}, {_size(content['bytes'])}; {limit}", notes)
     table.add_column("family", no_wrap=True)
     for name in ("states", "size", "last used", "longest unused"):

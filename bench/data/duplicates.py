@@ -15,6 +15,7 @@ from ...models.data_spec import DataSpec
 
 NEAR = 0.02
 _BLOCKS = 4  # to a side of a thumbnail
+_AXES = 8  # along which thumbnails are searched: trees of more are slow
 _CHUNK = 4_096  # examples at a time
 _NEIGHBOURS = 4  # that each image is compared with
 NO_PAIRS = np.empty((0, 2), np.int64)
@@ -65,15 +66,15 @@ def near_images(x: np.ndarray, levels: int, same: np.ndarray) -> np.ndarray:
     thumbnails = np.concatenate(
         [_thumbnails(x[distinct[start : start + _CHUNK]], levels) for start in range(0, len(distinct), _CHUNK)]
     )
-    # A mean over blocks of equal size shrinks distances: no image within NEAR is farther than this from another.
     reach = NEAR * np.sqrt(thumbnails.shape[1]) * 1.000_1
+    thumbnails = _projected(thumbnails)
+    # Means over blocks of equal size and projections shrink distances: no image within NEAR is farther than this.
     distance, index = cKDTree(thumbnails).query(
         thumbnails, k=min(_NEIGHBOURS + 1, len(distinct)), distance_upper_bound=reach
     )
     rows, columns = np.nonzero(np.isfinite(distance))
-    left, right = rows, index[rows, columns]
-    kept = left < right
-    pairs = np.stack([distinct[left[kept]], distinct[right[kept]]], axis=1)
+    ordered = np.sort(np.stack([rows, index[rows, columns]], axis=1), axis=1)
+    pairs = distinct[np.unique(ordered[ordered[:, 0] < ordered[:, 1]], axis=0)]
     close = [_close(x, levels, pairs[start : start + _CHUNK]) for start in range(0, len(pairs), _CHUNK)]
     return pairs[np.concatenate(close)] if close else pairs
 
@@ -95,6 +96,13 @@ def _thumbnails(x: np.ndarray, levels: int) -> np.ndarray:
     rows, columns = (max(d for d in range(1, _BLOCKS + 1) if side % d == 0) for side in (height, width))
     blocks = x.reshape(len(x), x.shape[1], rows, height // rows, columns, width // columns)
     return (blocks.mean(axis=(3, 5), dtype=np.float32) / (levels - 1)).reshape(len(x), -1)
+
+
+def _projected(thumbnails: np.ndarray) -> np.ndarray:
+    """The coordinates (n, at most 8) along the axes in which thumbnails vary most."""
+    centred = thumbnails - thumbnails.mean(axis=0)
+    axes = np.linalg.eigh(centred.T @ centred)[1][:, -_AXES:]
+    return centred @ axes
 
 
 def _close(x: np.ndarray, levels: int, pairs: np.ndarray) -> np.ndarray:

@@ -114,11 +114,14 @@ def _train(data: DataSet, name: str, steps: int) -> tuple[FeatureNetwork, float 
 
 
 def _accuracy(network: FeatureNetwork, data: DataSet) -> float | None:
-    validation = data.splits["validation"].all()
-    probabilities = Evaluator("", "", network).probabilities(validation.x)
-    if probabilities is None or validation.labels is None:
-        return None
-    return float((probabilities.argmax(dim=1) == validation.labels.cpu()).double().mean())
+    validation, evaluator, right = data.splits["validation"], Evaluator("", "", network), 0
+    for start in range(0, len(validation), evaluator.chunk):  # a part at a time: large sets do not fit into memory
+        part = validation[start : start + evaluator.chunk]
+        probabilities = evaluator.probabilities(part.x)
+        if probabilities is None or part.labels is None:
+            return None
+        right += int((probabilities.argmax(dim=1) == part.labels.cpu()).sum())
+    return right / len(validation)
 
 
 def _store(network: FeatureNetwork, card: dict[str, object], folder: Path) -> None:

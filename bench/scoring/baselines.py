@@ -9,7 +9,7 @@ from ..data import DataSet, Split
 from ..metrics import Measurement, MetricValue, UndefinedError
 from ..metrics.coding import baseline_ratios
 from ..metrics.utility import task_accuracy
-from .references import reference_batch
+from .references import real_examples, reference_batch
 
 
 def baselines(data: DataSet, split: Split) -> dict[str, Measurement]:
@@ -33,7 +33,8 @@ def baselines(data: DataSet, split: Split) -> dict[str, Measurement]:
 
 def _logistic_regression(data: DataSet, held_out: Batch) -> Measurement:
     try:
-        return Measurement({"bayes_accuracy": task_accuracy(data.splits["train"].all(), held_out)}, {})
+        train = reference_batch(data, "train", real_examples(data, "train"))
+        return Measurement({"bayes_accuracy": task_accuracy(train, held_out)}, {})
     except UndefinedError as reason:
         return Measurement({}, {"bayes_accuracy": str(reason)})
 
