@@ -33,7 +33,14 @@ ALLOWED: dict[str, set[str]] = {
     },
     "bench.proposal": {"bench.proposal", "search_spaces"},
     "bench.metrics": {"bench.metrics", "bench._torchvision", "models"},
-    "bench.data": {"bench.data", "bench.errors", "bench.files", "models", "search_spaces"},
+    "bench.data": {
+        "bench.data",
+        "bench._torchvision",
+        "bench.errors",
+        "bench.files",
+        "models",
+        "search_spaces",
+    },
 }
 # The rooms of bench in levels: an arrow may only go down.
 ORDER = (

@@ -44,7 +44,8 @@ def _of_text(text: str, base: Path) -> DataRef:
         return DataRef(text)
     prefix, colon, rest = text.partition(":")
     if colon and prefix in known and "name" in known[prefix].parameters():
-        return DataRef.of(prefix, name=rest)
+        folder = base / Path(rest).expanduser()
+        return DataRef.of(prefix, name=str(folder.resolve()) if "/" in rest and folder.is_dir() else rest)
     path = base / Path(text).expanduser()
     if "/" in text or text in (".", "..") or path.suffix.lower() in _suffixes() or path.exists():
         return _of_path(path)

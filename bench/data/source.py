@@ -38,6 +38,11 @@ class SourceReader(DataReader):
         """All examples. Raises UsageError, one line, for whatever it cannot read."""
         raise NotImplementedError(f"{type(self).__name__} does not find its data")
 
+    def place(self, own: Mapping[str, Any]) -> Path | None:
+        """The file or folder that is read under some options; None: none on this disk."""
+        path = own.get("path")
+        return Path(path) if isinstance(path, str) else None
+
     def parameters(self) -> Mapping[str, inspect.Parameter]:
         own = inspect.signature(self.find).parameters
         return {**own, **{p.name: p for p in common_options.parameters()}}
@@ -54,8 +59,8 @@ class SourceReader(DataReader):
         return prepare(self._found(own), common)
 
     def _found(self, own: Mapping[str, Any]) -> Found:
-        path = own.get("path")
-        return _find(self, DataRef.of(self.name, **own), stamp(Path(path)) if isinstance(path, str) else "")
+        place = self.place(own)
+        return _find(self, DataRef.of(self.name, **own), "" if place is None else stamp(place))
 
 
 @lru_cache(maxsize=2)

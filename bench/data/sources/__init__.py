@@ -2,10 +2,12 @@
 
 from ..source import SourceReader
 from .arrays import Arrays
+from .hub_sets import HubSets
 from .image_folder import ImageFolder
 from .tables import Tables
 from .text import Text
+from .torchvision_sets import TorchvisionSets
 
-_READERS: tuple[SourceReader, ...] = (ImageFolder(), Arrays(), Tables(), Text())
+_READERS: tuple[SourceReader, ...] = (ImageFolder(), Arrays(), Tables(), Text(), TorchvisionSets(), HubSets())
 
 SOURCES: dict[str, SourceReader] = {reader.name: reader for reader in _READERS}

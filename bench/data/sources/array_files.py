@@ -83,6 +83,36 @@ class ArrayMember:
             yield stream
 
 
+@dataclass(frozen=True, eq=False)
+class LoadedArray:
+    """An array in memory, as `ArrayMember` gives one of a file. where: begins messages."""
+
+    where: str
+    values: np.ndarray
+
+    def __len__(self) -> int:
+        return len(self.values)
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        return self.values.shape
+
+    @property
+    def dtype(self) -> np.dtype[Any]:
+        return self.values.dtype
+
+    def read(self) -> np.ndarray:
+        """All of it."""
+        return self.values
+
+    def chunks(self) -> Iterator[np.ndarray]:
+        """Its rows in order: all at once."""
+        yield self.values
+
+
+Member = ArrayMember | LoadedArray
+
+
 def array_members(file: Path) -> dict[str, ArrayMember]:
     """The arrays of a file, by name; that of an .npy as "". Raises UsageError for what is no file of numpy's."""
     with _refusing(file):

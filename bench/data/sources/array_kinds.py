@@ -13,7 +13,7 @@ from ....models.data_spec import ConditionSpec, DataSpec
 from ...errors import UsageError
 from ..found import Chunks, Found
 from ..reference import plain_name
-from .array_files import ArrayMember
+from .array_files import Member
 from .image_files import level_type, quantised
 from .image_sizes import Fit, common_size
 
@@ -48,15 +48,15 @@ class _Range:
         return np.floor(shares * (self.levels - 1) + 0.5).astype(level_type(self.levels))
 
 
-def kind_of(member: ArrayMember) -> str:
+def kind_of(member: Member) -> str:
     """Three or four axes are images; integers of two axes are sequences; other numbers are vectors."""
     if len(member.shape) >= 3:
         return "image"
     return "sequence" if len(member.shape) == 2 and member.dtype.kind in "iu" else "vector"
 
 
-def found_in(file: Path, parts: Mapping[str, Mapping[str, ArrayMember]], kind: str, options: ImageOptions) -> Found:
-    """All examples of a file.
+def found_in(file: Path | str, parts: Mapping[str, Mapping[str, Member]], kind: str, options: ImageOptions) -> Found:
+    """All examples of a file, or of what has another name.
 
     parts: by split ("": there are none), arrays under "x" and perhaps "labels" and "conditions".
     kind: "": by the first array. Raises UsageError for arrays that do not go together or are no such data.
@@ -68,7 +68,7 @@ def found_in(file: Path, parts: Mapping[str, Mapping[str, ArrayMember]], kind: s
         if member.shape[1:] != members[0].shape[1:] or not member.shape:
             raise UsageError(f"{member.where} has shape {member.shape}; wanted (n, {members[0].shape[1:]})")
     kind = kind or kind_of(members[0])
-    name = plain_name(file.stem) or "arrays"
+    name = plain_name(Path(file).stem) or "arrays"
     make = {"image": _images, "vector": _vectors, "sequence": _sequences}[kind]
     found = make(DataSpec(name, "vector", (1,), source=str(file)), members, options)
     split = None
@@ -77,7 +77,7 @@ def found_in(file: Path, parts: Mapping[str, Mapping[str, ArrayMember]], kind: s
     return _with_conditions(replace(found, split=split), parts)
 
 
-def _images(spec: DataSpec, members: Sequence[ArrayMember], options: ImageOptions) -> Found:
+def _images(spec: DataSpec, members: Sequence[Member], options: ImageOptions) -> Found:
     where = members[0].where
     to_first, channels, size = _axes(where, members[0].shape)
     final = common_size([size], ["each"], options.fit, where)
@@ -111,7 +111,7 @@ def _axes(where: str, shape: tuple[int, ...]) -> tuple[Any, int, tuple[int, int]
     raise UsageError(f"{where} has shape {shape}; wanted (n, H, W), (n, C, H, W) or (n, H, W, C) of 1 or 3 channels")
 
 
-def _range(members: Sequence[ArrayMember], levels: int) -> _Range:
+def _range(members: Sequence[Member], levels: int) -> _Range:
     """How the numbers are to be read, by their type and by what they hold."""
     where, kind = members[0].where, members[0].dtype.kind
     low, high, whole = np.inf, -np.inf, True
@@ -149,7 +149,7 @@ def _grey(values: np.ndarray) -> np.ndarray:
     return ((weighed.sum(1, keepdims=True) + 2**15) >> 16).astype(values.dtype)
 
 
-def _vectors(spec: DataSpec, members: Sequence[ArrayMember], options: ImageOptions) -> Found:
+def _vectors(spec: DataSpec, members: Sequence[Member], options: ImageOptions) -> Found:
     x = np.concatenate([member.read().astype(np.float64) for member in members])
     if x.ndim > 2:
         raise UsageError(f"{members[0].where} has shape {members[0].shape}; wanted vectors (n, D)")
@@ -157,7 +157,7 @@ def _vectors(spec: DataSpec, members: Sequence[ArrayMember], options: ImageOptio
     return Found(replace(spec, shape=x.shape[1:]), x)
 
 
-def _sequences(spec: DataSpec, members: Sequence[ArrayMember], options: ImageOptions) -> Found:
+def _sequences(spec: DataSpec, members: Sequence[Member], options: ImageOptions) -> Found:
     x = np.concatenate([member.read() for member in members])
     where = members[0].where
     if x.ndim != 2 or x.dtype.kind not in "iu":
@@ -170,14 +170,14 @@ def _sequences(spec: DataSpec, members: Sequence[ArrayMember], options: ImageOpt
     return Found(replace(spec, kind="sequence", shape=x.shape[1:], vocabulary=vocabulary), x, notes=(note,))
 
 
-def _with_conditions(found: Found, parts: Mapping[str, Mapping[str, ArrayMember]]) -> Found:
+def _with_conditions(found: Found, parts: Mapping[str, Mapping[str, Member]]) -> Found:
     """The same with the labels or conditions of a file, where each split has them."""
     for role in ("labels", "conditions"):
         having = [part for part in parts.values() if role in part]
         if not having:
             continue
         if len(having) < len(parts):
-            raise UsageError(f'{having[0][role].file} has {role} for some splits only; wanted all, or label = "none"')
+            raise UsageError(f'{having[0][role].where} has {role} for some splits only; wanted all, or label = "none"')
         for part in having:
             if len(part[role]) != len(part["x"]):
                 raise UsageError(f"{part[role].where} has {len(part[role])} entries for {len(part['x'])} examples")
@@ -207,7 +207,7 @@ def _labelled(found: Found, values: np.ndarray, where: str) -> Found:
     return replace(found, spec=spec, condition=labels, class_names=shown)
 
 
-def _conditioned(found: Found, members: Sequence[ArrayMember], values: np.ndarray, where: str) -> Found:
+def _conditioned(found: Found, members: Sequence[Member], values: np.ndarray, where: str) -> Found:
     """With images or texts as conditions."""
     if values.ndim == 2 and values.dtype.kind in "iu" and values.min() >= 0:
         condition = ConditionSpec("text", shape=values.shape[1:], vocabulary=int(values.max()) + 1)

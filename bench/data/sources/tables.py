@@ -124,6 +124,7 @@ def as_found(
         None if label is None else described.codes[label.name],
         groups=groups,
         notes=(*notes, *described.notes),
+        class_names=() if label is None else tuple(map(str, label.categories)),
         duplicates=Duplicates(same_rows(rows), NO_PAIRS),  # the vectors differ by their noise
     )
 

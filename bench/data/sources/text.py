@@ -34,27 +34,35 @@ class Text(SourceReader):
         text = _read(Path(path), encoding)
         notes: tuple[str, ...] = ()
         if lines:
-            examples, notes = _lines(text, length, path)
+            examples, notes = short_ones([line for line in text.splitlines() if line.strip()], length, path)
         else:
             examples = [text[start : start + length] for start in range(0, len(text) - length + 1, length)]
             if not examples:
                 raise UsageError(f"{path} has {len(text)} characters; wanted more than one window of {length}")
-        characters = sorted(set("".join(examples)))
-        if not 2 <= len(characters) <= MOST_CHARACTERS:
-            raise UsageError(f"{path} has {len(characters):,} different characters; wanted 2 to {MOST_CHARACTERS:,}")
-        width = max(map(len, examples))
-        padded = min(map(len, examples)) < width
-        symbols = (*characters, "") if padded else tuple(characters)
-        spec = DataSpec(
-            plain_name(Path(path).stem) or self.name,
-            "sequence",
-            (width,),
-            vocabulary=len(symbols),
-            padding=len(characters) if padded else None,
-            symbols=symbols,
-            source=path,
-        )
-        return Found(spec, _tokens(examples, characters, width), notes=notes)
+        return as_sequences(plain_name(Path(path).stem) or self.name, path, examples, notes)
+
+
+def as_sequences(name: str, where: str, examples: list[str], notes: tuple[str, ...] = ()) -> Found:
+    """Texts as sequences of characters, the shorter ones filled up with a padding token.
+
+    where: the texts' place, in messages and as their source.
+    """
+    characters = sorted(set("".join(examples)))
+    if not 2 <= len(characters) <= MOST_CHARACTERS:
+        raise UsageError(f"{where} has {len(characters):,} different characters; wanted 2 to {MOST_CHARACTERS:,}")
+    width = max(map(len, examples))
+    padded = min(map(len, examples)) < width
+    symbols = (*characters, "") if padded else tuple(characters)
+    spec = DataSpec(
+        name,
+        "sequence",
+        (width,),
+        vocabulary=len(symbols),
+        padding=len(characters) if padded else None,
+        symbols=symbols,
+        source=where,
+    )
+    return Found(spec, _tokens(examples, characters, width), notes=notes)
 
 
 def _read(path: Path, encoding: str) -> str:
@@ -68,15 +76,14 @@ def _read(path: Path, encoding: str) -> str:
         ) from None
 
 
-def _lines(text: str, length: int, path: str) -> tuple[list[str], tuple[str, ...]]:
-    """The lines of a text that are neither blank nor too long, and a note on those that are."""
-    written = [line for line in text.splitlines() if line.strip()]
-    kept = [line for line in written if len(line) <= length]
+def short_ones(texts: list[str], length: int, where: str) -> tuple[list[str], tuple[str, ...]]:
+    """Those of at most `length` characters, and a note on the others. Raises UsageError where none is left."""
+    kept = [text for text in texts if len(text) <= length]
     if not kept:
-        raise UsageError(f"{path} has no line of at most {length} characters")
-    if len(kept) == len(written):
+        raise UsageError(f"{where} has no line of at most {length} characters")
+    if len(kept) == len(texts):
         return kept, ()
-    return kept, (f"{len(written) - len(kept):,} of {len(written):,} lines are left out: longer than {length}",)
+    return kept, (f"{len(texts) - len(kept):,} of {len(texts):,} lines are left out: longer than {length}",)
 
 
 def _tokens(examples: list[str], characters: list[str], width: int) -> np.ndarray:
