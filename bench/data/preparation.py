@@ -47,7 +47,7 @@ def prepare(found: Found, options: CommonOptions) -> DataSet:
         split = draw_splits(options.split, random, groups[chosen], None if labels is None else labels[chosen])
     else:
         split = given[chosen]
-        if repeated:
+        if repeated or found.groups is not None:
             chosen, split = _without_copies(chosen, split, groups[chosen], notes)
         split = _with_missing(split, options.split, random, groups[chosen], labels, chosen, notes)
     rows: dict[Split, np.ndarray] = {part: chosen[split == number] for number, part in enumerate(get_args(Split))}

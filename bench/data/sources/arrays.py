@@ -14,6 +14,8 @@ from ..source import SourceReader
 from .image_folder import check_levels
 
 if TYPE_CHECKING:
+    import numpy as np
+
     from .array_files import ArrayMember
 
 _SPLITS = {"train": ("train", "training"), "validation": ("validation", "val", "valid"), "test": ("test", "testing")}
@@ -34,6 +36,7 @@ class Arrays(SourceReader):
     array: the name of the examples, where it is none of these.
     kind: "image", "vector" or "sequence"; "": by type and axes (`array_kinds.kind_of`).
     label: the name of the labels; "": by the names above; "none": no labels.
+    group: the name of an array whose equal entries stay in one split.
     crop, resize, grey, flip: of images, as for a folder of them.
     levels: L of images; integers that are all below L are levels already, others go to the nearest. 0: 256.
     """
@@ -49,6 +52,7 @@ class Arrays(SourceReader):
         array: str = "",
         kind: str = "",
         label: str = "",
+        group: str = "",
         crop: str | int | tuple[int, int] | None = None,
         resize: int | tuple[int, int] | None = None,
         grey: bool = False,
@@ -66,6 +70,9 @@ class Arrays(SourceReader):
         members = array_members(Path(path))
         parts, unused = _parts(Path(path), members, array, label)
         found = found_in(Path(path), parts, kind, ImageOptions(Fit.of(crop, resize), grey, levels, flip))
+        if group:
+            unused = [name for name in unused if name != group]
+            found = replace(found, groups=_groups(Path(path), members, group, len(found)))
         if not unused:
             return found
         return replace(found, notes=(f"arrays that are not used: {', '.join(unused)}", *found.notes))
@@ -103,6 +110,18 @@ def _parts(
         parts = {split: found | {"labels": members[label]} for split, found in parts.items()}
     used = {member.name for found in parts.values() for member in found.values()}
     return parts, [] if label == "none" else sorted(name for name in members if name not in used)
+
+
+def _groups(file: Path, members: dict[str, ArrayMember], group: str, n: int) -> np.ndarray:
+    """The number of each example's group."""
+    import numpy as np
+
+    if group not in members:
+        raise UsageError(f"{file} has no array {group!r}{suggest(group, members)}")
+    values = members[group].read()
+    if values.shape != (n,):
+        raise UsageError(f"{members[group].where} has shape {values.shape}; wanted ({n},), a group for each example")
+    return np.unique(values, return_inverse=True)[1]
 
 
 def _names(words: Iterable[str], nouns: Iterable[str], *, plain: bool) -> list[str]:

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import re
 from collections import Counter
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -40,6 +41,7 @@ class ImageFolder(SourceReader):
     grey: whether colours become grey; without it one image in colour makes all of them colour.
     levels: L; pixels go to the nearest of them.
     label: "folder", or "none" for images without labels.
+    group: a regular expression; images in whose paths it finds the same text stay in one split.
     flip: whether the train split holds each image mirrored, too.
     """
 
@@ -56,6 +58,7 @@ class ImageFolder(SourceReader):
         grey: bool = False,
         levels: int = 256,
         label: str = "folder",
+        group: str = "",
         flip: bool = False,
     ) -> Found:
         from .image_sizes import Fit
@@ -66,7 +69,8 @@ class ImageFolder(SourceReader):
         folder = Path(path)
         fit = Fit.of(crop, resize)
         listed = _list(folder, labelled=label == "folder")
-        return _found(folder, listed, fit, grey=grey, levels=levels, flip=flip)
+        found = _found(folder, listed, fit, grey=grey, levels=levels, flip=flip)
+        return replace(found, groups=_groups(folder, listed.files, group)) if group else found
 
 
 def check_levels(levels: int) -> None:
@@ -122,6 +126,20 @@ def _list(folder: Path, *, labelled: bool) -> _Listed:
                 f"{folder}: {beside:,} of {len(values):,} images lie beside the {what}, such as {first}{hint}"
             )
     return listed
+
+
+def _groups(folder: Path, files: list[str], pattern: str) -> np.ndarray:
+    """The number of each file's group: of the text that the pattern finds in its path."""
+    import numpy as np
+
+    try:
+        found = [re.search(pattern, name) for name in files]
+    except re.error as error:
+        raise UsageError(f"option group is {pattern!r}, no regular expression: {error}") from None
+    without = [name for name, match in zip(files, found, strict=True) if match is None]
+    if without:
+        raise UsageError(f"{folder}: group {pattern!r} is not in {len(without):,} of the paths, such as {without[0]}")
+    return np.unique([match[0] for match in found if match], return_inverse=True)[1]
 
 
 def _kind(name: str, suffixes: tuple[str, ...], *, dead: bool) -> str:

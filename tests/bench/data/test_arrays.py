@@ -179,6 +179,18 @@ def test_arrays_that_are_not_used_are_told(tmp_path: Path) -> None:
     assert opened(path, array="b").notes == ("arrays that are not used: a",)
 
 
+def test_no_group_is_cut(tmp_path: Path) -> None:
+    x = np.concatenate([POINTS, np.arange(60)[:, None] // 4], axis=1)
+    path = saved(tmp_path / "a.npz", x=x, patient=np.array([f"p{i // 4}" for i in range(60)]))
+    data = opened(path, group="patient")
+    assert data.spec.mean is not None and data.spec.deviation is not None
+    of = [split.x[:][:, 3] * data.spec.deviation[3] + data.spec.mean[3] for split in data.splits.values()]
+    assert sum(len(set(patients.round().long().tolist())) for patients in of) == 15
+    assert not data.notes
+    with pytest.raises(UsageError, match="has no array 'patients'; did you mean 'patient'"):
+        opened(path, group="patients")
+
+
 def test_rows_of_an_archive_are_read_a_part_at_a_time(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     from gentune.bench.data.sources import array_files
 

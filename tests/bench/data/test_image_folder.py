@@ -178,6 +178,20 @@ def test_flip_shows_train_every_image_mirrored_too(tmp_path: Path) -> None:
     assert plain.fingerprint != flipped.fingerprint
 
 
+def test_no_group_is_cut(tmp_path: Path) -> None:
+    images = np.random.default_rng(0).integers(0, 256, (90, 8, 8), dtype=np.uint8)
+    images[:, 0, 0] = np.arange(90) // 3  # which photographer's it is
+    for i, image in enumerate(images):
+        Image.fromarray(image).save(tmp_path / f"{i:02}-by{i // 3:02}.png")
+    data = opened(tmp_path, split={"group": "by[0-9]+", "seed": 4})
+    seen = [set(data.spec.to_levels(split.x[:])[:, 0, 0, 0].tolist()) for split in data.splits.values()]
+    assert sum(map(len, seen)) == 30
+    with pytest.raises(UsageError, match=r"group 'by3' is not in 90 of the paths, such as 00-by00\.png"):
+        opened(tmp_path, group="by3")
+    with pytest.raises(UsageError, match="no regular expression"):
+        opened(tmp_path, group="by(")
+
+
 def test_a_set_is_decoded_once_and_mapped(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("GENTUNE_CACHE", str(tmp_path / "cache"))
     folder = save_all(tmp_path / "f", drawn(40))
