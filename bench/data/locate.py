@@ -74,6 +74,8 @@ def _of_table(table: Mapping[str, Any], base: Path) -> DataRef:
             options |= {_option(name, key): entry for key, entry in value.items()}
         else:
             options[name] = value
+    if isinstance(options.get("root"), str):  # the other option that is a path
+        options["root"] = str((base / Path(options["root"]).expanduser()).resolve())
     given = [name for name in ("path", "name") if name in options]
     if len(given) != 1:
         raise UsageError(f"data {dict(table)!r} is no name, path or table; wanted a table with either a path or a name")

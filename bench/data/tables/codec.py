@@ -4,9 +4,9 @@ Codes are one array (n,) for each column: float64 numbers, or steps of time sinc
 is missing; for categories the index of the value as int64, -1 for what is missing.
 
 Values on a lattice (whole numbers, decimals, categories, what is missing) get uniform noise within their step, so that
-no density can grow without bound on repeated values. The likelihood of a vector is then on average a lower bound on
-that of its row: probabilities of categories, densities of numbers in their own units (Theis et al., "A note on the
-evaluation of generative models", arXiv:1511.01844, section 3.1).
+no density can grow without bound on repeated values. The log-likelihood of a vector is then on average a lower bound on
+that of its row: probabilities of categories, densities of numbers in their own units, also of those that stand in for
+missing ones (Theis et al., "A note on the evaluation of generative models", arXiv:1511.01844, section 3.1).
 """
 
 from __future__ import annotations
