@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import os
 import secrets
+import tempfile
+from collections.abc import Callable
 from pathlib import Path
 
 
@@ -29,3 +31,15 @@ def default_cache() -> Path:
     if own:
         return Path(own).expanduser()
     return Path(os.environ.get("XDG_CACHE_HOME") or "~/.cache").expanduser() / "gentune"
+
+
+def writable_cache(otherwise: Path, say: Callable[[str], None]) -> Path:
+    """The cache folder (`default_cache`), made if need be; where it cannot be written, `otherwise`, which is said."""
+    cache = default_cache()
+    try:
+        cache.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=cache):
+            return cache
+    except OSError as error:
+        say(f"the cache {cache} cannot be written ({error.strerror}); {otherwise} takes its place in this run")
+        return otherwise

@@ -14,7 +14,7 @@ from .bench.data.given import reference_to
 from .bench.driver.run_setup import describe, drive
 from .bench.driver.warm_start import make_folder
 from .bench.errors import UsageError
-from .bench.runs.export import export
+from .bench.runs.export import export, flat_rows
 from .bench.runs.run_folder import RunFolder
 from .bench.runs.study_file import StudyFile
 from .bench.runs.study_options import changeable, help_text, plain_type, required, signature_with, specs
@@ -163,12 +163,4 @@ def load(path: str | Path) -> Run:
 def _table(rows: list[dict[str, Any]]) -> pd.DataFrame:
     import pandas as pd
 
-    flat = []
-    for row in rows:
-        plain = {key: value for key, value in row.items() if not isinstance(value, dict)}
-        plain |= {f"params.{name}": value for name, value in row["params"].items()}
-        for group in ("metrics", "second_metrics"):
-            for name, figure in row.get(group, {}).items():
-                plain[f"{group}.{name}"] = figure["value"]
-        flat.append(plain)
-    return pd.DataFrame(flat)
+    return pd.DataFrame(flat_rows(rows))

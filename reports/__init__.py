@@ -1,7 +1,15 @@
 """What people read: standings, leaderboard files, plots and the page. Reads records and artifacts; imports no torch."""
 
 from .formats import text_table
-from .leaderboard import Leaderboard, write_leaderboard
+from .leaderboard import Leaderboard, build_leaderboard, write_leaderboard
 from .page import FORMATS, current_report, write_report
 
-__all__ = ["FORMATS", "Leaderboard", "current_report", "text_table", "write_leaderboard", "write_report"]
+__all__ = [
+    "FORMATS",
+    "Leaderboard",
+    "build_leaderboard",
+    "current_report",
+    "text_table",
+    "write_leaderboard",
+    "write_report",
+]

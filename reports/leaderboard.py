@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections import Counter
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -221,8 +222,16 @@ def _row(
         "flags": flags(bounds, finals, on_validation(mine, finals)),
         "trials": row.trials,
         "failed": row.failed_trials,
+        "failure": _failure([r for r in mine if r.role == "trial"]),
         "cost": row.cost,
     }
+
+
+def _failure(trials: Sequence[Record]) -> str | None:
+    """The most frequent reason, where every trial of a family has failed; None elsewhere."""
+    if not trials or any(r.state != "failed" for r in trials):
+        return None
+    return Counter(r.reason or "no reason recorded" for r in trials).most_common(1)[0][0]
 
 
 def _cells(scores: Scores) -> dict[str, dict[str, Any]]:

@@ -30,8 +30,11 @@ def verdict(content: Mapping[str, Any], standings: Standings) -> str:
     scored = {f: row for f, row in rows.items() if "value" in row["metrics"].get(metric, {})}
     if not rows:
         return "Nothing has been compared yet."
+    lost = "".join(
+        f"Every trial of {row['family']} failed ({row['failure']}). " for row in rows.values() if row["failure"]
+    )
     if not scored:
-        return "No family has final scores on the test split yet, so nothing is ranked."
+        return lost + "No family has final scores on the test split yet, so nothing is ranked."
     if content["state"] != "finished" and len(scored) < len(rows):
         so_far = f"So far {len(scored)} of {count(len(rows), 'family', 'families')} have final scores. "
     else:
@@ -44,7 +47,7 @@ def verdict(content: Mapping[str, Any], standings: Standings) -> str:
         for f, said in flagged(content["rows"]).items()
         if f in shown
     )
-    return so_far + _standing_of(scored, metric, standings) + warning
+    return lost + so_far + _standing_of(scored, metric, standings) + warning
 
 
 def _standing_of(scored: Mapping[str, Mapping[str, Any]], metric: str, standings: Standings) -> str:

@@ -5,6 +5,7 @@ Nothing heavy is imported before a command needs it.
 
 from __future__ import annotations
 
+import errno
 import os
 import sys
 from collections.abc import Sequence
@@ -15,13 +16,12 @@ import typer
 from ..errors import UsageError, WorkError
 from . import cache, data, evaluation, latent, listing, runs, sampling, studies
 from .options import add_study_command
-from .output import print_message
+from .output import accept_any_encoding, print_message
 
 app = typer.Typer(
     name="gentune",
     help="Tune and compare generative models under equal budgets, and publish only what holds up.",
     no_args_is_help=True,
-    add_completion=False,
     rich_markup_mode="rich",
 )
 
@@ -61,6 +61,10 @@ app.command("list")(listing.list_)
 app.add_typer(data.app, name="data")
 
 
+# What a disk refuses, however right the program is.
+_OF_DISKS = {errno.EROFS, errno.EACCES, errno.EPERM, errno.ENOSPC, errno.EDQUOT, errno.EIO}
+
+
 def main(arguments: Sequence[str] | None = None) -> None:
     """Runs a command and exits with 0 done, 1 failed, 2 wrong use, 130 interrupted.
 
@@ -69,6 +73,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     # One thread, whatever the machine: several workers run at once. Set before torch is imported.
     for name in ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS"):
         os.environ.setdefault(name, "1")
+    accept_any_encoding()
     try:
         code = app(args=arguments, standalone_mode=False)
     except UsageError as error:
@@ -82,6 +87,10 @@ def main(arguments: Sequence[str] | None = None) -> None:
     except BrokenPipeError:  # the reader of our output has gone, as `head` does
         sys.stdout = None
         code = 1
+    except OSError as error:
+        if error.errno not in _OF_DISKS:
+            raise
+        code = _complain(f"{error.filename or 'the disk'}: {error.strerror}", 1)
     sys.exit(code if isinstance(code, int) else 0)
 
 

@@ -11,6 +11,7 @@ from ..data import DataRef, describe_data
 from ..registry import default_objective, metric
 from ..runs.run_folder import RunFolder
 from ..runs.status import RunStatus, StudyStatus, duration_text, read_status
+from .output import console, progress_console
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
@@ -25,12 +26,11 @@ class _Listener:
     """Prints events as lines, above a live table where there is a terminal."""
 
     def __init__(self, folder: RunFolder, quiet: bool) -> None:
-        from rich.console import Console
         from rich.live import Live
 
         self._folder = folder
         self._quiet = quiet
-        self._console = Console(stderr=True, highlight=False)
+        self._console = progress_console()
         self._last_update = 0.0
         self.live: Live | None = None
         if self._console.is_terminal and not quiet:
@@ -38,7 +38,7 @@ class _Listener:
 
     def say(self, line: str) -> None:
         if not self._quiet:
-            self._console.print(line, markup=False, soft_wrap=True)
+            self._console.print(line, soft_wrap=True)
         self.update()
 
     def update(self) -> None:
@@ -62,7 +62,7 @@ def watch_status(folder: RunFolder) -> None:
     """Shows the status until the run has ended."""
     from rich.live import Live
 
-    with Live(refresh_per_second=4) as live:
+    with Live(console=console(), refresh_per_second=4) as live:
         while True:
             status = read_status(folder)
             live.update(status_table(status))
@@ -113,8 +113,8 @@ def _row(study: StudyStatus, status: RunStatus) -> list[str]:
 
 def plan_table(plan: Plan) -> Table:
     """What each family would train and how long that would take, by part, and all together."""
-    from rich.markup import escape
     from rich.table import Table
+    from rich.text import Text
 
     total = duration_text(plan.seconds)
     table = Table(
@@ -130,9 +130,9 @@ def plan_table(plan: Plan) -> Table:
     for name, parts in plan.families.items():
         whole = plan.total(name)
         cells = [f"{work.trainings:.3g}: {duration_text(work.seconds)}" for work in parts.values()]
-        table.add_row(escape(name), *cells, f"{whole.operations:.2g}", duration_text(whole.seconds))
+        table.add_row(name, *cells, f"{whole.operations:.2g}", duration_text(whole.seconds))
     for name, reason in plan.refused.items():
-        table.add_row(escape(name), f"[red]{escape(reason)}[/red]", "", "", "", "")
+        table.add_row(name, Text(reason, "red"), "", "", "", "")
     return table
 
 
@@ -147,14 +147,15 @@ _COLUMNS = {
 def listing_table(what: str, rows: Sequence[dict[str, Any]]) -> Table:
     """Rows of a listing in short; the whole of them is in `--json`. Broken families show their error."""
     from rich.table import Table
+    from rich.text import Text
 
     table = Table()
     for key in _COLUMNS[what]:
         table.add_column(key, no_wrap=key == "name")
     for row in rows:
-        cells = [_cell(row[key]) for key in _COLUMNS[what]]
+        cells = [Text(_cell(row[key])) for key in _COLUMNS[what]]
         if row.get("error"):
-            cells[-1] = f"[red]{row['error']}[/red]"
+            cells[-1] = Text(row["error"], "red")
         table.add_row(*cells)
     return table
 
@@ -168,18 +169,16 @@ def scores_table(rows: Sequence[dict[str, Any]], width: int) -> Table:
     rows: as `evaluate` gives them as JSON.
     width: of the console. A leaderboard leaves out the metrics for which there is no room, and names them.
     """
-    from rich.markup import escape
-
     against = f"{DataRef.from_value(rows[0]['data'])}, {rows[0]['split']} split, through {rows[0]['evaluator']['name']}"
     table = _leaderboard(rows, width) if len(rows) > 1 else _scores(rows[0])
-    table.title = escape(against if len(rows) > 1 else f"{rows[0]['path']}: {rows[0]['n']} samples against {against}")
+    table.title = against if len(rows) > 1 else f"{rows[0]['path']}: {rows[0]['n']} samples against {against}"
     table.title_justify = table.caption_justify = "left"
     return table
 
 
 def _scores(row: dict[str, Any]) -> Table:
-    from rich.markup import escape
     from rich.table import Table
+    from rich.text import Text
 
     table = Table(caption=_FLOOR)
     table.add_column("metric", no_wrap=True)
@@ -190,14 +189,13 @@ def _scores(row: dict[str, Any]) -> Table:
     for name, figure in row["metrics"].items():
         card, floor = metric(name), _short(row["floor"]["metrics"][name])
         if "undefined" in figure:
-            table.add_row(name, "–", "", floor, card.direction, f"[dim]{escape(figure['undefined'])}[/dim]")
+            table.add_row(name, "–", "", floor, card.direction, Text(figure["undefined"], "dim"))
         else:
             table.add_row(name, _short(figure), _interval(figure), floor, card.direction, card.unit)
     return table
 
 
 def _leaderboard(rows: Sequence[dict[str, Any]], width: int) -> Table:
-    from rich.markup import escape
     from rich.table import Table
 
     names = [name for name in rows[0]["metrics"] if any("value" in row["metrics"][name] for row in rows)]
@@ -216,7 +214,7 @@ def _leaderboard(rows: Sequence[dict[str, Any]], width: int) -> Table:
     sign = -1 if leading and metric(leading).direction == "higher" else 1
     last = sign * float("inf")
     for row in sorted(rows, key=lambda row: sign * row["metrics"].get(leading, {}).get("value", last)):
-        table.add_row(escape(row["path"]), str(row["n"]), *(_short(row["metrics"][name]) for name in shown))
+        table.add_row(row["path"], str(row["n"]), *(_short(row["metrics"][name]) for name in shown))
     table.add_section()
     for floor in {row["floor"]["n"]: row["floor"] for row in rows}.values():
         table.add_row("floor", str(floor["n"]), *(_short(floor["metrics"][name]) for name in shown), style="dim")

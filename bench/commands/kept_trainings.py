@@ -127,10 +127,9 @@ def pinned_table(content: Mapping[str, Any]) -> Table:
 
 
 def _table(title: str, notes: list[str]) -> Table:
-    from rich.markup import escape
     from rich.table import Table
 
-    return Table(title=escape(title), caption=escape("\n".join(notes)), title_justify="left", caption_justify="left")
+    return Table(title=title, caption="\n".join(notes), title_justify="left", caption_justify="left")
 
 
 def _sums(states: Sequence[StateEntry]) -> dict[str, Any]:

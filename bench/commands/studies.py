@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from ..errors import WorkError
 from .options import DryRun, Json, Quiet, RunDir
 from .output import console, print_json, print_message
 
@@ -124,13 +125,28 @@ def _drive(folder: RunFolder, changes: Mapping[str, Any], *, quiet: bool, as_jso
     except KeyboardInterrupt:
         print_message(f"interrupted; `gentune resume {folder.path}` continues from here")
         raise
-    from ...reports import current_report, text_table, write_report
+    from ...reports import text_table
 
-    page = current_report(folder) or write_report(folder)
-    leaderboard = json.loads((folder.report_path / "leaderboard.json").read_text(encoding="utf-8"))
+    leaderboard, page = _written(folder)
     if as_json:
         print_json(leaderboard)
-        return
-    out = console()
-    out.print(text_table(leaderboard, out.width))
-    out.print(str(page), soft_wrap=True, highlight=False)
+    else:
+        out = console()
+        out.print(text_table(leaderboard, out.width))
+        if page is not None:
+            out.print(str(page), soft_wrap=True, highlight=False)
+    lost = {row["family"]: row["failure"] for row in leaderboard["rows"] if row["failure"]}
+    if lost:
+        raise WorkError("; ".join(f"every trial of {family} failed ({reason})" for family, reason in lost.items()))
+
+
+def _written(folder: RunFolder) -> tuple[Mapping[str, Any], Path | None]:
+    """A run's leaderboard, and its page; no page where there is none yet and the disk cannot be written."""
+    from ...reports import build_leaderboard, current_report, write_report
+
+    try:
+        page = current_report(folder) or write_report(folder)
+    except OSError as error:
+        print_message(f"the report cannot be written: {error.filename}: {error.strerror}")
+        return build_leaderboard(folder).content, None
+    return json.loads((folder.report_path / "leaderboard.json").read_text(encoding="utf-8")), page

@@ -18,7 +18,8 @@ from ..artifacts.pictures import write_samples
 from ..budget.kinds import budget_of
 from ..data import DataSet, open_data
 from ..errors import UsageError, WorkError
-from ..evaluators import default_cache, evaluators_for
+from ..evaluators import evaluators_for
+from ..files import writable_cache
 from ..runs.constraints import constraints_in_force, metrics_in_force
 from ..runs.lock import RunLock
 from ..runs.looks import seeds_of
@@ -69,17 +70,15 @@ class ComparisonDriver:
         registry.load_plugins(self.config.plugins)
         self.data: DataSet = open_data(self.config.data, again=True)
         self.families = list(self.config.families)
-        self.cache = str(default_cache())
+        self.cache = str(writable_cache(folder.path / "cache", say))
         self._journal = Journal(folder)
         spec, plugins = self.data.spec, self.config.plugins
         self._cards = registry.cards_of(self.families, self.config.space)
         self._starts = registry.starts_of(self._cards, self.config.start)
         self._resolved = {name: registry.family(name).resolved(plugins, c.card) for name, c in self._cards.items()}
-        references = {name: registry.family(name).resolved(plugins) for name in REFERENCE_FAMILIES[spec.kind]}
+        fixed = {name: registry.family(name).resolved(plugins) for name in REFERENCE_FAMILIES[spec.kind]}
         measured = metrics_in_force(self.config.constraints, has_evaluators=spec.has_evaluators)
-        self._jobs = JobFactory(
-            folder, self.config, self.cache, self._resolved, references=references, measured=measured
-        )
+        self._jobs = JobFactory(folder, self.config, self.cache, self._resolved, references=fixed, measured=measured)
         self._earlier = earlier_studies(folder)
         self._directions = [registry.metric(name).direction for name in self.config.objective]
         self._outlook = outlook
@@ -157,7 +156,8 @@ class ComparisonDriver:
             and registry.is_shared("data", config.data.reader, config.plugins)
             and registry.all_shared("metrics", config.plugins)
         )
-        settings = ExecutorSettings(self._spool, config.plugins, config.devices, config.workers, self._say)
+        say, log = self._say, self.folder.log_path / "output.log"
+        settings = ExecutorSettings(self._spool, config.plugins, config.devices, config.workers, say, log)
         # Objects that are registered in this process alone cannot be sent to another.
         return executor(config.executor if shared else IN_PROCESS).start(settings)
 

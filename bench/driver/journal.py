@@ -13,7 +13,7 @@ from typing import Any
 
 from ..errors import UsageError
 from ..evaluators import Evaluator
-from ..runs.looks import look, seeds_of
+from ..runs.looks import finished, look
 from ..runs.records import Record
 from ..runs.run_folder import RunFolder
 from ..trial.jobs import Job, TrialJob
@@ -46,10 +46,7 @@ class Journal:
     @property
     def finished(self) -> bool:
         """Whether the run had come to its end, with as many seeds as are asked for now."""
-        content = self.state()
-        if content is None or content["state"] != "finished":
-            return False
-        return bool(content.get("seeds", self._folder.study.seeds) == seeds_of(self._folder))
+        return finished(self._folder)
 
     def look(self, seeds: int) -> None:
         """Records that finals with so many seeds are asked for; raises UsageError for fewer than before."""

@@ -39,6 +39,7 @@ def look_ahead(config: StudyFile, data: DataSet, *, refuse: bool = False) -> Out
         costs = costs_of_families(config, data)
         if refuse:  # at once, where prices are known
             refuse_too_little(config, Outlook(costs, {}))
+            refuse_expensive_start(config, Outlook(costs, {}))
         device = _device(config.devices)
         families = _families(config)
         paces = {}
@@ -104,6 +105,20 @@ def least_amounts(config: StudyFile, outlook: Outlook) -> dict[str, float]:
             if seconds > _DOUBT * budget.amount:
                 least[name] = seconds
     return least
+
+
+def refuse_expensive_start(config: StudyFile, outlook: Outlook) -> None:
+    """Raises UsageError for a setting to start with that the budget does not pay for after the default."""
+    budget = budget_of(*config.budget)
+    cards = registry.cards_of(config.families, config.space)
+    for name, setting in registry.starts_of(cards, config.start).items():
+        cost = outlook.costs[name]
+        default, price = cost.of(cost.setting), cost.of(setting)
+        if default is not None and price is not None and not budget.allows(default + price, budget.amount):
+            raise UsageError(
+                f"start.{name}: the default setting takes {default:.3g} and this one {price:.3g} {config.budget[0]}; "
+                f"wanted a budget of at least {default + price:.3g}, got {budget.amount:.3g}"
+            )
 
 
 def refuse_too_little(config: StudyFile, outlook: Outlook) -> None:

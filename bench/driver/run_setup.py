@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Mapping, Sequence
+from contextlib import redirect_stdout
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -11,13 +13,14 @@ from ..budget.kinds import too_little
 from ..data import describe_data
 from ..errors import UsageError
 from ..runs.constraints import parse_constraint
-from ..runs.looks import seeds_of
+from ..runs.looks import finished, seeds_of
 from ..runs.option_values import tables_over
 from ..runs.records import SCHEMA
 from ..runs.run_folder import RunFolder
 from ..runs.study_file import BUDGETS, StudyFile
 from ..runs.study_options import flag, metavar, parse_study, read_options, read_study, required, specs
 from ..scheduling import executor
+from ..scheduling.base import place
 from ..training.cache import cache_limit
 
 if TYPE_CHECKING:
@@ -67,6 +70,8 @@ def describe(study: Path | None, options: Mapping[str, Any], *, keywords: bool =
     config = parse_study(content, "" if study is None else str(study))
     _refuse_less_than_one(config)
     executor(config.executor)  # a wrong name is refused before a folder is made
+    if config.executor == "local" and config.devices != ("auto",):
+        place(config.devices, 1, cuda_devices=sys.maxsize, cores=1)  # which are there is known once torch is
     registry.check_constraints((parse_constraint(text).metric for text in config.constraints or ()), spec)
     everything = config.families == ("all",)
     names, _ = registry.families_for(config.families, spec)
@@ -107,12 +112,15 @@ def drive(folder: RunFolder, changes: Mapping[str, Any], listener: Listener) -> 
     config = folder.study.model_copy(update=read_options(given, "", Path()))
     refuse_earlier_version(folder, config.seeds)
     cache_limit()  # a wrong one is refused before anything is trained
+    if config.seeds == seeds_of(folder) and finished(folder):
+        return  # also from a disk that cannot be written
     try:
-        outlook = _look_ahead(folder, config)
-        from .comparison import ComparisonDriver, terminable
+        with redirect_stdout(sys.stderr):  # which belongs to the command's document, whatever plug-ins print
+            outlook = _look_ahead(folder, config)
+            from .comparison import ComparisonDriver, terminable
 
-        with terminable():
-            ComparisonDriver(folder, config, outlook=outlook, say=listener.say, on_update=listener.update).run()
+            with terminable():
+                ComparisonDriver(folder, config, outlook=outlook, say=listener.say, on_update=listener.update).run()
     except UsageError:
         folder.remove_unstarted()  # else the right options would be another study in it
         raise
@@ -121,16 +129,24 @@ def drive(folder: RunFolder, changes: Mapping[str, Any], listener: Listener) -> 
 def _look_ahead(folder: RunFolder, config: StudyFile) -> Outlook | None:
     """What the families of a new run cost and how long they take; None for a run with trials, which teach that.
 
-    Raises UsageError where a default setting does not fit into the budget. It does not wait for the imports of the
-    whole driver.
+    Raises UsageError for devices that are not there, families that cannot be trained, and where a default setting or
+    one to start with does not fit into the budget. It does not wait for the imports of the whole driver.
     """
     if folder.records("trial"):
         return None
     from ..data import open_data
+    from ..files import default_cache
     from .outlook import look_ahead
+    from .preflight import preflight
 
     registry.load_plugins(config.plugins)
-    return look_ahead(config, open_data(config.data), refuse=True)
+    if config.executor == "local":
+        import torch
+
+        place(config.devices, 1, cuda_devices=torch.cuda.device_count(), cores=1)
+    data = open_data(config.data)
+    preflight(config, data, default_cache())
+    return look_ahead(config, data, refuse=True)
 
 
 def refuse_earlier_version(folder: RunFolder, seeds: int) -> None:

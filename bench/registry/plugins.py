@@ -11,7 +11,7 @@ import importlib.util
 import sys
 import traceback
 from collections.abc import Collection, Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, redirect_stdout
 from dataclasses import dataclass
 from importlib.metadata import entry_points
 from pathlib import Path
@@ -120,7 +120,8 @@ def _catching(kind: PluginKind, name: str, place: str, origin: str) -> Iterator[
     """Writes down what goes wrong while a plug-in is loaded; a wrong name in a plug-in file is reported at once."""
     _loading.append(origin)
     try:
-        yield
+        with redirect_stdout(sys.stderr):  # a `print` in a plug-in is no part of a command's document
+            yield
     except Exception as error:  # a plug-in may fail in any way; it must not stop the others
         if isinstance(error, UsageError) and origin != ENTRY_POINT:
             raise

@@ -29,6 +29,14 @@ def seeds_of(folder: RunFolder) -> int:
     return read_looks(folder)[-1].seeds
 
 
+def finished(folder: RunFolder) -> bool:
+    """Whether a run has come to its end, with as many seeds as are asked for now."""
+    content = folder.read_json("comparison.json")
+    if content is None or content["state"] != "finished":
+        return False
+    return bool(content.get("seeds", folder.study.seeds) == seeds_of(folder))
+
+
 def look(folder: RunFolder, seeds: int, now: str) -> None:
     """Records that finals with so many seeds are asked for.
 

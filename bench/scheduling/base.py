@@ -58,6 +58,7 @@ class ExecutorSettings:
     plugins: files that every process loads before it is given a job.
     devices, workers: as in the study file; `workers` None: as many as the executor chooses.
     say: called with a line of text when something goes wrong.
+    log: file of the run's to which goes what jobs print; None: standard error.
     """
 
     spool: Path
@@ -65,6 +66,7 @@ class ExecutorSettings:
     devices: tuple[str, ...] = ("cpu",)
     workers: int | None = 1
     say: Callable[[str], None] = print
+    log: Path | None = None
 
 
 class Executor(Protocol):

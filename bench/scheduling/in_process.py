@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
+from collections.abc import Iterator
 from dataclasses import replace
 
+from ..errors import UsageError
 from ..runs.spool import Delivery, deliveries, remove
 from ..trial.execution import run_job
 from ..trial.jobs import Job
@@ -11,7 +14,9 @@ from .base import Cancelled, Done, Event, ExecutorSettings
 
 
 def start(settings: ExecutorSettings) -> InProcessExecutor:
-    """The executor for a run, on the CPU."""
+    """The executor for a run, on the CPU. Raises UsageError for other devices."""
+    if settings.devices not in (("auto",), ("cpu",)):
+        raise UsageError(f"jobs in the driver's own process run on the CPU; got devices {','.join(settings.devices)}")
     return InProcessExecutor(settings)
 
 
@@ -39,9 +44,19 @@ class InProcessExecutor:
             return events
         ticket, job = self._waiting
         try:
-            return [*events, Done(ticket, run_job(job, self._settings.spool))]
+            with self._output():
+                return [*events, Done(ticket, run_job(job, self._settings.spool))]
         finally:
             self._waiting = None
+
+    @contextlib.contextmanager
+    def _output(self) -> Iterator[None]:
+        """What the block prints goes to the run's log, if it has one."""
+        if self._settings.log is None:
+            yield
+            return
+        with self._settings.log.open("a", encoding="utf-8") as file, contextlib.redirect_stdout(file):
+            yield
 
     def cancel(self, ticket: int) -> None:
         if self._waiting is not None and self._waiting[0] == ticket:

@@ -14,6 +14,7 @@ import sys
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from multiprocessing.connection import Connection, Pipe, wait
+from typing import Any
 
 from ..runs.spool import DamagedDeliveryError, Delivery, deliveries, read_delivery, remove
 from ..trial.jobs import EvaluatorJob, Job
@@ -139,22 +140,31 @@ class _Worker:
     def _spawn(self) -> None:
         self.connection, theirs = Pipe()
         environment = os.environ | dict.fromkeys(_ONE_THREAD, "1")
-        self._process = subprocess.Popen(
-            [sys.executable, "-m", "gentune.bench.scheduling.worker", str(theirs.fileno()), str(os.getpid())],
-            pass_fds=[theirs.fileno()],
-            stdin=subprocess.DEVNULL,
-            stdout=sys.stderr.fileno() if _has_file(sys.stderr) else subprocess.DEVNULL,
-            env=environment,
-        )
+        with self._output() as output:
+            self._process = subprocess.Popen(
+                [sys.executable, "-m", "gentune.bench.scheduling.worker", str(theirs.fileno()), str(os.getpid())],
+                pass_fds=[theirs.fileno()],
+                stdin=subprocess.DEVNULL,
+                stdout=output,
+                stderr=output,
+                env=environment,
+            )
         theirs.close()
         self.connection.send((self._settings.plugins, str(self._settings.spool)))
+
+    def _output(self) -> contextlib.AbstractContextManager[Any]:
+        """Where a process writes what it prints: never this program's standard output."""
+        if self._settings.log is not None:
+            return self._settings.log.open("ab")
+        return contextlib.nullcontext(sys.stderr.fileno() if _has_file(sys.stderr) else subprocess.DEVNULL)
 
     def _how_it_ended(self) -> str:
         code = self._process.wait()
         self.connection.close()
+        log = f" ({self._settings.log} may say why)" if self._settings.log is not None else ""
         if code >= 0:
-            return f"worker ended with exit code {code}"
-        return f"worker ended by signal {signal.Signals(-code).name}"
+            return f"worker ended with exit code {code}{log}"
+        return f"worker ended by signal {signal.Signals(-code).name}{log}"
 
 
 def _has_file(stream: object) -> bool:

@@ -15,6 +15,8 @@ from ..metrics import CostReport
 from ..seeds import derive
 from ..training.loop import DivergedError, TrainingRun
 
+_ROUNDING = 1e-4  # by which images may leave [-1, 1]
+
 
 class TrialError(RuntimeError):
     """A setting that does not lead to a score; the message is the record's reason."""
@@ -38,11 +40,22 @@ def draw_samples(
 
 
 def check_samples(generated: Batch, count: int, data: DataSet) -> None:
-    """Raises TrialError for samples of another shape than asked for, DivergedError where they are not finite."""
-    if tuple(generated.x.shape) != (count, *data.spec.shape):
-        raise TrialError(f"samples have shape {tuple(generated.x.shape)}; wanted {(count, *data.spec.shape)}")
-    if generated.x.is_floating_point() and not torch.isfinite(generated.x).all():
+    """Raises TrialError for samples of another shape, type or range than the data's, DivergedError where they are not
+    finite."""
+    x, spec = generated.x, data.spec
+    if tuple(x.shape) != (count, *spec.shape):
+        raise TrialError(f"samples have shape {tuple(x.shape)}; wanted {(count, *spec.shape)}")
+    if x.is_floating_point() == (spec.kind == "sequence"):
+        wanted = "whole numbers (int64)" if spec.kind == "sequence" else "float32"
+        raise TrialError(f"samples are of type {str(x.dtype).removeprefix('torch.')}; wanted {wanted}")
+    if x.is_floating_point() and not torch.isfinite(x).all():
         raise DivergedError("samples are not finite")
+    if spec.kind == "vector" or not x.numel():
+        return
+    low, high = (0, (spec.vocabulary or 1) - 1) if spec.kind == "sequence" else (-1.0, 1.0)
+    least, most = x.min().item(), x.max().item()
+    if least < low - _ROUNDING or most > high + _ROUNDING:
+        raise TrialError(f"samples are out of range: from {least:.4g} to {most:.4g}; wanted {low:g} to {high:g}")
 
 
 def cost_report(

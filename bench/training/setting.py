@@ -27,6 +27,15 @@ class SettingByRole:
     loop: LoopSettings
     average: float
 
+    def check_loop(self) -> None:
+        """Raises ValueError for what no training loop can have; the card's own ranges hold nothing of the kind."""
+        loop = self.loop
+        if loop.batch_size < 1 or loop.gradient_clip <= 0 or not 0.0 <= self.average <= 1.0:
+            raise ValueError(
+                f"batch_size {loop.batch_size}, gradient_clip {loop.gradient_clip}, ema_half_life {self.average}; "
+                "wanted 1 or more, more than 0, and 0 to 1"
+            )
+
 
 def split_setting(card: FamilyCard, params: Mapping[str, Any]) -> SettingByRole:
     """A setting by role; what the space does not search stays at the family's default."""
