@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import stat
 from pathlib import Path
 
 from ..errors import UsageError
@@ -14,26 +15,36 @@ def files_under(folder: Path) -> list[tuple[str, os.stat_result | None]]:
     Folders behind links are entered, each once. Raises UsageError for a folder that cannot be read.
     """
     found: list[tuple[str, os.stat_result | None]] = []
-    waiting, entered = [""], {_identity(folder.stat())}
-    while waiting:
-        within = waiting.pop()
+    waiting, linked, entered = [""], list[str](), set[tuple[int, int]]()
+    while waiting or linked:
+        within = waiting.pop() if waiting else linked.pop(0)  # links last: what they lead to may be under the folder
+        place = folder / within
         try:
-            entries = list(os.scandir(folder / within))
+            identity = _identity(place.stat())
+            if identity in entered:
+                continue
+            entered.add(identity)
+            entries = sorted(os.scandir(place), key=lambda entry: entry.name)
         except OSError as error:
-            raise UsageError(f"{folder / within} cannot be read: {error.strerror}") from None
+            raise UsageError(f"{place} cannot be read: {error.strerror}") from None
+        prefix = f"{within}/" if within else ""
         for entry in entries:
-            name = f"{within}/{entry.name}" if within else entry.name
+            name = prefix + entry.name
+            if not entry.is_symlink():  # as almost all are, of which the system knows what they are without a look
+                if entry.is_dir(follow_symlinks=False):
+                    waiting.append(name)
+                else:
+                    found.append((name, entry.stat(follow_symlinks=False)))
+                continue
             try:
                 status = entry.stat()
-                is_folder = entry.is_dir()
             except OSError:  # a link to nothing, or to itself
                 found.append((name, None))
                 continue
-            if not is_folder:
+            if stat.S_ISDIR(status.st_mode):
+                linked.append(name)
+            else:
                 found.append((name, status))
-            elif _identity(status) not in entered:
-                entered.add(_identity(status))
-                waiting.append(name)
     return sorted(found, key=lambda item: item[0])
 
 
