@@ -13,8 +13,12 @@ import torch
 
 from ...models.base import Batch
 from ...models.data_spec import DataSpec
+from ...models.table_spec import TableSpec
 from ..data.sources.array_files import array_members
 from ..data.sources.image_files import SUFFIXES, Header, header, notes_on, opened, pixels, quantised
+from ..data.tables.codec import encode
+from ..data.tables.recoding import SUFFIXES as TABLES
+from ..data.tables.recoding import read_rows
 from ..errors import UsageError
 from ..seeds import derive
 
@@ -45,7 +49,8 @@ def read_samples(path: str | Path, spec: DataSpec, *, count: int | None = None, 
     A folder gives its images sorted by name, grey or colour as the data set is (`data/sources/image_files`). Arrays are
     (n, H, W) for one channel, (n, H, W, C) or (n, C, H, W), read as the last where both fit; integers are 8-bit, 0 to
     255, and go to the nearest of the data set's levels; floats are in [-1, 1] and go to the nearest level too.
-    Vectors are (n, D) in original units. An .npz holds one array, or `samples` and perhaps `labels`.
+    Vectors are (n, D) in original units; of tables, .csv and .parquet hold rows with the table's columns. An .npz holds
+    one array, or `samples` and perhaps `labels`.
 
     spec: of a loaded data set, which knows the mean and the deviation of vectors.
 
@@ -59,8 +64,11 @@ def read_samples(path: str | Path, spec: DataSpec, *, count: int | None = None, 
             return _from_folder(path, spec, count, seed)
         if not path.exists():
             raise UsageError(f"{path} is not there")
+        if spec.table is not None and path.suffix.lower() in TABLES:
+            return _from_rows(path, spec, spec.table, count, seed)
         if path.suffix.lower() not in (".npy", ".npz"):
-            raise UsageError(f"{path} is none of what can be read: a folder of images, .npy or .npz")
+            also = ", .csv or .parquet" if spec.table is not None else ""
+            raise UsageError(f"{path} is none of what can be read: a folder of images, .npy or .npz{also}")
         return _from_arrays(path, spec, count, seed)
     except PermissionError as error:
         raise UsageError(f"{error.filename or path} cannot be read: {error.strerror}") from error
@@ -119,6 +127,18 @@ def _from_arrays(file: Path, spec: DataSpec, count: int | None, seed: int) -> Sa
     picked = _picked(len(array), count, seed)
     batch = Batch(convert(array[picked], spec), None if condition is None else condition[torch.from_numpy(picked)])
     return Samples(str(file), batch, len(array), tuple(notes))
+
+
+def _from_rows(file: Path, spec: DataSpec, table: TableSpec, count: int | None, seed: int) -> Samples:
+    codes, notes = read_rows(file, table)
+    _check_count(file, len(next(iter(codes.values()))))
+    x = encode(table, codes, derive(seed, "noise"))
+    labels = codes.get(table.label or "")
+    condition = None if labels is None else torch.from_numpy(labels)
+    picked = _picked(len(x), count, seed)
+    notes = (*notes, *_check_vectors(file, x, spec))
+    batch = Batch(_vectors(x[picked], spec), None if condition is None else condition[torch.from_numpy(picked)])
+    return Samples(str(file), batch, len(x), notes)
 
 
 def _load(file: Path) -> tuple[np.ndarray, np.ndarray | None]:

@@ -70,6 +70,8 @@ def _read(path: Path, encoding: str) -> str:
         return path.read_text(encoding=encoding.lower().replace("utf-8", "utf-8-sig"))
     except LookupError:
         raise UsageError(f"unknown encoding {encoding!r}; wanted one such as utf-8 or latin-1") from None
+    except OSError as error:
+        raise UsageError(f"{path} cannot be read: {error.strerror or error}") from None
     except UnicodeError as error:
         raise UsageError(
             f'{path} is not written in {encoding} ({error}); wanted its encoding, such as "latin-1"'

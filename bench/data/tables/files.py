@@ -51,6 +51,8 @@ def read_csv(
                 keep_default_na=False,
                 na_values=[*_MISSING, *missing_values],
             )
+    except OSError as error:
+        raise UsageError(f"{path} cannot be read: {error.strerror or error}") from None
     except UnicodeError as error:
         raise UsageError(
             f'{path} is not written in {encoding} ({error}); wanted its encoding, such as "latin-1"'

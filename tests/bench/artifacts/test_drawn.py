@@ -13,8 +13,10 @@ from PIL import Image
 
 from gentune.bench import registry
 from gentune.bench.artifacts.pictures import write_samples
+from gentune.bench.artifacts.rows import rows_of
 from gentune.bench.commands.cli import main
 from gentune.bench.data import DataRef, load, open_data
+from gentune.bench.errors import UsageError
 from gentune.bench.evaluate.sample_files import read_samples
 from gentune.bench.runs.run_folder import RunFolder
 from gentune.bench.runs.study_file import StudyFile
@@ -96,6 +98,45 @@ def test_arrays_are_what_evaluate_reads(table: RunFolder, tmp_path: Path, capsys
         assert json.loads(str(content["about"]))["made_by"] == "histogram"
     assert found.batch.x.abs().max() < 6.0, "standardised again"
     assert model.data == spec
+
+
+@pytest.mark.parametrize("ending", ["csv", "parquet"])
+def test_rows_are_what_evaluate_reads_again(
+    table: RunFolder, tmp_path: Path, capsys: pytest.CaptureFixture[str], ending: str
+) -> None:
+    out = tmp_path / f"drawn.{ending}"
+    assert _sample(capsys, table.path, "--family", "histogram", "--n", 40, "--out", out)[0] == 0
+    spec = open_data(DataRef.of("table", path=str(tmp_path / "people.csv"))).spec
+    found = read_samples(out, spec)
+    assert found.notes == ()
+    again = rows_of(found.batch, spec)
+    assert (
+        again.to_csv()
+        == (pd.read_csv(out, dtype={"age": "Int64"}) if ending == "csv" else pd.read_parquet(out)).to_csv()
+    )
+
+
+@pytest.mark.parametrize(
+    ("content", "said"),
+    [
+        ("age,fare\n20,1.5\n21,2.5\n", "has no column 'sex'"),
+        ("age,fare,sex\n20,1.5,mail\n21,2.5,male\n", "holds 'mail' in row 1; did you mean 'male'?"),
+        ("age,fare,sex\n20,,male\n21,2.5,male\n", "lacks values in 1 rows"),
+        ("age,fare,sex\n20,old,male\n21,new,male\n", "holds no numbers"),
+        ("age,fare,sex\n20,1.5,male\n", "1 sample"),
+        ("", "is empty"),
+    ],
+)
+def test_rows_that_the_table_cannot_have_are_one_line(
+    table: RunFolder, tmp_path: Path, content: str, said: str
+) -> None:
+    path = tmp_path / "made.csv"
+    path.write_text(content, encoding="utf-8")
+    spec = open_data(DataRef.of("table", path=str(tmp_path / "people.csv"))).spec
+    with pytest.raises(UsageError) as refused:
+        read_samples(path, spec)
+    assert said in str(refused.value)
+    assert "\n" not in str(refused.value)
 
 
 def test_images_come_as_a_sheet_or_as_arrays_with_their_classes(
