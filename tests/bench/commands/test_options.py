@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import inspect
 import json
+import shlex
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -15,6 +16,7 @@ import tomli_w
 
 import gentune
 from gentune import api
+from gentune.bench import registry
 from gentune.bench.commands.cli import main
 from gentune.bench.driver import warm_start
 from gentune.bench.errors import UsageError
@@ -141,6 +143,20 @@ def test_relative_paths_are_taken_from_where_they_are_written(tmp_path: Path) ->
 def test_a_budget_given_to_the_command_replaces_the_files(tmp_path: Path) -> None:
     (tmp_path / "STUDY.toml").write_text(tomli_w.dumps(BASE), encoding="utf-8")
     assert frozen(main, ["compare", "STUDY.toml", "--flops", "1e9"]).budget == ("flops", 1e9)
+
+
+def test_the_page_on_spaces_shows_what_works(tmp_path: Path) -> None:
+    page = (Path(__file__).parents[3] / "docs" / "space.md").read_text(encoding="utf-8")
+    toml, command = (block.split("```")[0] for block in page.split("```")[1:4:2])
+    (tmp_path / "study.toml").write_text(toml.removeprefix("toml\n"), encoding="utf-8")
+    study = frozen(main, shlex.split(command)[1:])
+    cards = {name: changed.card for name, changed in registry.cards_of(study.families, study.space).items()}
+    assert cards["vae"].space["batch_size"].choices == (32, 64)
+    assert cards["vae"].space["learning_rate"].likely == (5e-4, 1.5e-3)
+    assert cards["realnvp"].space["hidden"].low == 32
+    start = registry.starts_of(registry.cards_of(study.families, study.space), study.start)["realnvp"]
+    assert (start["hidden"], start["depth"], start["transforms"]) == (40, 2, 4)
+    assert study.constraints == ("authenticity >= 0.3",)
 
 
 def test_none_in_place_of_constraints_drops_the_guards() -> None:
