@@ -3,11 +3,10 @@ new seeds and scored on the test split."""
 
 from __future__ import annotations
 
-import contextlib
 import math
 import time
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import asdict, replace
+from collections.abc import Callable, Sequence
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +14,6 @@ import torch
 
 from .. import registry
 from ..artifacts.pictures import write_samples
-from ..budget.kinds import budget_of
 from ..data import DataSet, open_data
 from ..errors import UsageError, WorkError
 from ..evaluators import evaluators_for
@@ -29,17 +27,19 @@ from ..runs.run_folder import RunFolder
 from ..runs.spool import remove
 from ..runs.study_file import StudyFile
 from ..scheduling import IN_PROCESS, Executor, ExecutorSettings, executor
-from ..scoring.references import evaluators_by_role, real_examples, reference_batch
+from ..scoring.references import reference_batch
 from ..training.cache import cache_limit
 from ..trial.jobs import EvaluatorJob, FloorJob, Job, TrialJob
 from .conclusions import Conclusions
 from .dispatch import Dispatcher
 from .expectations import Expectations
-from .final_samples import final_samples
 from .job_factory import REFERENCE_FAMILIES, JobFactory
 from .journal import Journal
 from .outlook import Outlook, look_ahead
-from .planning import PlannedTrial, TuningOptions
+from .plan import planned
+from .planning import PlannedTrial, TuningOptions, tuning_options
+from .preparation import decide_final_samples, describe_evaluators, family_facts
+from .progress import Progress
 from .study import FamilyStudy
 from .warm_start import earlier_studies
 
@@ -53,6 +53,7 @@ class ComparisonDriver:
         with the seeds that were asked for last.
     outlook: what its families cost and how long they take; None: it is found out here.
     say: called with a line of text when something happens. on_update: called often, for live displays.
+    clock: seconds, from whenever.
     """
 
     def __init__(
@@ -63,8 +64,9 @@ class ComparisonDriver:
         outlook: Outlook | None = None,
         say: Say = lambda line: None,
         on_update: Callable[[], None] = lambda: None,
+        clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        self.folder = folder
+        self.folder, self._clock = folder, clock
         self.config = folder.study.model_copy(update={"seeds": seeds_of(folder)}) if config is None else config
         self._say, self._on_update = say, on_update
         registry.load_plugins(self.config.plugins)
@@ -84,6 +86,7 @@ class ComparisonDriver:
         self._outlook = outlook
         self._lag = 0
         self._workers = 1
+        self._progress: Progress | None = None
         self._studies: list[FamilyStudy] = []
         self._queue: list[Job] = []  # retrainings and references
         self._uncountable: dict[str, str] = {}  # families whose default setting cannot be counted, and why
@@ -98,7 +101,10 @@ class ComparisonDriver:
             if self._journal.finished:
                 return
             self._refuse_changed_data()
-            began = time.monotonic()
+            self._journal.reopen(self.config.max_hours)
+            began = self._clock()
+            before = float((self._journal.state() or {}).get("seconds", 0.0))
+            self._elapsed = lambda: before + self._clock() - began
             state = "interrupted"
             threads = torch.get_num_threads()
             torch.set_num_threads(1)  # the engine's results are the same bit for bit on one thread alone
@@ -108,19 +114,17 @@ class ComparisonDriver:
                 self._workers = workers.size
                 self._journal.write_state("running", 0.0, self._facts())
                 recorded = self.data.as_recorded(self.config.data)
-                dispatcher = Dispatcher(workers, self.folder, self._journal, recorded, self._say)
+                dispatcher = Dispatcher(workers, self.folder, self._journal, recorded, self._say, clock=self._clock)
                 dispatcher.adopt_left_over()
                 self._look_ahead()
                 self._prepare(dispatcher)
-                self._drive(dispatcher)
-                self._refuse_emptiness()
-                state = "finished"
+                state = self._drive(dispatcher)
             finally:
                 workers.close()
                 if state == "finished":
                     remove(self._spool)
                 torch.set_num_threads(threads)
-                self._journal.write_state(state, time.monotonic() - began, self._facts())
+                self._journal.write_state(state, self._clock() - began, self._facts())
 
     # Preparing
 
@@ -185,18 +189,9 @@ class ComparisonDriver:
             "data": asdict(self.data.spec),
             "data_notes": list(self.data.notes),
             "fingerprint": self.data.fingerprint,
-            "families": {
-                name: {
-                    "group": card.group,
-                    "summary": card.summary,
-                    "likelihood": card.likelihood[self.data.spec.kind],
-                    "conditional": card.conditional,
-                    "papers": list(card.papers),
-                    "changes": list(self._cards[name].told),
-                    "start": self._starts.get(name),
-                }
-                for name, card in ((name, family.card) for name, family in self._resolved.items())
-            },
+            "families": family_facts(self._resolved, self._cards, self._starts, self.data.spec.kind),
+            "cut": self._progress.cut if self._progress else self._journal.cut,
+            "max_hours": self.config.max_hours,
             "skipped": registry.families_for(["all"], self.data.spec)[1],
             "uncountable": self._uncountable,
         }
@@ -206,7 +201,7 @@ class ComparisonDriver:
         with self._journal.timing("prepare"):
             names = evaluators_for(self.data)
             self._run_all(dispatcher, [EvaluatorJob(self.config.data, name, self.cache) for name in names])
-            self._describe_evaluators()
+            describe_evaluators(self.data, self.cache, self._journal, self._say)
         write_samples(
             self.folder.artifact("samples"), "real", reference_batch(self.data, "test"), self.data.spec, maker=None
         )
@@ -215,32 +210,24 @@ class ComparisonDriver:
         floors = [job for job in references if isinstance(job, FloorJob)]
         self._run_all(dispatcher, [job for job in floors if job.split == "validation"])
         self._open_studies()
-        self._jobs.final_samples = self._final_samples()
+        defaults = {study.card.name: study.costs.default for study in self._studies}
+        self._jobs.final_samples = decide_final_samples(self.config, self.data, defaults, self._journal, self._say)
         self._conclusions = Conclusions(
             self.folder, self.config, self._jobs, self._journal, cache=self.cache, say=self._say
         )
         self._queue += self._jobs.references(self.data.spec.kind, self._written("reference"))
-
-    def _final_samples(self) -> int:
-        """How many samples finals draw, decided when the run begins."""
-        decided = self._journal.final_samples()
-        if decided is None:
-            real = max(real_examples(self.data, "validation"), real_examples(self.data, "test"))
-            defaults = {study.card.name: study.costs.default for study in self._studies}
-            decided = final_samples(self.config.final_samples, real, defaults)
-            self._journal.write_final_samples(decided)
-        because = f": more would take {decided.limited_by} longer than its training" if decided.limited_by else ""
-        self._say(f"finals draw {decided.n:,} samples{because}")
-        return decided.n
-
-    def _describe_evaluators(self) -> None:
-        by_role = evaluators_by_role(self.data, self.cache)
-        for role, evaluator in by_role.items():
-            accuracy = "" if evaluator.accuracy is None else f", accuracy {evaluator.accuracy:.1%} on validation"
-            self._say(f"{role} evaluator {evaluator.name} ({evaluator.fingerprint}){accuracy}")
-        if not by_role:
-            self._say(f"no evaluator for {self.data.spec.kind} data: metrics that need one are not defined")
-        self._journal.write_evaluators(by_role)
+        self._progress = Progress(
+            self.config,
+            self._expected,
+            self._journal,
+            self.folder.records(),
+            final_samples=self._jobs.final_samples,
+            workers=self._workers,
+            elapsed=self._elapsed,
+        )
+        assert self._outlook is not None
+        for line in planned(self.config, self.data, self._outlook, self._workers).lines():
+            self._say(line)
 
     def _open_studies(self) -> None:
         """Restores the studies and their store from the records."""
@@ -277,36 +264,35 @@ class ComparisonDriver:
         measured = [name for name in (*self.config.objective, *self._jobs.measured) if registry.metric(name).measured]
         if measured:
             self._say(f"{', '.join(measured)}: measured, so that this run cannot be replayed from its seed")
-        bayesian = self.config.sampler == "bayesian"
         spec, known = self.data.spec, self.folder.records("reference")
-        options = TuningOptions(
-            budget=budget_of(*self.config.budget),
-            directions=self._directions,
-            samples=len(reference_batch(self.data, "validation")),
-            objectives=self.config.objective,
-            seed=self.config.seed,
-            lag=self._lag,
-            two_speeds=self.config.two_speeds and bayesian,
-            constraints=constraints_in_force(self.config.constraints, spec.kind, spec.levels, known),
-            stopping=self.config.stopping,
-        )
-        # A start that never ends, and knows nothing, is a random search.
-        return options if bayesian else replace(options, start=10**9, priors=False)
+        bounds = constraints_in_force(self.config.constraints, spec.kind, spec.levels, known)
+        samples = len(reference_batch(self.data, "validation"))
+        return tuning_options(self.config, self._directions, bounds, samples=samples, lag=self._lag)
 
     # Driving
 
-    def _drive(self, dispatcher: Dispatcher) -> None:
-        while True:
+    def _drive(self, dispatcher: Dispatcher) -> str:
+        """Runs everything that is left; the state in which the run ends: "finished", or "time limit"."""
+        progress = self._progress
+        assert progress is not None
+        while progress.time_left > 0:
             self._fill(dispatcher)
             if not dispatcher.busy:
-                if self._queue or not all(self._conclusions.reached(study) for study in self._studies):
+                left = self._queue or not all(self._conclusions.reached(study) for study in self._studies)
+                if left and math.isinf(progress.limit):
                     raise AssertionError("jobs are left, but none can be started")
-                return
+                if left or progress.cut:
+                    break
+                self._refuse_emptiness()
+                return "finished"
             self._collect(dispatcher)
+        self._say(f"the time limit of {progress.limit / 3_600:g} h is reached; `gentune resume --max-hours` raises it")
+        return "time limit"
 
     def _fill(self, dispatcher: Dispatcher) -> None:
         """Gives every free worker a job: tuning first, since its trials depend on one another."""
         while dispatcher.free:
+            self._cut_tuning(dispatcher)
             planned = self._next_trial()
             if planned is not None:
                 study, trial = planned
@@ -320,6 +306,21 @@ class ComparisonDriver:
                 return
             dispatcher.submit(job)
 
+    def _cut_tuning(self, dispatcher: Dispatcher) -> None:
+        """Ends the tuning of all studies where the run's time limit leaves no more than the retrainings take.
+
+        Each study has its first trial, without which there is nothing to retrain.
+        """
+        progress = self._progress
+        assert progress is not None
+        tuned = [study for study in self._studies if not study.ended]
+        begun = all(study.records or study.running for study in tuned)
+        if tuned and begun and not progress.tuning_fits(self._studies, self._queue, dispatcher.running):
+            for study in tuned:
+                study.end()
+                progress.cut.append(study.name)
+            self._say("no time is left for more trials: what they have found is retrained now")
+
     def _next_queued(self, running: Sequence[Job]) -> Job | None:
         """Takes the next retraining or reference that need not wait; retrainings for a choice first.
 
@@ -331,6 +332,10 @@ class ComparisonDriver:
             for job in self._queue
             if not (isinstance(job, TrialJob) and any(job.shares_training(other) for other in trained))
         ]
+        assert self._progress is not None
+        ready = [job for job in ready if self._progress.fits(job)]
+        if not math.isinf(self._progress.limit):  # each family has its first final before any has its second
+            ready.sort(key=lambda job: job.number if isinstance(job, TrialJob) else 0)
         if not ready:
             return None
         first = next((job for job in ready if isinstance(job, TrialJob) and job.role == "choice"), ready[0])
@@ -352,6 +357,9 @@ class ComparisonDriver:
     def _collect(self, dispatcher: Dispatcher) -> None:
         for ticket, record in dispatcher.wait(1.0):
             self._take(ticket.study, record)
+            if record is not None and self._progress is not None:
+                left = self._progress.seconds_left(self._studies, self._queue, dispatcher.under_way())
+                self._journal.write_progress(left)
         self._on_update()
 
     def _take(self, study: FamilyStudy | None, record: Record | None) -> None:
@@ -359,6 +367,8 @@ class ComparisonDriver:
         if record is None:
             return
         self._expected.take(record)
+        if self._progress is not None:
+            self._progress.take(record)
         if study is not None:
             study.tell(record)
             with self._journal.timing("store"):
@@ -382,19 +392,3 @@ class ComparisonDriver:
     def _objective_text(self, record: Record) -> str:
         values = [(name, record.metrics.get(name)) for name in self.config.objective]
         return ", ".join(f"{name} {figure['value']:.4g}" for name, figure in values if figure is not None)
-
-
-@contextlib.contextmanager
-def terminable() -> Iterator[None]:
-    """Turns SIGTERM into the same clean stop as Ctrl-C."""
-    import signal
-
-    def stop(*_: object) -> None:
-        signal.signal(signal.SIGTERM, signal.SIG_IGN)  # `timeout` sends it twice; the end is under way
-        raise KeyboardInterrupt
-
-    before = signal.signal(signal.SIGTERM, stop)
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGTERM, before)

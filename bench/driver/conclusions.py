@@ -108,7 +108,11 @@ class Conclusions:
         return study.incumbents(study.records[trials[chosen]])
 
     def _write(self, study: FamilyStudy, chosen: Sequence[Record]) -> None:
-        """Writes what a study has learned, and last what it has chosen."""
+        """Writes what a study has learned, and last what it has chosen; removes finals of what was chosen before."""
+        for record in self._folder.records("final"):
+            mine = (record.family, record.repeat) == (study.card.name, study.repeat)
+            if mine and record.trial not in [r.number for r in chosen[record.incumbent : record.incumbent + 1]]:
+                self._folder.remove_record(record)
         with self._journal.timing("explain"):
             objectives = self._config.objective
             directions = [registry.metric(name).direction for name in objectives]

@@ -80,6 +80,10 @@ class Dispatcher:
         """The jobs that have not ended."""
         return [running.ticket.job for running in self._running.values()]
 
+    def under_way(self) -> list[tuple[Job, float]]:
+        """The jobs that have not ended, with the seconds since they were handed over."""
+        return [(running.ticket.job, self._clock() - running.began) for running in self._running.values()]
+
     def submit(self, job: Job, study: FamilyStudy | None = None) -> None:
         """Starts a job on a free worker."""
         self._submit(Ticket(job, study))

@@ -17,8 +17,8 @@ from .outlook import Outlook
 
 # A part of a trial hangs where it takes this many times what is expected, and at least so many seconds.
 TIMES, LEAST = 20.0, 60.0
-# Seconds to score a thousand samples of a trial, and of a retraining, before any has been scored.
-_SCORING = {"trial": 2.0, "retraining": 4.0}
+# Seconds to score a thousand samples of a job, before any of its kind has been scored.
+_SCORING = {"trial": 2.0, "retraining": 1.5, "reference": 1.5}
 
 
 @dataclass
@@ -148,7 +148,7 @@ class Expectations:
 
 
 def _kind(role: str) -> str:
-    return "trial" if role == "trial" else "retraining"
+    return role if role in _SCORING else "retraining"
 
 
 def _limit(expected: float) -> float:

@@ -8,12 +8,13 @@ from typing import Any
 
 from ..budget.kinds import budget_of
 from ..runs.study_file import StudyFile
+from .choice import CHALLENGERS
 from .expectations import Expectations
 from .study import MOST_TRIALS
 
-# Settings that are retrained where it is not decided yet: the default and a challenger for the choice, and for the
-# test what was chosen, which every other time is the default.
-_CANDIDATES, _FINALISTS = 2.0, 1.5
+# Settings that are retrained where it is not decided yet: for the choice the default and mostly two challengers; for
+# the test what was chosen, and the default besides where it was not. With challengers it seldom was.
+_CANDIDATES, _FINALISTS, _CHALLENGED = 2.7, 1.7, 1.8
 _PROPOSING = 0.5  # seconds of the engine for a trial, before any has been timed
 
 
@@ -69,9 +70,9 @@ class Forecast:
         """What is left of a study's "tuning", "choice" and "finals"."""
         return {"tuning": self._tuning(study), "choice": self._choice(study), "finals": self._finals(study)}
 
-    def retrainings_left(self, study: StudyState) -> Work:
-        """What is left of it after its tuning."""
-        return self._choice(study) + self._finals(study)
+    def most_retrainings(self, study: StudyState) -> Work:
+        """The most that may be left of it after its tuning: every challenger's, and finals of the default besides."""
+        return self._choice(study, 1.0 + CHALLENGERS) + self._finals(study, 2.0)
 
     def job(self, family: str, params: Mapping[str, Any] | None, role: str, samples: int) -> Work:
         """One full training of a setting (None: of the default one) with its samples and scores."""
@@ -99,19 +100,26 @@ class Forecast:
         work = Work(1.0, default.operations, default.seconds - scoring) * units
         return work + Work(seconds=trials * (scoring + self._proposing))
 
-    def _choice(self, study: StudyState) -> Work:
+    def _choice(self, study: StudyState, candidates: float = _CANDIDATES) -> Work:
         if study.incumbents is not None or not self._config.choice_seeds:
             return Work()
-        return self._retrainings(study, study.candidates, _CANDIDATES, self._config.choice_seeds, study.choices)
+        return self._retrainings(study, study.candidates, candidates, self._config.choice_seeds, study.choices)
 
-    def _finals(self, study: StudyState) -> Work:
-        settings, count = study.incumbents, _FINALISTS
+    def _finals(self, study: StudyState, count: float = _FINALISTS) -> Work:
+        settings = study.incumbents
         if settings is not None:
             default = self._expected.default(study.family)
             also = study.repeat == 0 and all(dict(params) != default for params in settings)
             settings = [*settings, *([default] if also else [])]
         elif study.repeat > 0:
             count = 1.0
+        if settings is None and study.candidates:  # one of them
+            each = self._retrainings(study, study.candidates, 0.0, 1, 0) * (1 / len(study.candidates))
+            if (
+                study.repeat == 0
+            ):  # challengers are seldom retrained in vain, and where there are none, the default wins
+                count = _CHALLENGED if len(study.candidates) > 1 else 1.0
+            return each * max(0.0, count * self._config.seeds - study.finals)
         return self._retrainings(study, settings, count, self._config.seeds, study.finals)
 
     def _retrainings(

@@ -13,9 +13,10 @@ from typing import Any
 
 from ..errors import UsageError
 from ..evaluators import Evaluator
-from ..runs.looks import finished, look
+from ..runs.looks import finished, look, seeds_of
 from ..runs.records import Record
 from ..runs.run_folder import RunFolder
+from ..runs.status import PROGRESS
 from ..trial.jobs import Job, TrialJob
 from .final_samples import FinalSamples
 from .study import Candidate
@@ -55,7 +56,7 @@ class Journal:
     def write_state(self, state: str, seconds: float, facts: Mapping[str, Any]) -> None:
         """Writes comparison.json.
 
-        state: "running", "interrupted" or "finished". seconds: that this process has worked on the run.
+        state: "running", "interrupted", "time limit" or "finished". seconds: that this process has worked on the run.
         facts: workers, lag, seeds, data and families of the run.
         """
         before = self.state() or {"started": _now(), "seconds": 0.0}
@@ -67,6 +68,37 @@ class Journal:
             "overhead": self._overhead,
         }
         self._folder.write_json(_STATE, content | dict(facts))
+
+    @property
+    def cut(self) -> list[str]:
+        """Studies whose tuning a time limit has ended."""
+        return list((self.state() or {}).get("cut", ()))
+
+    def reopen(self, max_hours: float | None) -> None:
+        """Forgets what was chosen for studies whose tuning a smaller limit has ended, so that they go on.
+
+        Their retrainings stay where they are asked for again. What they scored on the test split may have been seen, so
+        that the finals to come are another look.
+        """
+        there = self.state() or {}
+        before = there.get("max_hours")
+        if not self.cut or before is None or (max_hours is not None and max_hours <= before):
+            return
+        for name in (_CANDIDATES, _INCUMBENTS):
+            content = self._folder.read_json(name) or {}
+            for family, entries in content.items():
+                content[family] = [e for e in entries if _study_name(family, e["repeat"]) not in self.cut]
+            self._folder.write_json(name, content)
+        look(self._folder, seeds_of(self._folder), _now(), again=True)
+        self._folder.write_json(_STATE, there | {"cut": [], "max_hours": max_hours})
+
+    def write_progress(self, seconds_left: float) -> None:
+        """Writes progress.json: how long the run will take from now on."""
+        self._folder.write_json(PROGRESS, {"seconds_left": seconds_left, "written": time.time()})
+
+    def overhead(self) -> dict[str, float]:
+        """Seconds of the driver's own work by part, as `timing` counts them."""
+        return dict(self._overhead)
 
     @contextlib.contextmanager
     def timing(self, part: str) -> Iterator[None]:
@@ -140,6 +172,10 @@ class Journal:
             entry |= {"role": job.role, "family": job.family_name, "number": job.number, "repeat": job.repeat}
         with (self._folder.log_path / "events.jsonl").open("a", encoding="utf-8") as file:
             file.write(json.dumps(entry) + "\n")
+
+
+def _study_name(family: str, repeat: int) -> str:
+    return family if repeat == 0 else f"{family}@{repeat}"
 
 
 def _now() -> str:

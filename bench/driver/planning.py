@@ -8,13 +8,13 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from ...search_spaces import FamilyCard, SearchSpace
-from ..budget.kinds import Budget
+from ..budget.kinds import Budget, budget_of
 from ..budget.setting_cost import SettingCosts
 from ..proposal import Costs, Key, Observation, Proposal, StoppingRule, propose, stated
 from ..protocol import shares_between
 from ..runs.constraints import Constraint
 from ..runs.records import Record
-from ..runs.study_file import StoppingChoice
+from ..runs.study_file import StoppingChoice, StudyFile
 from ..seeds import derive
 from .lineage import Lineage, training_seconds
 
@@ -53,6 +53,26 @@ class TuningOptions:
     two_speeds: bool = False
     constraints: Sequence[Constraint] = ()
     stopping: StoppingChoice = "none"
+
+
+def tuning_options(
+    config: StudyFile, directions: Sequence[str], bounds: Sequence[Constraint], *, samples: int, lag: int
+) -> TuningOptions:
+    """How the studies of a comparison are tuned. bounds: the constraints in force; the others as in `TuningOptions`."""
+    bayesian = config.sampler == "bayesian"
+    options = TuningOptions(
+        budget=budget_of(*config.budget),
+        directions=directions,
+        samples=samples,
+        objectives=config.objective,
+        seed=config.seed,
+        lag=lag,
+        two_speeds=config.two_speeds and bayesian,
+        constraints=bounds,
+        stopping=config.stopping,
+    )
+    # A start that never ends, and knows nothing, is a random search.
+    return options if bayesian else replace(options, start=10**9, priors=False)
 
 
 @dataclass(frozen=True)

@@ -117,7 +117,8 @@ def drive(folder: RunFolder, changes: Mapping[str, Any], listener: Listener) -> 
     try:
         with redirect_stdout(sys.stderr):  # which belongs to the command's document, whatever plug-ins print
             outlook = _look_ahead(folder, config)
-            from .comparison import ComparisonDriver, terminable
+            from .comparison import ComparisonDriver
+            from .interruption import terminable
 
             with terminable():
                 ComparisonDriver(folder, config, outlook=outlook, say=listener.say, on_update=listener.update).run()

@@ -86,6 +86,11 @@ class FamilyStudy:
         return sum(record.cost for record in self.records.values())
 
     @property
+    def ended(self) -> bool:
+        """Whether it asks for no more trials."""
+        return self._ended
+
+    @property
     def finished(self) -> bool:
         """Whether the rest of the budget pays for no trial, and nothing is running."""
         return self._ended and not self.running

@@ -37,11 +37,12 @@ def finished(folder: RunFolder) -> bool:
     return bool(content.get("seeds", folder.study.seeds) == seeds_of(folder))
 
 
-def look(folder: RunFolder, seeds: int, now: str) -> None:
+def look(folder: RunFolder, seeds: int, now: str, *, again: bool = False) -> None:
     """Records that finals with so many seeds are asked for.
 
     That is another look, and not the latest one changed, once there are scores on the test split, which may have been
-    seen. now: the time, ISO 8601. Raises UsageError for fewer seeds than finals have been asked for.
+    seen. now: the time, ISO 8601. again: whether other settings are about to have as many.
+    Raises UsageError for fewer seeds than finals have been asked for.
     """
     before = read_looks(folder)
     tested = bool(folder.records("final", "default"))
@@ -50,7 +51,7 @@ def look(folder: RunFolder, seeds: int, now: str) -> None:
             f"{folder.path} retrains its finalists with {before[-1].seeds} seeds, here seeds is {seeds}; "
             "seeds can be added, not taken back"
         )
-    changed = seeds != before[-1].seeds
+    changed = seeds != before[-1].seeds or (again and tested)
     if changed or (not tested and folder.read_json(_LOOKS) is None):
         looks = [*(before if tested and changed else before[:-1]), Look(seeds, now)]
         folder.write_json(_LOOKS, [asdict(entry) for entry in looks])

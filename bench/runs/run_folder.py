@@ -47,6 +47,10 @@ class RecordFolder:
         """Writes or replaces a record, atomically."""
         write_atomically(self.records_path / f"{record.name}.json", record.to_json())
 
+    def remove_record(self, record: Record) -> None:
+        """Removes a record, where it is there."""
+        (self.records_path / f"{record.name}.json").unlink(missing_ok=True)
+
     def write_json(self, relative: str, content: Any) -> None:
         """Writes a JSON artifact, atomically."""
         write_atomically(self.artifacts_path / relative, json.dumps(content, indent=1, allow_nan=False) + "\n")

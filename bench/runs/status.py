@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -12,6 +13,9 @@ from .lock import RunLock
 from .looks import seeds_of
 from .records import Record
 from .run_folder import RunFolder
+
+PROGRESS = "progress.json"  # among the artifacts: how long the run will take, as its driver sees it
+ENDS = ("finished", "time limit")  # states of a run that has come to an end
 
 
 @dataclass(frozen=True)
@@ -39,7 +43,7 @@ class StudyStatus:
 
 @dataclass(frozen=True)
 class RunStatus:
-    """A run's state ("running", "interrupted" or "finished") and its studies."""
+    """A run's state ("running", "interrupted", "time limit" or "finished") and its studies."""
 
     name: str
     state: str
@@ -62,7 +66,8 @@ def read_status(folder: RunFolder) -> RunStatus:
     config = folder.study
     kind, amount = config.budget
     written = folder.read_json("comparison.json") or {}
-    finished = written.get("state") == "finished"
+    ended = str(written.get("state"))
+    finished = ended == "finished"
     held = RunLock(folder.path).held
     families = list(written.get("families") or config.families)
     chosen = [folder.read_json(name) or {} for name in ("candidates.json", "incumbents.json")]
@@ -76,13 +81,13 @@ def read_status(folder: RunFolder) -> RunStatus:
     )
     return RunStatus(
         name=folder.path.name,
-        state="finished" if finished else "running" if held else "interrupted",
+        state="running" if held and not finished else ended if ended in ENDS else "interrupted",
         data=str(config.data),
         objective=config.objective,
         budget=kind,
         amount=amount,
         studies=studies,
-        seconds_left=None if finished else _seconds_left(studies, amount, written.get("workers", 1)),
+        seconds_left=None if finished else _seconds_left(folder, held),
     )
 
 
@@ -122,19 +127,13 @@ def _study(
     )
 
 
-def _seconds_left(studies: Sequence[StudyStatus], amount: float, workers: int) -> float | None:
-    """From seconds per unit of cost so far; retrainings are taken to cost as much as a trial."""
-    spent, seconds = sum(s.spent for s in studies), sum(s.seconds for s in studies)
-    if not spent or not seconds:
+def _seconds_left(folder: RunFolder, held: bool) -> float | None:
+    """As the driver predicted it when the latest job ended, less what has passed since then while it runs."""
+    told = folder.read_json(PROGRESS)
+    if told is None:
         return None
-    left = 0.0
-    for study in studies:
-        pace = study.seconds / study.spent if study.spent else seconds / spent
-        per_trial = study.seconds / study.trials if study.trials else pace
-        left += 0.0 if study.tuned else pace * max(0.0, amount - study.spent)
-        left += per_trial * max(0, study.choices_expected - study.choices)
-        left += per_trial * max(0, study.finals_expected - study.finals)
-    return left / workers
+    passed = time.time() - told["written"] if held else 0.0
+    return max(0.0, told["seconds_left"] - passed)
 
 
 def duration_text(seconds: float) -> str:

@@ -114,6 +114,16 @@ class StudyFile(BaseModel):
             identity=False,
         ),
     ] = 5
+    max_hours: Annotated[
+        float | None,
+        Field(gt=0, allow_inf_nan=False),
+        OptionSpec(
+            "Most wall time of everything, finals and scores included: tuning ends in time for them, and they take "
+            "what there is. A resumed run may have more.",
+            "H",
+            identity=False,
+        ),
+    ] = None
     choice_seeds: Annotated[
         int,
         Field(ge=0),

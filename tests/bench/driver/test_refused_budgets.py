@@ -97,7 +97,7 @@ def test_a_run_without_a_trial_does_not_end_as_finished(
     monkeypatch.setattr("gentune.bench.driver.study.MOST_TRIALS", 0)
     # Evaluators, references and finals are no matter here.
     monkeypatch.setattr(ComparisonDriver, "_prepare", lambda self, _: self._open_studies())
-    monkeypatch.setattr(ComparisonDriver, "_drive", lambda self, _: self._next_trial())
+    monkeypatch.setattr(ComparisonDriver, "_drive", lambda self, _: (self._next_trial(), self._refuse_emptiness()))
     given = study(tiny, trainings=2, executor="in_process")
     folder = RunFolder.create_or_match(tmp_path / "run", given)
     with pytest.raises(WorkError, match="no trial of tiny was begun"):

@@ -1,0 +1,64 @@
+"""What a run decides and writes down before its first trial: evaluators, samples of finals, facts about families."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from ...models.data_spec import DataKind
+from ...search_spaces.overrides import ChangedCard
+from ..budget.operations import Operations
+from ..data import DataSet
+from ..registry import ResolvedFamily
+from ..runs.study_file import StudyFile
+from ..scoring.references import evaluators_by_role, real_examples
+from .final_samples import final_samples
+from .journal import Journal
+
+Say = Callable[[str], None]
+
+
+def describe_evaluators(data: DataSet, cache: str, journal: Journal, say: Say) -> None:
+    """Tells and writes down through which evaluators the run scores."""
+    by_role = evaluators_by_role(data, cache)
+    for role, evaluator in by_role.items():
+        accuracy = "" if evaluator.accuracy is None else f", accuracy {evaluator.accuracy:.1%} on validation"
+        say(f"{role} evaluator {evaluator.name} ({evaluator.fingerprint}){accuracy}")
+    if not by_role:
+        say(f"no evaluator for {data.spec.kind} data: metrics that need one are not defined")
+    journal.write_evaluators(by_role)
+
+
+def decide_final_samples(
+    config: StudyFile, data: DataSet, defaults: Mapping[str, Operations], journal: Journal, say: Say
+) -> int:
+    """How many samples finals draw, decided when the run begins. defaults: operations of default settings."""
+    decided = journal.final_samples()
+    if decided is None:
+        real = max(real_examples(data, "validation"), real_examples(data, "test"))
+        decided = final_samples(config.final_samples, real, defaults)
+        journal.write_final_samples(decided)
+    because = f": more would take {decided.limited_by} longer than its training" if decided.limited_by else ""
+    say(f"finals draw {decided.n:,} samples{because}")
+    return decided.n
+
+
+def family_facts(
+    families: Mapping[str, ResolvedFamily],
+    cards: Mapping[str, ChangedCard],
+    starts: Mapping[str, Mapping[str, Any]],
+    kind: DataKind,
+) -> dict[str, dict[str, Any]]:
+    """What reports tell of each family: of its card, and of what the study changes in it."""
+    return {
+        name: {
+            "group": family.card.group,
+            "summary": family.card.summary,
+            "likelihood": family.card.likelihood[kind],
+            "conditional": family.card.conditional,
+            "papers": list(family.card.papers),
+            "changes": list(cards[name].told),
+            "start": starts.get(name),
+        }
+        for name, family in families.items()
+    }
