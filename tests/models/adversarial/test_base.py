@@ -180,8 +180,8 @@ def test_half_of_the_default_steps_is_no_collapse(family: str, tmp_path: Path, m
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("family", ["gan", "lsgan", "wgan", "wgan_gp", "cgan"])
-def test_modes_are_counted(family: str, tmp_path: Path) -> None:
-    record = _record(family, tmp_path / "run", "eight_gaussians", 0.6)
+def test_modes_are_counted(tmp_path: Path) -> None:
+    """Of one family: the others would only measure it again; `test_wgan_gp` trains one until it has all modes."""
+    record = _record("gan", tmp_path / "run", "eight_gaussians", 0.6)
     assert record.state == "complete"
     assert (record.metrics["modes_covered"]["value"] or 0.0) in range(1, 9)
