@@ -56,7 +56,7 @@ def _described(columns: list[pd.Series]) -> Any:
         return None
 
 
-@settings(deadline=None, max_examples=150)
+@settings(deadline=None, max_examples=80)
 @given(st.lists(_COLUMNS, min_size=1, max_size=4))
 def test_encoding_and_decoding_gives_the_table_bit_for_bit(columns: list[pd.Series]) -> None:
     found = _described(columns)
@@ -72,7 +72,7 @@ def test_encoding_and_decoding_gives_the_table_bit_for_bit(columns: list[pd.Seri
     assert set(frame) - set(again) == {note.split("'")[1] for note in described.notes if "is left out" in note}
 
 
-@settings(deadline=None, max_examples=80)
+@settings(deadline=None, max_examples=40)
 @given(st.lists(st.one_of(_WORDS, _BOOLEANS, _FEW, _PRICES), min_size=1, max_size=4))
 def test_what_lies_on_a_lattice_survives_standardised_float32(columns: list[pd.Series]) -> None:
     found = _described(columns)
@@ -87,7 +87,7 @@ def test_what_lies_on_a_lattice_survives_standardised_float32(columns: list[pd.S
     assert_frame_equal(again, frame[list(again)], check_exact=True)
 
 
-@settings(deadline=None, max_examples=80)
+@settings(deadline=None, max_examples=40)
 @given(st.lists(_COLUMNS, min_size=1, max_size=3), st.integers(0, 2**32 - 1))
 def test_any_vector_is_a_row_with_values_that_the_columns_have(columns: list[pd.Series], seed: int) -> None:
     found = _described(columns)

@@ -64,7 +64,7 @@ def _arrays(folder: Path) -> Any:
         (_parquet, "gaussian_mixture,histogram", "mmd", ()),
         (_text, "letters,more_letters", "bits_per_token", (LETTERS,)),
         (_mnist, "histogram,naive_bayes", "fid", ()),
-        (_hub, "gaussian_mixture,histogram", "mmd", ()),
+        (_hub, "gaussian,histogram", "mmd", ()),
         (_arrays, "gaussian_mixture,histogram", "mmd", ()),
     ],
 )
