@@ -71,11 +71,11 @@ def _with_duplicates(found: Found, chosen: np.ndarray, groups: np.ndarray, notes
     copied = same != np.arange(len(same))
     copies = int(copied.sum())
     if copies > _MOST_REPEATED * len(same):
-        notes.append(f"{copies:,} of {len(same):,} examples equal others, so repeats may stand in several splits")
+        notes.append(f"copies of other examples: {copies:,} of {len(same):,}; they may stand in several splits")
         return groups, False
     pairs = np.stack([chosen, chosen[same]], axis=1)[copied]
     if copies:
-        notes.append(f"{copies:,} of {len(same):,} examples equal others; copies are kept in one split")
+        notes.append(f"copies of other examples: {copies:,} of {len(same):,}; they are kept in one split")
     near = known.near[inside[known.near].all(axis=1)]
     if len(near):
         sizes = np.bincount(duplicates.joined(known.same, near)[chosen])

@@ -95,7 +95,7 @@ def test_exact_and_near_copies_stay_in_one_split() -> None:
     found.values[150:200] = found.values[50:100]
     found.values[150:200, 0, 0, 0] ^= 1  # one pixel by one level
     data = prepare(found, CommonOptions())
-    assert any("50 of 400 examples equal others" in note for note in data.notes)
+    assert any("copies of other examples: 50 of 400" in note for note in data.notes)
     assert any("50 pairs of images are nearly the same" in note for note in data.notes)
     for i in range(100):
         pair = [(found.values[j].astype(np.float32) * np.float32(2 / 15) - 1).tobytes() for j in (i, i + 100)]
@@ -128,7 +128,7 @@ def test_where_most_examples_repeat_repeats_are_how_the_data_are() -> None:
     x = np.random.default_rng(0).integers(2, size=(300, 3))
     data = prepare(vectors(x), CommonOptions())
     assert sum(sizes(data)) == 300
-    assert "repeats may stand in several splits" in data.notes[0]
+    assert "they may stand in several splits" in data.notes[0]
 
 
 def test_mirrored_images_are_more_examples_of_train_alone() -> None:

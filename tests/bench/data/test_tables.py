@@ -149,7 +149,7 @@ def test_equal_rows_stand_in_one_split_whatever_their_noise(tmp_path: Path) -> N
     path = tmp_path / "copies.csv"
     pd.concat([frame, frame.head(60)]).sample(frac=1, random_state=3).to_csv(path, index=False)
     data = open_data(locate(str(path)))
-    assert any(note.startswith("60 of 360 examples equal others") for note in data.notes)
+    assert any(note.startswith("copies of other examples: 60 of 360") for note in data.notes)
     values = [{tuple(row)[1:] for row in rows.itertuples()} for rows in decoded(data)]
     assert not values[0] & values[1]
     assert not (values[0] | values[1]) & values[2]
