@@ -83,7 +83,8 @@ def test_each_value_is_checked_by_itself_and_put_into_the_fields_form(tmp_path: 
 def test_two_studies_differ_by_their_identity_alone() -> None:
     assert first_difference(STUDY, STUDY.model_copy(update={"workers": 7, "devices": ("cpu",), "seeds": 9})) is None
     assert first_difference(STUDY, STUDY.model_copy(update={"workers": 7, "seed": 1})) == "seed"
-    assert changeable(STUDY) == {"seeds": 5, "workers": None, "executor": "local", "devices": ("auto",)}
+    free = {"seeds": 5, "max_hours": None, "workers": None, "executor": "local", "devices": ("auto",)}
+    assert changeable(STUDY) == free
 
 
 def test_help_states_the_default_once() -> None:
