@@ -332,9 +332,10 @@ class ComparisonDriver:
             for job in self._queue
             if not (isinstance(job, TrialJob) and any(job.shares_training(other) for other in trained))
         ]
-        assert self._progress is not None
-        ready = [job for job in ready if self._progress.fits(job)]
-        if not math.isinf(self._progress.limit):  # each family has its first final before any has its second
+        progress = self._progress
+        if progress is not None and not math.isinf(progress.limit):
+            # Each family has its first final before any has its second.
+            ready = [job for job in ready if progress.fits(job)]
             ready.sort(key=lambda job: job.number if isinstance(job, TrialJob) else 0)
         if not ready:
             return None

@@ -1,4 +1,4 @@
-"""A plug-in for tests of the driver: a shifted Gaussian, and settings that go wrong on purpose.
+"""A plug-in for tests of the driver: a shifted Gaussian, settings that go wrong on purpose, and few examples.
 
 TINY_SAMPLES: how many samples metrics see, in every process that loads this; they cost their square.
 """
@@ -9,11 +9,15 @@ import os
 import signal
 from pathlib import Path
 
+import numpy as np
 import torch
 from torch import Generator, Tensor, nn
 
 import gentune
 from gentune.bench import protocol
+from gentune.bench.data import DataReader, DataSet, Split
+from gentune.bench.data.base import standardised
+from gentune.bench.data.builtin.toys import log_density_two_moons, sample_two_moons
 from gentune.models import Batch, DataSpec, GenerativeModel, Likelihood, LikelihoodKind, Losses
 
 CARD = """
@@ -93,6 +97,22 @@ def _must_die() -> bool:
     return first
 
 
+class FewMoons(DataReader):
+    """Two moons of a few hundred examples: what compares samples with all of train costs its size."""
+
+    name = "few_moons"
+
+    def describe(self) -> DataSpec:
+        return DataSpec("few_moons", "vector", (2,), source="made here", licence="CC0-1.0", consent="no personal data")
+
+    def read(self, spec: DataSpec) -> DataSet:
+        random = np.random.default_rng(0)
+        sizes: dict[Split, int] = {"train": 600, "validation": 300, "test": 300}
+        splits = {split: sample_two_moons(n, random) for split, n in sizes.items()}
+        return standardised(spec, splits, log_density_two_moons)
+
+
 if "TINY_SAMPLES" in os.environ:
     protocol.SAMPLES = protocol.MOST_FINAL_SAMPLES = int(os.environ["TINY_SAMPLES"])
 gentune.register(Tiny, CARD)
+gentune.register_data(FewMoons())

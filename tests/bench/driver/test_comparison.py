@@ -67,7 +67,7 @@ class Run(ComparisonDriver):
 
 def begin(path: Path, plugin: Path, **options: Any) -> RunFolder:
     defaults: dict[str, Any] = {
-        "data": "two_moons",
+        "data": "few_moons",
         "families": ["tiny"],
         "plugins": [str(plugin)],
         "objective": ["nll"],
@@ -376,7 +376,7 @@ def test_a_driver_may_be_killed_at_any_moment(
     tmp_path: Path, tiny: Path, finished: RunFolder, how: signal.Signals, moments: list[str]
 ) -> None:
     """Kills the command when each of these has come; afterwards the records equal those of an unbroken run."""
-    command = [sys.executable, "-m", "gentune.bench", "compare", "--data", "two_moons", "--families", "tiny"]
+    command = [sys.executable, "-m", "gentune.bench", "compare", "--data", "few_moons", "--families", "tiny"]
     command += ["--plugin", str(tiny), "--objective", "nll", "--trainings", "4", "--workers", "1"]
     command += ["--seeds", "2", "--choice-seeds", "1"]
     broken = tmp_path / "broken"
