@@ -36,8 +36,8 @@ def few_samples() -> Iterator[None]:
     """Sample metrics cost their square; none of these tests is about their precision."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(protocol, "SAMPLES", 200)
-        patch.setattr(protocol, "MOST_FINAL_SAMPLES", 400)
-        patch.setenv("TINY_SAMPLES", "200")  # in processes of their own
+        patch.setattr(protocol, "MOST_FINAL_SAMPLES", 200)
+        patch.setenv("TINY_SAMPLES", "200")  # the same in processes of their own
         yield
 
 
@@ -382,7 +382,13 @@ def test_a_driver_may_be_killed_at_any_moment(
     broken = tmp_path / "broken"
     keeping = {name: value for name, value in os.environ.items() if name != "GENTUNE_CACHE_GIB"}
     for moment in moments:
-        process = subprocess.Popen([*command, "--out", str(broken)], stderr=subprocess.DEVNULL, env=keeping)
+        process = subprocess.Popen(
+            [*command, "--out", str(broken)],
+            stderr=subprocess.DEVNULL,
+            env=keeping,
+            # Where the tests run in the background of a shell, their children would ignore an interrupt.
+            preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
+        )
         while process.poll() is None and not any(broken.glob(moment + ("/trial*" if moment == "records" else ""))):
             time.sleep(0.05)
         process.send_signal(how)
