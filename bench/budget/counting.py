@@ -11,7 +11,7 @@ from ..training.setting import build_model, split_setting
 from .operations import EXAMPLES, Operations, TooSlowToCountError, UncountableError, count_operations
 from .time_limit import TookTooLongError, time_limit
 
-PATIENCE = 120.0  # seconds for a step of a training and two samples: ample, since what is not counted changes costs
+PATIENCE = 30.0  # seconds for a step of a training and two samples: ample, since what is not counted changes costs
 
 
 def count_setting(family: ResolvedFamily, data: DataSet, params: Mapping[str, Any]) -> Operations:
