@@ -48,8 +48,6 @@ FORMS: dict[str, tuple[dict[str, str], int, int, int | None]] = {
 }
 # What differs between two runs of one command: times, and what is counted from them.
 OF_THE_CLOCK = {"train_seconds", "sample_seconds", "samples_per_second", "peak_memory"}
-# Metrics that joined after the figures were made.
-JOINED = {"sample_flops"}
 
 
 def processor() -> str:
@@ -84,9 +82,7 @@ def run(form: str, gentune: str, root: Path) -> dict[str, Any]:
 def _row(row: dict[str, Any]) -> dict[str, Any]:
     kept = {key: row[key] for key in ("family", "number", "state", "move", "fidelity", "params", "cost", "seed")}
     for side in ("metrics", "second_metrics"):
-        figures = {
-            name: figure["value"] for name, figure in row.get(side, {}).items() if name not in OF_THE_CLOCK | JOINED
-        }
+        figures = {name: figure["value"] for name, figure in row.get(side, {}).items() if name not in OF_THE_CLOCK}
         if figures:
             kept[side] = figures
     return kept
