@@ -88,6 +88,7 @@ def render_page(folder: RunFolder, board: Leaderboard, records: list[Record]) ->
         .get_template("index.html")
         .render(
             board=content,
+            data_name=study.data.label,
             data=_data_facts(comparison.get("data") or {}),
             budget=budget_text(content["budget"]),
             summaries={f: about.get("summary") for f, about in (comparison.get("families") or {}).items()},

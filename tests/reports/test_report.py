@@ -181,6 +181,14 @@ def test_formats_can_be_chosen(tmp_path: Path, write_run: Callable[..., RunFolde
         write_report(folder, ["pdf"])
 
 
+def test_the_page_of_a_users_data_has_their_short_name(tmp_path: Path, write_run: Callable[..., RunFolder]) -> None:
+    text = write_report(
+        write_run(tmp_path / "run", data={"reader": "table", "path": "/some/people.csv", "label": "group"})
+    ).read_text()
+    assert "<h1>people</h1>" in text
+    assert "<title>people: " in text
+
+
 def test_store_credentials_stay_out_of_the_page(tmp_path: Path, write_run: Callable[..., RunFolder]) -> None:
     folder = write_run(tmp_path / "run", store="postgresql://me:secret@host/db")
     assert "secret" not in write_report(folder).read_text()
