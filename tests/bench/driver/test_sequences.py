@@ -28,6 +28,7 @@ from gentune.bench.data import (
 )
 from gentune.bench.driver.job_factory import REFERENCE_FAMILIES
 from gentune.bench.evaluators import evaluators_for
+from gentune.bench.registry.families import _registered as registered
 from gentune.bench.runs.run_folder import RunFolder
 from gentune.bench.runs.study_file import StudyFile
 from gentune.bench.trial.execution import run_floor
@@ -60,6 +61,8 @@ class TestBigram(FamilyContract):
 def run(tmp_path_factory: pytest.TempPathFactory) -> Iterator[gentune.api.Run]:
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("GENTUNE_CACHE_GIB", "0")
+        for other in set(registered) - {"bigram"}:  # plug-ins of other tests in this process
+            patch.delitem(registered, other)
         yield gentune.compare(
             data="chain",
             families="all",
