@@ -1,7 +1,8 @@
-"""Errors with one line for people, and the checks of names that raise them."""
+"""Errors with one line for people, and checks of names and of the environment that raise them."""
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Mapping
 from typing import TypeVar
@@ -9,6 +10,8 @@ from typing import TypeVar
 from ..search_spaces.space import suggest
 
 T = TypeVar("T")
+
+GIB = 2**30
 
 _PLAIN = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]*")  # in commands, files and tables alike
 
@@ -43,3 +46,18 @@ def look_up(name: str, known: Mapping[str, T], what: str) -> T:
     if name not in known:
         raise UsageError(f"unknown {what} {name!r}{suggest(name, known)}")
     return known[name]
+
+
+def gib_limit(variable: str, default: float, also: str = "") -> int:
+    """Bytes that an environment variable allows, in GiB, or the default. Raises UsageError for anything but a number.
+
+    also: what else the message says that is wanted.
+    """
+    text = os.environ.get(variable, "")
+    try:
+        gib = float(text) if text else default
+    except ValueError:
+        gib = -1.0
+    if not 0.0 <= gib < float("inf"):
+        raise UsageError(f"{variable} is {text!r}; wanted a number of GiB{also}")
+    return round(gib * GIB)

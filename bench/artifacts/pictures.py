@@ -39,7 +39,7 @@ _GROUPS = (
 def write_samples(folder: Path, name: str, batch: Batch, spec: DataSpec, *, maker: str | None) -> Path | None:
     """Writes `name`.png (images) or `name`.json (points); None for data that has no picture.
 
-    Of a table the rows are written to `name`.csv besides.
+    Of a table the rows are written to `name`.csv, too.
 
     maker: the family that made the samples, written into the file's metadata; None for real examples.
     """

@@ -8,8 +8,8 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ..errors import UsageError
-from ..training.cache import GIB, TrainingCache, cache_limit
+from ..errors import GIB, UsageError
+from ..training.cache import TrainingCache, cache_limit
 from ..training.cache_upkeep import StateEntry, about, damaged, entries, pins, trim
 
 if TYPE_CHECKING:

@@ -1,4 +1,4 @@
-"""The options that every reader of users' data takes besides its own. Free of torch and numpy."""
+"""The options that every reader of users' data takes next to its own. Free of torch and numpy."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
 """What sources held, decoded once and kept: compact arrays in mapped files under the cache. Free of torch.
 
     CACHE/data/KEY/found.json      description, notes and hashes; its time of change is the last use
-    CACHE/data/KEY/x.npy           levels (n, C, H, W), mapped into memory by whoever reads them
+    CACHE/data/KEY/x.npy           levels (n, C, H, W), mapped into memory by all readers
     CACHE/data/KEY/NAME.npy        conditions, splits, groups and duplicates, where there are any
 
 A folder appears whole or not at all. KEY is a hash of what was there, of the options, and of the code that decodes.
@@ -27,13 +27,12 @@ from typing import Any
 import numpy as np
 
 from ...models.data_spec import ConditionSpec, DataSpec
-from ..errors import UsageError
+from ..errors import UsageError, gib_limit
 from ..files import default_cache
 from .duplicates import Duplicates, find_duplicates
 from .found import Chunks, Found
 
 LIMIT_VARIABLE = "GENTUNE_DATA_CACHE_GIB"
-GIB = 2**30
 _DEFAULT_GIB = 50.0
 _DESCRIPTION = "found.json"
 _PART = ".part-"
@@ -57,14 +56,7 @@ def data_cache_limit() -> int:
 
     Raises UsageError for anything but a number of GiB.
     """
-    text = os.environ.get(LIMIT_VARIABLE, "")
-    try:
-        gib = float(text) if text else _DEFAULT_GIB
-    except ValueError:
-        gib = -1.0
-    if not 0.0 <= gib < float("inf"):
-        raise UsageError(f"{LIMIT_VARIABLE} is {text!r}; wanted a number of GiB")
-    return round(gib * GIB)
+    return gib_limit(LIMIT_VARIABLE, _DEFAULT_GIB)
 
 
 def kept(identity: str, make: Callable[[], Found]) -> Found:

@@ -20,7 +20,7 @@ def locate(value: object, base: Path | None = None) -> DataRef:
     """The reference that text, a path or a table stands for.
 
     value: a reader's name; `READER:NAME` for readers that take a name (`torchvision:MNIST`); a path; or a table that
-        has one of these under `name` or `path` and the reader's options besides. Text is a path if nothing is called
+        has one of these under `name` or `path` and the reader's options. Text is a path if nothing is called
         so and it holds a slash, ends as data files do, or names what is there.
     base: the folder from which relative paths are taken; None: the current one.
 
@@ -59,7 +59,7 @@ def _of_path(path: Path) -> DataRef:
         fitting = [reader for reader in sources if reader.folders]
     else:
         if not path.exists():
-            raise UsageError(f"{path} is not there{_beside(path)}")
+            raise UsageError(f"{path} is not there{_nearest_name(path)}")
         fitting = [reader for reader in sources if path.suffix.lower() in reader.suffixes]
     if not fitting:
         kinds = "a folder of images, " if any(reader.folders for reader in sources) else ""
@@ -96,7 +96,7 @@ def _suffixes() -> set[str]:
     return {suffix for reader in readers().values() if isinstance(reader, SourceReader) for suffix in reader.suffixes}
 
 
-def _beside(path: Path) -> str:
+def _nearest_name(path: Path) -> str:
     """The nearest name in the same folder, as `suggest` says it; "" where there is none."""
     try:
         names = [entry.name for entry in path.parent.iterdir()]

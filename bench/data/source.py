@@ -24,7 +24,7 @@ class SourceReader(DataReader):
         def find(self, *, its own options) -> Found
 
     without torch, the same each time. Its options have defaults, but for `path` or `name`; a value of another type
-    than the default is refused. `common_options` says what every such reader takes besides.
+    than the default is refused. `common_options` says what every such reader takes, too.
 
     suffixes: of the files that it reads, in lower case with their dots. folders: whether it reads folders.
     keeps: whether what it finds is kept under the cache (kept_levels.py); then it may give `Chunks`.

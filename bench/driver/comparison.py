@@ -10,8 +10,6 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-import torch
-
 from .. import registry
 from ..artifacts.pictures import write_samples
 from ..data import DataSet, open_data
@@ -29,6 +27,7 @@ from ..runs.study_file import StudyFile
 from ..scheduling import IN_PROCESS, Executor, ExecutorSettings, executor
 from ..scoring.references import reference_batch
 from ..training.cache import cache_limit
+from ..training.one_thread import one_thread
 from ..trial.jobs import EvaluatorJob, FloorJob, Job, TrialJob
 from .conclusions import Conclusions
 from .dispatch import Dispatcher
@@ -96,18 +95,19 @@ class ComparisonDriver:
 
         A finished run changes only where more seeds are asked for, which are added. Raises UsageError for fewer.
         """
-        with RunLock(self.folder.path):
+        # The engine's results are the same bit for bit on one thread alone.
+        with RunLock(self.folder.path), one_thread():
             self._journal.look(self.config.seeds)
             if self._journal.finished:
                 return
             self._refuse_changed_data()
+            for note in self.data.notes:
+                self._say(f"data: {note}")
             self._journal.reopen(self.config.max_hours)
             began = self._clock()
             before = float((self._journal.state() or {}).get("seconds", 0.0))
             self._elapsed = lambda: before + self._clock() - began
             state = "interrupted"
-            threads = torch.get_num_threads()
-            torch.set_num_threads(1)  # the engine's results are the same bit for bit on one thread alone
             workers = self._executor()
             try:
                 self._lag = self._frozen_lag(workers)
@@ -123,7 +123,6 @@ class ComparisonDriver:
                 workers.close()
                 if state == "finished":
                     remove(self._spool)
-                torch.set_num_threads(threads)
                 self._journal.write_state(state, self._clock() - began, self._facts())
 
     # Preparing
@@ -135,8 +134,6 @@ class ComparisonDriver:
                 f"{self.folder.path}: data {self.config.data} have changed since the run began (fingerprint {began}, "
                 f"now {self.data.fingerprint}); put them back, or begin a new run with another --out"
             )
-        for note in self.data.notes:
-            self._say(f"data: {note}")
 
     def _look_ahead(self) -> None:
         """Finds out what the families cost and how long they take, and learns from the records that are there."""
@@ -301,6 +298,8 @@ class ComparisonDriver:
             for study in self._studies:
                 if study.finished:
                     self._queue += self._conclusions.next_jobs(study)
+            if all(study.fruitless for study in self._studies):
+                self._queue.clear()  # references of the test, with which nothing is left to be compared
             job = self._next_queued(dispatcher.running)
             if job is None:
                 return

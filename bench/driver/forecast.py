@@ -13,7 +13,7 @@ from .expectations import Expectations
 from .study import MOST_TRIALS
 
 # Settings that are retrained where it is not decided yet: for the choice the default and mostly two challengers; for
-# the test what was chosen, and the default besides where it was not. With challengers it seldom was.
+# the test what was chosen, and the default where it was not. With challengers it seldom was.
 _CANDIDATES, _FINALISTS, _CHALLENGED = 2.7, 1.7, 1.8
 _PROPOSING = 0.5  # seconds of the engine for a trial, before any has been timed
 
@@ -71,7 +71,7 @@ class Forecast:
         return {"tuning": self._tuning(study), "choice": self._choice(study), "finals": self._finals(study)}
 
     def most_retrainings(self, study: StudyState) -> Work:
-        """The most that may be left of it after its tuning: every challenger's, and finals of the default besides."""
+        """The most that may be left of it after its tuning: every challenger's, and finals of the default, too."""
         return self._choice(study, 1.0 + CHALLENGERS) + self._finals(study, 2.0)
 
     def job(self, family: str, params: Mapping[str, Any] | None, role: str, samples: int) -> Work:
@@ -115,9 +115,7 @@ class Forecast:
             count = 1.0
         if settings is None and study.candidates:  # one of them
             each = self._retrainings(study, study.candidates, 0.0, 1, 0) * (1 / len(study.candidates))
-            if (
-                study.repeat == 0
-            ):  # challengers are seldom retrained in vain, and where there are none, the default wins
+            if study.repeat == 0:  # where there are no challengers, the default wins
                 count = _CHALLENGED if len(study.candidates) > 1 else 1.0
             return each * max(0.0, count * self._config.seeds - study.finals)
         return self._retrainings(study, settings, count, self._config.seeds, study.finals)

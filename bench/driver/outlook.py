@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 
@@ -18,6 +17,7 @@ from ..data import DataSet
 from ..errors import UsageError
 from ..registry import ResolvedFamily
 from ..runs.study_file import StudyFile
+from ..training.one_thread import one_thread
 
 _DOUBT = 1.5
 
@@ -35,7 +35,7 @@ def look_ahead(config: StudyFile, data: DataSet, *, refuse: bool = False) -> Out
 
     refuse: whether a budget into which one does not fit raises UsageError.
     """
-    with _one_thread():
+    with one_thread():
         costs = costs_of_families(config, data)
         if refuse:  # at once, where prices are known
             refuse_too_little(config, Outlook(costs, {}))
@@ -73,16 +73,6 @@ def _device(devices: Sequence[str]) -> str:
     if list(devices) == ["auto"]:
         return "cuda:0" if torch.cuda.is_available() else "cpu"
     return devices[0]
-
-
-@contextmanager
-def _one_thread() -> Iterator[None]:
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    try:
-        yield
-    finally:
-        torch.set_num_threads(threads)
 
 
 def least_amounts(config: StudyFile, outlook: Outlook) -> dict[str, float]:

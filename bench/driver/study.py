@@ -96,6 +96,11 @@ class FamilyStudy:
         return self._ended and not self.running
 
     @property
+    def fruitless(self) -> bool:
+        """Whether it has finished, and none of its trials has worked."""
+        return self.finished and all(record.state != "complete" for record in self.records.values())
+
+    @property
     def work_left(self) -> float:
         """Operations that the rest of the budget stands for: which study to serve first."""
         left = max(0.0, 1.0 - self.spent / self.budget.amount)

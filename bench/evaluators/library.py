@@ -12,8 +12,7 @@ import shutil
 import tempfile
 import time
 import uuid
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 import torch
@@ -26,6 +25,7 @@ from ...models.data_spec import DataSpec
 from ..data import DataSet
 from ..seeds import derive
 from ..training import loop as training
+from ..training.one_thread import one_thread
 from . import networks
 from .evaluator import Evaluator
 from .networks import Convolutional, FeatureNetwork, Mixer, RandomProjection, Raw
@@ -106,7 +106,7 @@ def _steps(examples: int) -> int:
 
 def _train(data: DataSet, name: str, steps: int) -> tuple[FeatureNetwork, float | None]:
     seed = derive(_SEED, name)
-    with _one_thread(), torch.random.fork_rng(devices=[]):
+    with one_thread(), torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         network = _TRAINED[name](data.spec)
         training.train(network, data.splits["train"].to("cpu"), _SETTINGS, steps=steps, seed=seed)
@@ -179,14 +179,3 @@ def _file_hash(path: Path) -> str:
 
 def _hash(identity: Mapping[str, object]) -> str:
     return hashlib.sha256(json.dumps(identity, sort_keys=True).encode()).hexdigest()[:16]
-
-
-@contextmanager
-def _one_thread() -> Iterator[None]:
-    """Sums are cut by the number of threads, so the weights would depend on it."""
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    try:
-        yield
-    finally:
-        torch.set_num_threads(threads)

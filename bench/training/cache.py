@@ -26,10 +26,9 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
-from ..errors import UsageError
+from ..errors import gib_limit
 
 LIMIT_VARIABLE = "GENTUNE_CACHE_GIB"
-GIB = 2**30
 _DEFAULT_GIB = 20.0
 _DESCRIPTION, _TENSORS, _LOCK = "state.json", "tensors.safetensors", "lock"
 _PART = ".part-"  # begins the names of folders that are being written or removed
@@ -45,14 +44,7 @@ def cache_limit() -> int:
 
     Raises UsageError for anything but a number of GiB.
     """
-    text = os.environ.get(LIMIT_VARIABLE, "")
-    try:
-        gib = float(text) if text else _DEFAULT_GIB
-    except ValueError:
-        gib = -1.0
-    if not 0.0 <= gib < float("inf"):
-        raise UsageError(f"{LIMIT_VARIABLE} is {text!r}; wanted a number of GiB, 0 to keep no trainings")
-    return round(gib * GIB)
+    return gib_limit(LIMIT_VARIABLE, _DEFAULT_GIB, also=", 0 to keep no trainings")
 
 
 def state_name(key: str, step: int) -> str:

@@ -14,7 +14,7 @@ from ...errors import UsageError
 from ..found import Chunks, Found
 from ..reference import plain_name
 from .array_files import Member
-from .image_files import level_type, quantised
+from .image_files import check_levels, level_type, quantised
 from .image_sizes import Fit, common_size
 
 _CHANNELS = (1, 3)
@@ -24,12 +24,16 @@ _DARK = 0.5  # share of the range below which all values of integers make a note
 
 @dataclass(frozen=True)
 class ImageOptions:
-    """The options that concern images alone (`Arrays`)."""
+    """The options that concern images alone (`Arrays`). Raises UsageError for a number of levels that none can have."""
 
     fit: Fit
     grey: bool
     levels: int
     flip: bool
+
+    def __post_init__(self) -> None:
+        if self.levels:
+            check_levels(self.levels)
 
 
 @dataclass(frozen=True)

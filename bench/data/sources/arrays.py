@@ -11,7 +11,6 @@ from ....search_spaces.space import suggest
 from ...errors import UsageError
 from ..found import Found
 from ..source import SourceReader
-from .image_folder import check_levels
 
 if TYPE_CHECKING:
     import numpy as np
@@ -63,13 +62,12 @@ class Arrays(SourceReader):
         from .array_kinds import ImageOptions, found_in
         from .image_sizes import Fit
 
-        if levels:
-            check_levels(levels)
+        options = ImageOptions(Fit.of(crop, resize), grey, levels, flip)
         if kind and kind not in _KINDS:
             raise UsageError(f"unknown kind {kind!r}{suggest(kind, _KINDS)}")
         members = array_members(Path(path))
         parts, unused = _parts(Path(path), members, array, label)
-        found = found_in(Path(path), parts, kind, ImageOptions(Fit.of(crop, resize), grey, levels, flip))
+        found = found_in(Path(path), parts, kind, options)
         if group:
             unused = [name for name in unused if name != group]
             found = replace(found, groups=_groups(Path(path), members, group, len(found)))

@@ -12,7 +12,6 @@ from ...errors import UsageError
 from ..found import Chunks, Found
 from ..reference import plain_name
 from ..source import SourceReader
-from .image_folder import check_levels
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -64,8 +63,7 @@ class HubSets(SourceReader):
         from .array_kinds import ImageOptions
         from .image_sizes import Fit
 
-        if levels:
-            check_levels(levels)
+        options = ImageOptions(Fit.of(crop, resize), grey, levels, flip)
         parts = _loaded(name, config)
         first = next(iter(parts.values()))
         for wanted in (image, text, label if label != "none" else "", *columns, *drop, *categorical):
@@ -78,7 +76,7 @@ class HubSets(SourceReader):
         if not image:
             frames = {split: _frame(part, columns, drop, label) for split, part in parts.items()}
             return _table(name, frames, label, categorical)
-        return _images(name, parts, image, label, ImageOptions(Fit.of(crop, resize), grey, levels, flip))
+        return _images(name, parts, image, label, options)
 
 
 def _loaded(name: str, config: str) -> dict[str, Any]:

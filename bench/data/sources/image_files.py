@@ -78,6 +78,12 @@ def opened(file: Path) -> Iterator[Image.Image]:
         raise UsageError(f"{file} cannot be read as an image: {error}") from error
 
 
+def check_levels(levels: int) -> None:
+    """Raises UsageError for a number of levels that images cannot have."""
+    if not 2 <= levels <= 65_536:
+        raise UsageError(f"option levels is {levels}; wanted 2 to 65,536")
+
+
 def header(image: Image.Image) -> Header:
     """What an opened image says of itself."""
     orientation = image.getexif().get(_ORIENTATION, 1)

@@ -61,6 +61,7 @@ class ImageFolder(SourceReader):
         group: str = "",
         flip: bool = False,
     ) -> Found:
+        from .image_files import check_levels
         from .image_sizes import Fit
 
         check_levels(levels)
@@ -71,12 +72,6 @@ class ImageFolder(SourceReader):
         listed = _list(folder, labelled=label == "folder")
         found = _found(folder, listed, fit, grey=grey, levels=levels, flip=flip)
         return replace(found, groups=_groups(folder, listed.files, group)) if group else found
-
-
-def check_levels(levels: int) -> None:
-    """Raises UsageError for a number of levels that images cannot have."""
-    if not 2 <= levels <= 65_536:
-        raise UsageError(f"option levels is {levels}; wanted 2 to 65,536")
 
 
 @dataclass
@@ -118,12 +113,12 @@ def _list(folder: Path, *, labelled: bool) -> _Listed:
         kinds = ", ".join(suffix.removeprefix(".") for suffix in SUFFIXES)
         raise UsageError(f"{folder} holds no images ({kinds}){_but(listed)}")
     for what, values in (("split folders", listed.splits), ("class folders", listed.classes)):
-        beside = sum(not value for value in values)
-        if 0 < beside < len(values):
+        outside = sum(not value for value in values)
+        if 0 < outside < len(values):
             first = listed.files[next(i for i, value in enumerate(values) if not value)]
             hint = "" if what == "split folders" else '; label = "none" in [data] reads all without labels'
             raise UsageError(
-                f"{folder}: {beside:,} of {len(values):,} images lie beside the {what}, such as {first}{hint}"
+                f"{folder}: {outside:,} of {len(values):,} images lie outside the {what}, such as {first}{hint}"
             )
     return listed
 

@@ -49,7 +49,7 @@ class Tables(SourceReader):
         """The rows of a table.
 
         label: column that is the class; it becomes the condition.
-        columns: those that are used, besides the label and the group; none: all. drop: those that are not.
+        columns: those that are used, next to the label and the group; none: all. drop: those that are not.
         categorical: columns of numbers that are names of categories.
         group: column whose equal values stay in one split; it is not modelled, unless `columns` names it.
         missing: "model" learns which values are missing, "drop" leaves out rows in which one is.

@@ -10,6 +10,7 @@ from ...errors import UsageError
 from ..found import Found
 from ..reference import plain_name
 from ..source import SourceReader
+from ..text_files import check_encoding, reading, without_mark
 
 if TYPE_CHECKING:
     import numpy as np
@@ -66,16 +67,9 @@ def as_sequences(name: str, where: str, examples: list[str], notes: tuple[str, .
 
 
 def _read(path: Path, encoding: str) -> str:
-    try:
-        return path.read_text(encoding=encoding.lower().replace("utf-8", "utf-8-sig"))
-    except LookupError:
-        raise UsageError(f"unknown encoding {encoding!r}; wanted one such as utf-8 or latin-1") from None
-    except OSError as error:
-        raise UsageError(f"{path} cannot be read: {error.strerror or error}") from None
-    except UnicodeError as error:
-        raise UsageError(
-            f'{path} is not written in {encoding} ({error}); wanted its encoding, such as "latin-1"'
-        ) from None
+    check_encoding(encoding)
+    with reading(path, encoding):
+        return path.read_text(encoding=without_mark(encoding))
 
 
 def short_ones(texts: list[str], length: int, where: str) -> tuple[list[str], tuple[str, ...]]:

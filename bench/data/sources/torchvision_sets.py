@@ -14,7 +14,6 @@ from ...errors import UsageError
 from ...files import default_cache
 from ..found import Found
 from ..source import SourceReader
-from .image_folder import check_levels
 
 if TYPE_CHECKING:
     from .array_files import LoadedArray
@@ -56,11 +55,9 @@ class TorchvisionSets(SourceReader):
         from .array_kinds import ImageOptions, found_in
         from .image_sizes import Fit
 
-        if levels:
-            check_levels(levels)
+        options = ImageOptions(Fit.of(crop, resize), grey, levels, flip)
         if label not in ("", "none"):
             raise UsageError(f'option label is {label!r}; wanted "none", or nothing')
-        fit = Fit.of(crop, resize)
         make_importable()
         from torchvision import datasets
 
@@ -70,8 +67,8 @@ class TorchvisionSets(SourceReader):
         place = _root(root)
         found = {split: _opened(kind, place, arguments, download) for split, arguments in _arguments(kind).items()}
         read = {split: items for split, items in found.items() if items is not None}
-        parts = {split: _arrays(items, fit, f"torchvision's {name}", label) for split, items in read.items()}
-        result = found_in(name, parts, "image", ImageOptions(Fit(), grey, levels, flip))
+        parts = {split: _arrays(items, options.fit, f"torchvision's {name}", label) for split, items in read.items()}
+        result = found_in(name, parts, "image", replace(options, fit=Fit()))
         names = getattr(next(iter(read.values())), "classes", ())
         return replace(result, class_names=tuple(names)) if len(names) == result.spec.classes else result
 

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import codecs
 import csv
 import warnings
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ...errors import UsageError
+from ..text_files import check_encoding, reading, without_mark
 from .columns import numbers_in
 
 if TYPE_CHECKING:
@@ -28,18 +28,18 @@ def read_csv(
 
     separator: between values; "": the first line tells. decimal: what stands before decimals, "." or ",".
     header: whether the first line names the columns; else they are called column_1, column_2, ...
-    missing_values: texts that stand for a missing value, besides "", NA, N/A, n/a, #N/A, NaN, nan, NULL and null.
+    missing_values: texts that stand for a missing value, as do "", NA, N/A, n/a, #N/A, NaN, nan, NULL and null.
     Raises UsageError for what is no regular table in this encoding.
     """
     import pandas as pd
 
     _check_options(encoding, separator, decimal)
     try:
-        first = _first_lines(path, encoding)
-        between = separator or max(_SEPARATORS, key=first[0].count)
-        names = _names(path, first, between, header)
-        with warnings.catch_warnings():
+        with reading(path, encoding), warnings.catch_warnings():
             warnings.simplefilter("error", pd.errors.ParserWarning)  # for rows longer than the first
+            first = _first_lines(path, encoding)
+            between = separator or max(_SEPARATORS, key=first[0].count)
+            names = _names(path, first, between, header)
             frame = pd.read_csv(
                 path,
                 sep=between,
@@ -51,12 +51,6 @@ def read_csv(
                 keep_default_na=False,
                 na_values=[*_MISSING, *missing_values],
             )
-    except OSError as error:
-        raise UsageError(f"{path} cannot be read: {error.strerror or error}") from None
-    except UnicodeError as error:
-        raise UsageError(
-            f'{path} is not written in {encoding} ({error}); wanted its encoding, such as "latin-1"'
-        ) from None
     except (pd.errors.ParserError, pd.errors.ParserWarning, csv.Error) as error:
         reason = str(error).removeprefix("Error tokenizing data. C error: ").strip()
         raise UsageError(f"{path} is no regular table: {reason}") from None
@@ -102,7 +96,7 @@ def check_names(where: str, names: list[str]) -> None:
 
 
 def _first_lines(path: Path, encoding: str) -> list[str]:
-    with path.open(encoding=encoding.lower().replace("utf-8", "utf-8-sig"), newline="") as file:
+    with path.open(encoding=without_mark(encoding), newline="") as file:
         lines = [file.readline(_HEADER_CHARACTERS) for _ in range(2)]
     if not lines[0].strip():
         raise UsageError(f"{path} is empty" if not any(lines) else f"{path} begins with an empty line")
@@ -112,10 +106,7 @@ def _first_lines(path: Path, encoding: str) -> list[str]:
 
 
 def _check_options(encoding: str, separator: str, decimal: str) -> None:
-    try:
-        codecs.lookup(encoding)
-    except LookupError:
-        raise UsageError(f"unknown encoding {encoding!r}; wanted one such as utf-8 or latin-1") from None
+    check_encoding(encoding)
     if len(separator) > 1:
         raise UsageError(f"option separator is {separator!r}; wanted one character")
     if decimal not in (".", ","):

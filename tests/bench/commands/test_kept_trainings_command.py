@@ -11,10 +11,10 @@ import pytest
 import torch
 
 from gentune.bench.commands.cli import main
-from gentune.bench.errors import UsageError
+from gentune.bench.errors import GIB, UsageError
 from gentune.bench.runs.run_folder import RunFolder
 from gentune.bench.runs.study_options import parse_study
-from gentune.bench.training.cache import GIB, TrainingCache, cache_limit, release, state_name
+from gentune.bench.training.cache import TrainingCache, cache_limit, release, state_name
 from gentune.bench.training.cache_upkeep import damaged, entries, pin, pins, trim
 from gentune.bench.training.checkpoints import KeptTraining
 from gentune.bench.training.state import TrainingState

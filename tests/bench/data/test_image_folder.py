@@ -251,12 +251,12 @@ def _jpeg_cut(folder: Path) -> None:
     (folder / "003.jpg").write_bytes(content[: len(content) // 2])
 
 
-def _beside(folder: Path) -> None:
+def _outside(folder: Path) -> None:
     save_all(folder / "a", drawn(20))
     save_all(folder, drawn(3, seed=2))
 
 
-def _beside_splits(folder: Path) -> None:
+def _outside_splits(folder: Path) -> None:
     save_all(folder / "train", drawn(20))
     save_all(folder, drawn(3, seed=2))
 
@@ -292,8 +292,8 @@ BAD: dict[str, tuple[Callable[[Path], Any], dict[str, Any], str]] = {
     "no levels": (lambda f: save_all(f, drawn(30)), {"levels": 1}, "option levels is 1; wanted 2 to 65,536"),
     "label": (lambda f: save_all(f, drawn(30)), {"label": "name"}, "option label is 'name'"),
     "unknown option": (lambda f: save_all(f, drawn(30)), {"resise": 8}, "no option 'resise'; did you mean 'resize'"),
-    "beside classes": (_beside, {}, r'3 of 23 images lie beside the class folders.*label = "none"'),
-    "beside splits": (_beside_splits, {}, "3 of 23 images lie beside the split folders"),
+    "outside classes": (_outside, {}, r'3 of 23 images lie outside the class folders.*label = "none"'),
+    "outside splits": (_outside_splits, {}, "3 of 23 images lie outside the split folders"),
     "unseen class": (_class_in_test_alone, {}, "class 'c' stands in a held-out split but not in train"),
     "no train split": (lambda f: save_all(f / "test", drawn(30)), {}, "has no train split"),
 }

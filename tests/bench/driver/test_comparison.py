@@ -365,6 +365,8 @@ def test_workers_that_die_are_replaced_and_their_trials_tried_again(
     assert (first.state, first.attempts) == ("failed", 3)
     assert "SIGKILL" in (first.reason or "")
     assert folder.records("final") == []
+    # Nothing is left that references of the test could be compared with.
+    assert {r.split for r in folder.records("reference")} == {"validation"}
     assert read_status(folder).state == "finished"
 
 

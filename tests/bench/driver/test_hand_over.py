@@ -108,7 +108,6 @@ def test_a_finished_trial_outlives_a_killed_driver(
     tmp_path: Path, own_cache: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """With real workers: the driver is stopped, its worker finishes a trial, and the driver is killed."""
-    monkeypatch.setenv("STAGED_LOG", str(tmp_path / "log"))
     monkeypatch.setenv("STAGED_PAUSE", "0.05")
     command = [sys.executable, "-m", "gentune.bench", "compare", "--data", "two_moons", "--families", "staged"]
     command += ["--plugin", str(PLUGINS / "staged.py"), "--objective", "mmd", "--trainings", "1"]

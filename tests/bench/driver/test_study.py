@@ -207,6 +207,16 @@ def test_the_default_stands_until_something_is_clearly_better() -> None:
     assert [r.number for r in better.incumbents()] == [1]
 
 
+def test_a_study_is_fruitless_where_it_has_ended_and_nothing_worked() -> None:
+    failed = told(study(), judged(0, None))
+    assert not failed.fruitless
+    failed.end()
+    assert failed.fruitless
+    worked = told(study(), judged(0, None), judged(1, 3.0))
+    worked.end()
+    assert not worked.fruitless
+
+
 def test_the_engine_is_told_how_well_a_trial_was_measured() -> None:
     toy = study(objectives=("fid",))
     asked = toy.ask()

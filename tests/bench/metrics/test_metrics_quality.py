@@ -14,7 +14,7 @@ from torch import Tensor
 from gentune.bench._torchvision import make_importable
 from gentune.bench.data import load
 from gentune.bench.metrics import METRICS, MetricValue, UndefinedError, measure
-from gentune.bench.metrics.features import equal_counts, once_for_pair, subset
+from gentune.bench.metrics.features import equal_counts, subset
 from gentune.bench.metrics.fidelity import fid, inception_score, kid, precision, recall
 from gentune.bench.metrics.frechet import frechet
 from gentune.bench.metrics.manifold import coverage, density, density_and_coverage
@@ -393,18 +393,3 @@ def test_torchvision_is_importable() -> None:
 def _off_diagonal_mean(kernel: Tensor) -> Tensor:
     n = len(kernel)
     return (kernel.sum() - kernel.diagonal().sum()) / (n * (n - 1))
-
-
-def test_what_several_metrics_share_is_computed_once_for_a_pair() -> None:
-    calls = []
-
-    @once_for_pair
-    def counted(a: Tensor, b: Tensor) -> int:
-        calls.append((a, b))
-        return len(calls)
-
-    x, y, equal = torch.zeros(3), torch.ones(3), torch.ones(3)
-    assert [counted(x, y), counted(x, y)] == [1, 1]
-    assert counted(x, equal) == 2  # another tensor, though it holds the same
-    assert counted(y, x) == 3
-    assert counted(x, equal) == 2
