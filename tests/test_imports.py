@@ -139,3 +139,34 @@ def test_light_commands_import_nothing_heavy(arguments: list[str]) -> None:
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stderr.strip() == "[]"
+
+
+# Public entry points, whose keywords are their interface; so are families' constructors and the options of readers.
+ENTRY_POINTS = {
+    "bench/commands/evaluation.py:evaluate",
+    "bench/evaluate/external_samples.py:evaluate",
+    "bench/proposal/engine.py:propose",
+    "bench/training/loop.py:train",
+}
+
+
+def test_bench_fits_into_the_mind() -> None:
+    """At most 24 entries; no module over 400 lines, no function over 60 or with more than 8 parameters."""
+    entries = [p for p in (ROOT / "bench").iterdir() if p.name != "__pycache__"]
+    assert len(entries) <= 24
+    too_large = []
+    for path in sources("bench"):
+        text, place = path.read_text(encoding="utf-8"), str(path.relative_to(ROOT))
+        if len(text.splitlines()) > 400:
+            too_large.append(f"{place}: {len(text.splitlines())} lines")
+        for node in ast.walk(ast.parse(text)):
+            if not isinstance(node, ast.FunctionDef):
+                continue
+            lines = (node.end_lineno or node.lineno) - node.lineno + 1
+            arguments = [a.arg for a in (*node.args.posonlyargs, *node.args.args, *node.args.kwonlyargs)]
+            count = len([name for name in arguments if name not in ("self", "cls")])
+            name = f"{place}:{node.name}"
+            of_reader = place.startswith("bench/data/") and node.name in ("find", "describe", "read")
+            if lines > 60 or (count > 8 and not of_reader and name not in ENTRY_POINTS):
+                too_large.append(f"{name}: {lines} lines, {count} parameters")
+    assert not too_large
