@@ -91,6 +91,7 @@ class DataSpec:
     condition: ConditionSpec = ConditionSpec()
     pairing: Pairing | None = None
     evaluators: bool = True  # False: no feature evaluator suits the examples (see `has_evaluators`)
+    examples: int | None = None  # in the train split, about; None: only reading tells
     entropy: float | None = None  # nats per example in original units, where it is known
     mean: tuple[float, ...] | None = None  # vectors: what was subtracted
     deviation: tuple[float, ...] | None = None  # vectors: what was divided by
@@ -132,6 +133,11 @@ class DataSpec:
     def has_evaluators(self) -> bool:
         """Whether samples can be compared through feature evaluators; sequences never are, but by likelihood."""
         return self.evaluators and self.kind != "sequence"
+
+    @property
+    def extent(self) -> float:
+        """Of images the side in pixels, the geometric mean of height and width; else dimensions, or length."""
+        return math.sqrt(self.shape[1] * self.shape[2]) if self.kind == "image" else float(self.shape[0])
 
     @property
     def dimensions(self) -> int:

@@ -99,6 +99,7 @@ def build_leaderboard(folder: RunFolder, records: list[Record] | None = None) ->
         "objective": list(study.objective),
         "directions": ["higher" if card(m).direction == "higher" else "lower" for m in study.objective],
         "budget": {"kind": kind, "amount": amount},
+        "size": study.size,
         **_changes(comparison),
         "warm_start": _warm_start(folder),
         "seeds": seeds_of(folder),

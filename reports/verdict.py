@@ -151,6 +151,11 @@ def _notes_on_tuning(content: Mapping[str, Any]) -> list[str]:
             f"Trials were judged by what a clock or a device tells ({listing(measured)}): this run cannot be replayed "
             "from its seed. sample_flops and flops are counted."
         )
+    if content["size"] != 1.0:
+        found.append(
+            f"The study's size is {content['size']:g}: trainings have {content['size']:g} times the steps, networks "
+            f"{content['size'] ** 0.5:.3g} times the width, that the families' cards state for these data."
+        )
     for family, changes in content["space"].items():
         found.append(f"This study changed the search space of {family} ({' · '.join(changes)}).")
     for family, start in content["start"].items():

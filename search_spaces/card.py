@@ -7,6 +7,8 @@ without [family]. In a card, and in shared tables:
 
     likely = [1e-3, 5e-3]           in a parameter's table: where good settings usually lie (`Parameter.likely`).
 
+    width = true                    in a parameter's table: it is a width of networks, which a study's `size` scales.
+
     extends = ["gan", "mine.toml"]  the shared tables that this file builds on. A name without an ending is one of
                                     Gentune's own, `search_spaces/shared/NAME.toml`; a name that ends in ".toml" is a
                                     path relative to the folder of the file that says it (for a card given as text:
@@ -14,12 +16,29 @@ without [family]. In a card, and in shared tables:
     drop = ["discriminator_norm"]   parameters of the extended tables that this family does not have.
     before = "latent_dim"           in a parameter's table: its place, directly in front of another one of its role.
 
+Steps and parameters may follow the size of the data. What the tables above say holds for every size, unless
+
+    [family]
+    steps = 500                     a full training, of all data; or by kind: steps = { image = 500, vector = 200 }
+
+    [sizes.NAME]                    what differs at one size; NAME is free, and joins the tables of several files
+    image = 16                      its kind and extent: the side of images (the geometric mean of height and width),
+                                    or `vector` = dimensions, or `sequence` = length
+    examples = 3500                 in the train split; left out: for any number
+    steps = 2000                    left out: as in [family]
+    train.width = 24                parameters by role (`train`, `sample`; `training`: the loop's): a value is the
+    sample.steps = { high = 500 }   default; a table has some of default, low, high, likely (of a choice: default)
+
+One size is enough, and holds for all data of its kind. Between several, steps and numbers follow power laws; `sizes`
+says how, and what holds beyond them. A choice changes where its size is reached. A size that does not name a parameter
+has it as in the parameter's own table. Likely values go with the default, unless the size states them.
+
 The tables are laid one over another: first, in the order in which `extends` names them, the shared ones, each after
 those that it extends and each only once; the card comes last. A file first drops, then states. A parameter that is
 already there keeps its place, and a table overrides only the keys that it has; a new parameter comes last, unless
 `before` says where. `training` replaces the list below it; [training_defaults] and [training_likely] override single
-names. The order of the space is: train parameters, sample parameters, then the searched loop parameters in the order
-of `training.toml`.
+names, a size single keys. The order of the space is: train parameters, sample parameters, then the searched loop
+parameters in the order of `training.toml`.
 """
 
 from __future__ import annotations
@@ -33,11 +52,12 @@ from typing import Any, get_args
 
 from .reading import CardError, one_of, parse_toml, read_text, refuse_unknown, table_of
 from .shared_tables import SHARED, SHARED_KEYS, Merged, merge
+from .size_tables import stated_sizes, steps_by_kind
+from .sizes import DATA_KINDS, DataSize, StatedSize, number_at, scaled, sized
 from .space import Kind, Parameter, Role, SearchSpace, Value, suggest
 
 HERE = Path(__file__).parent
 LIKELIHOODS = ("none", "exact", "dequantised", "elbo", "importance_weighted", "ode_estimate")
-DATA_KINDS = ("image", "vector", "sequence")
 CONDITIONS = ("label", "image", "text")
 
 _FAMILY_KEYS = {
@@ -66,11 +86,12 @@ class FamilyCard:
     implementation: "module:Class"; with a leading dot relative to `gentune.models`, else absolute.
     conditions: kinds of conditions that it takes. requires_condition: whether it cannot do without one.
     likelihood: kind of likelihood for each data kind ("none" where it has none).
-    steps: full training in steps for each data preset (a data set's name, or a data kind); empty for families
-        that train by `fit` alone.
+    steps: full training in steps for each kind of data, where no size states it. sizes: what differs at some sizes.
+        Both are empty for families that train by `fit` alone.
     noise: by metric, the usual standard deviation of its logarithm between trainings of one setting: a prior.
     space: what is searched. loop: every parameter of `training.toml` at this family's default.
-    constructor: the constructor's parameters at their own defaults, whatever a study changes in the space.
+    constructor: the constructor's parameters at their own defaults, whatever data and study change in the space.
+    scale: by how much a study's `size` multiplies the steps.
     """
 
     name: str
@@ -83,11 +104,13 @@ class FamilyCard:
     likelihood: Mapping[str, str]
     papers: tuple[str, ...]
     steps: Mapping[str, int]
+    sizes: tuple[StatedSize, ...]
     noise: Mapping[str, float]
     space: SearchSpace
     loop: SearchSpace
     constructor: Mapping[str, Value]
     path: str
+    scale: float = 1.0
 
     @property
     def conditional(self) -> str:
@@ -112,9 +135,36 @@ class FamilyCard:
         takes = f"takes {' and '.join(self.conditions)} conditions" if self.conditions else "takes no conditions"
         return Fit(reason=f"{takes}, and the data {have}")
 
-    def full_steps(self, data_name: str, data_kind: str) -> int:
-        """Steps of a full training on a data set; 1 for families that train by `fit` alone."""
-        return self.steps.get(data_name, self.steps.get(data_kind, 1))
+    @property
+    def trains(self) -> bool:
+        """Whether trainings go by steps; else by `fit` alone."""
+        return bool(self.steps) or any(stated.steps for stated in self.sizes)
+
+    def full_steps(self, size: DataSize) -> int:
+        """Steps of a full training on data of a size; 1 for families that train by `fit` alone."""
+        stated = [(own.size, own.steps) for own in self._sizes_of(size.kind) if own.steps]
+        steps = round(number_at(stated, size)) if stated else self.steps.get(size.kind, 1)
+        return steps if self.scale == 1.0 else max(round(steps * self.scale), 1)
+
+    def sized(self, size: DataSize, scale: float = 1.0) -> FamilyCard:
+        """The card for data of a size: its space and loop have the defaults, ranges and likely values for that.
+
+        scale: of a study: multiplies steps, and widths by its square root.
+        """
+        own = self._sizes_of(size.kind)
+        names = {parameter.name for stated in own for parameter in stated.parameters}
+
+        def at_size(parameter: Parameter) -> Parameter:
+            if parameter.name in names:
+                points = [(stated.size, stated.parameter(parameter)) for stated in own]
+                parameter = sized(parameter, points, size)
+            return scaled(parameter, math.sqrt(scale)) if parameter.width else parameter
+
+        space, loop = (SearchSpace(tuple(map(at_size, whole))) for whole in (self.space, self.loop))
+        return replace(self, space=space, loop=loop, scale=scale)
+
+    def _sizes_of(self, kind: str) -> list[StatedSize]:
+        return [stated for stated in self.sizes if stated.size.kind == kind]
 
     @property
     def averaged(self) -> bool:
@@ -160,13 +210,11 @@ def _card(content: Mapping[str, Any], merged: Merged, where: str) -> FamilyCard:
     kinds = tuple(one_of(k, DATA_KINDS, where, "family.kinds") for k in family["kinds"])
     conditions = _conditions(family.get("conditional", "none"), where)
     requires = _requires_condition(family, conditions, where)
-    steps = dict(family.get("steps", {}))
-    for preset, count in steps.items():
-        if not isinstance(count, int) or count < 1:
-            raise CardError(f"{where}: family.steps.{preset}: wanted a whole number of at least 1, got {count!r}")
+    steps = steps_by_kind(family.get("steps", {}), kinds, where)
 
     loop = _loop_parameters(merged, where)
     space = _space(merged, loop, where)
+    parameters = {p.name: p for p in (*loop, *space)}
     return FamilyCard(
         name=family["name"],
         group=family["group"],
@@ -178,6 +226,7 @@ def _card(content: Mapping[str, Any], merged: Merged, where: str) -> FamilyCard:
         likelihood=_likelihoods(family.get("likelihood", "none"), kinds, where),
         papers=tuple(family.get("papers", ())),
         steps=steps,
+        sizes=stated_sizes(merged, content.get("sizes", ()), kinds, steps, parameters, where),
         noise=_noise(family, where),
         space=space,
         loop=loop,
@@ -275,6 +324,7 @@ def _parameter(name: str, table: Mapping[str, Any], role: Role, where: str, key:
             source=table.get("source", ""),
             summary=table.get("summary", ""),
             likely=_likely(table["likely"], where, f"{key}.likely") if "likely" in table else (),
+            width=table.get("width", False),
         )
     except (ValueError, TypeError) as error:
         raise CardError(f"{where}: {key}: {error}") from error

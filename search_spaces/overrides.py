@@ -93,7 +93,7 @@ def start_setting(card: FamilyCard, given: Mapping[str, Value]) -> dict[str, Val
 
 def _parameters(card: FamilyCard) -> dict[str, Parameter]:
     """Every parameter that a setting has, by name: those searched, and those of the training loop."""
-    loop = {p.name: p for p in card.loop} if card.steps else {}  # a `fit` has no loop
+    loop = {p.name: p for p in card.loop} if card.trains else {}  # a `fit` has no loop
     return {p.name: p for p in card.space} | {name: p for name, p in loop.items() if name not in card.space}
 
 

@@ -11,10 +11,13 @@ from .reading import CardError, names_of, parse_toml, read_text, refuse_unknown,
 from .space import suggest
 
 SHARED = Path(__file__).parent / "shared"  # the tables that come with Gentune
-SHARED_KEYS = frozenset({"extends", "drop", "train", "sample", "training", "training_defaults", "training_likely"})
-PARAMETER_KEYS = frozenset(
-    {"type", "low", "high", "scale", "choices", "default", "likely", "when", "source", "summary"}
+SHARED_KEYS = frozenset(
+    {"extends", "drop", "train", "sample", "training", "training_defaults", "training_likely", "sizes"}
 )
+PARAMETER_KEYS = frozenset(
+    {"type", "low", "high", "scale", "choices", "default", "likely", "when", "width", "source", "summary"}
+)
+SIZE_ROLES = ("train", "sample", "training")  # tables of parameters in a size; `training` holds the loop's
 
 OwnRole = Literal["train", "sample"]
 
@@ -35,14 +38,15 @@ class Merged:
     """A card's tables laid over those that it extends.
 
     parameters: for each role, the parameters in their order. training: names of the searched loop parameters.
-    training_defaults, training_likely: this family's defaults and likely values of loop parameters. files: the shared
-    files and their texts.
+    training_defaults, training_likely: this family's defaults and likely values of loop parameters.
+    sizes: by name, what differs at a size of data. files: the shared files and their texts.
     """
 
     parameters: dict[OwnRole, dict[str, Stated]] = field(default_factory=lambda: {"train": {}, "sample": {}})
     training: tuple[str, ...] = ()
     training_defaults: dict[str, Any] = field(default_factory=dict)
     training_likely: dict[str, Any] = field(default_factory=dict)
+    sizes: dict[str, dict[str, Any]] = field(default_factory=dict)
     files: dict[Path, str] = field(default_factory=dict)
 
     def lay_over(self, content: Mapping[str, Any], where: str) -> None:
@@ -52,8 +56,8 @@ class Merged:
             if not holders:
                 known = [known for tables in self.parameters.values() for known in tables]
                 raise CardError(f"{where}: drop: no extended table has a parameter {name!r}{suggest(name, known)}")
-            for tables in holders:
-                del tables[name]
+            for tables in (*holders, *(size.get(role, {}) for size in self.sizes.values() for role in SIZE_ROLES)):
+                tables.pop(name, None)
         for role in get_args(OwnRole):
             for name, table in table_of(content, role, where).items():
                 self._state(role, name, table, where)
@@ -61,6 +65,8 @@ class Merged:
             self.training = names_of(content, "training", where)
         self.training_defaults |= table_of(content, "training_defaults", where)
         self.training_likely |= table_of(content, "training_likely", where)
+        for name in table_of(content, "sizes", where):
+            self._state_size(name, content["sizes"][name], where)
 
     def _state(self, role: OwnRole, name: str, table: Any, where: str) -> None:
         key = f"{role}.{name}"
@@ -76,6 +82,18 @@ class Merged:
         known[name] = Stated({**known[name].table, **own} if name in known else own, where)
         if "before" in table:
             self.parameters[role] = _moved(known, name, table["before"], f"{where}: {key}.before")
+
+    def _state_size(self, name: str, table: Any, where: str) -> None:
+        key = f"sizes.{name}"
+        if not isinstance(table, dict):
+            raise CardError(f"{where}: {key}: wanted a table, got {table!r}")
+        known = self.sizes.setdefault(name, {})
+        known |= {k: v for k, v in table.items() if k not in SIZE_ROLES}
+        for role in SIZE_ROLES:
+            for parameter, given in table_of(table, role, f"{where}: {key}").items():
+                below = known.setdefault(role, {}).get(parameter, {})
+                # A plain value is the parameter's default.
+                known[role][parameter] = below | (given if isinstance(given, dict) else {"default": given})
 
 
 def merge(content: Mapping[str, Any], where: str) -> Merged:

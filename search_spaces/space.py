@@ -25,6 +25,7 @@ class Parameter:
     step: spacing of a float or integer grid counted from `low`; None: continuous, or every integer.
     likely: where good settings usually lie: of a number (low, high), the central 68%; of a choice those values that
         hold 68%. Empty: nothing is known. It is a prior that observations overrule.
+    width: whether it is one of a network's widths, which a study's `size` scales.
     """
 
     name: str
@@ -40,8 +41,11 @@ class Parameter:
     source: str = ""
     summary: str = ""
     likely: tuple[Value, ...] = ()
+    width: bool = False
 
     def __post_init__(self) -> None:
+        if self.width and (self.kind == "categorical" or (self.low or 0) <= 0):
+            raise ValueError(f"parameter {self.name!r} is a width; wanted a number above 0, not {self.range_text}")
         if self.kind == "categorical":
             if not self.choices:
                 raise ValueError(f"parameter {self.name!r} has no choices")

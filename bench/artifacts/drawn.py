@@ -8,6 +8,7 @@ from typing import Any
 
 from ...search_spaces.space import Parameter, SearchSpace, Value, suggest
 from .. import registry
+from ..data import describe_data
 from ..errors import UsageError
 from ..runs.run_folder import RunFolder
 from .kept_models import kept_model
@@ -37,7 +38,8 @@ def sample(
         raise UsageError(f"{n:,} samples are asked for; wanted 1 to {MOST_SAMPLES:,}")
     registry.load_plugins(folder.study.plugins)
     name = kept_model(folder, family, model)
-    card = registry.family(family).require_card()
+    card = registry.cards_of([family], describe_data(folder.study.data))[family].card
+    sampling = card.space.only("sample")
     given = {key: _value(card.space, key, text) for key, text in (changes or {}).items()}
 
     from ..data import open_data
@@ -45,7 +47,6 @@ def sample(
     from ..scoring.sampling import check_samples, draw_samples
     from ..seeds import derive
     from ..training.checkpoints import load_model
-    from ..training.setting import split_setting
     from .sample_files import write_sample_file
 
     loaded, about = load_model(folder.artifact("models", name))
@@ -55,7 +56,7 @@ def sample(
         raise UsageError(f"samples of {data.spec.kind} data cannot be written to {out.name}; wanted {formats}")
     if data.fingerprint != about.data_fingerprint:
         raise UsageError(f"data {about.data} have changed since {name} was trained, so its samples would mean others")
-    settings = card.space.only("sample").activate({**split_setting(card, about.params).sample, **given})
+    settings = sampling.activate({k: v for k, v in {**about.params, **given}.items() if k in sampling})
     conditional = card.fit(data.spec.kind, data.spec.condition.kind).condition != "none"
     condition = asked_conditions(data, "test", n, seed=seed) if conditional else None
     drawn = draw_samples(loaded, n, condition, settings=settings, seed=derive(seed, "samples"))

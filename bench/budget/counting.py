@@ -31,7 +31,7 @@ def count_setting(family: ResolvedFamily, data: DataSet, params: Mapping[str, An
                 lambda: build_model(family.load(), spec, setting.train, 0),
                 data.splits["train"][:EXAMPLES],
                 setting.loop,
-                steps=card.full_steps(spec.name, spec.kind),
+                steps=family.full_steps(spec),
                 sampling=setting.sample,
                 conditional=card.fit(spec.kind, spec.condition.kind).condition != "none",
             )

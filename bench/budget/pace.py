@@ -50,7 +50,7 @@ def measure_pace(family: ResolvedFamily, data: DataSet, params: Mapping[str, Any
         with time_limit(PATIENCE, "a few steps and samples"), torch.random.fork_rng(devices=[]):
             model = build_model(family.load(), data.spec, setting.train, 0).to(at)
             examples = data.splits["train"]
-            steps = card.full_steps(data.spec.name, data.spec.kind)
+            steps = family.full_steps(data.spec)
             training, longest = _measure_training(model, examples, setting.loop, steps)
             condition = examples[: min(_SAMPLES, len(examples))].condition if conditional else None
             sample = _measure_sampling(model, condition, setting.sample)

@@ -118,21 +118,23 @@ def plan_table(plan: Plan) -> Table:
 
     total = duration_text(plan.seconds)
     table = Table(
-        title=f"about {total} in all with {plan.workers} worker{'s' if plan.workers > 1 else ''}",
+        title=f"about {total} in all with {plan.workers} worker{'s' if plan.workers > 1 else ''}"
+        f"{'' if plan.size == 1.0 else f', at size {plan.size:g}'}",
         caption="trainings' worth, and time of one worker on this machine from a measured step, samples and scores "
         f"included; retrainings draw {plan.final_samples:,} samples",
         title_justify="left",
         caption_justify="left",
     )
     table.add_column("family", no_wrap=True)
-    for name in ("tuning", "choice", "finals", "operations", "time"):
+    for name in ("steps", "tuning", "choice", "finals", "operations", "time"):
         table.add_column(name, justify="right", no_wrap=True)
     for name, parts in plan.families.items():
         whole = plan.total(name)
         cells = [f"{work.trainings:.3g}: {duration_text(work.seconds)}" for work in parts.values()]
-        table.add_row(name, *cells, f"{whole.operations:.2g}", duration_text(whole.seconds))
+        steps = f"{plan.steps[name]:,}" if plan.steps.get(name) else "–"
+        table.add_row(name, steps, *cells, f"{whole.operations:.2g}", duration_text(whole.seconds))
     for name, reason in plan.refused.items():
-        table.add_row(name, Text(reason, "red"), "", "", "", "")
+        table.add_row(name, "", Text(reason, "red"), "", "", "", "")
     return table
 
 

@@ -13,6 +13,7 @@ from .options import Json
 from .output import console, print_json
 
 if TYPE_CHECKING:
+    from ...search_spaces import FamilyCard
     from ..registry.plugins import PluginKind
 
 
@@ -68,10 +69,26 @@ def list_families() -> list[dict[str, Any]]:
                 "kinds": list(card.kinds) if card else [],
                 "conditional": card.conditional if card else None,
                 "likelihood": dict(card.likelihood) if card else {},
+                "steps": _steps(card) if card else [],
                 "error": entry.error,
             }
         )
     return rows
+
+
+def _steps(card: FamilyCard) -> list[dict[str, Any]]:
+    """Steps of a full training at each size that a card states, by kind; a kind without sizes has them for all."""
+    rows = [
+        {"kind": s.size.kind, "extent": s.size.extent, "examples": s.size.examples, "steps": s.steps}
+        for s in sorted(card.sizes, key=lambda s: (s.size.extent, s.size.examples or 0))
+        if s.steps
+    ]
+    plain = [
+        {"kind": kind, "extent": None, "examples": None, "steps": steps}
+        for kind, steps in card.steps.items()
+        if not any(row["kind"] == kind for row in rows)
+    ]
+    return [*rows, *plain]
 
 
 def list_data() -> list[dict[str, Any]]:

@@ -45,6 +45,10 @@ class CommonOptions:
                 "for example [0.6, 0.2, 0.2]"
             )
 
+    def trained(self, count: int) -> int:
+        """About how many of `count` examples come into the train split."""
+        return max(round(min(count, self.subset or count) * self.split[0]), 1)
+
 
 NAMES = tuple(field.name for field in fields(CommonOptions))
 

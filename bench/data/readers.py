@@ -5,6 +5,7 @@ from __future__ import annotations
 import inspect
 import sys
 from collections.abc import Mapping
+from dataclasses import replace
 from functools import lru_cache
 
 from ...models.data_spec import DataSpec
@@ -88,7 +89,10 @@ def described() -> Mapping[str, DataSpec | UsageError]:
 @lru_cache(maxsize=4)
 def _open(ref: DataRef) -> DataSet:
     reader = _reader(ref)
-    return reader.read(_describe(reader, ref), **ref.keywords)
+    data = reader.read(_describe(reader, ref), **ref.keywords)
+    if data.spec.examples is not None:
+        return data
+    return replace(data, spec=replace(data.spec, examples=len(data.splits["train"])))
 
 
 def _describe(reader: DataReader, ref: DataRef) -> DataSpec:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import inspect
 from collections.abc import Mapping
+from dataclasses import replace
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
@@ -49,25 +50,36 @@ class SourceReader(DataReader):
 
     def describe(self, **options: Any) -> DataSpec:
         common_options.check_types(self.name, options, self.parameters())
-        own, _ = common_options.divide(options)
-        return self._found(own).spec
+        own, common = common_options.divide(options)
+        found = self._found(own)
+        spec = replace(found.spec, examples=_trained(found, common))
+        _latest[self.name] = spec, found
+        return spec
 
     def read(self, spec: DataSpec, **options: Any) -> DataSet:
         from .preparation import prepare
 
         own, common = common_options.divide(options)
-        found = _latest.get(self.name)
+        described, found = _latest.get(self.name, (None, None))
         # What `describe` has just found is not looked for again: 200,000 files take seconds to look at.
-        return prepare(found if found is not None and found.spec is spec else self._found(own), common)
+        if found is None or described is not spec:
+            found = self._found(own)
+        return prepare(replace(found, spec=replace(found.spec, examples=spec.examples)), common)
 
     def _found(self, own: Mapping[str, Any]) -> Found:
         place = self.place(own)
-        found = _find(self, DataRef.of(self.name, **own), "" if place is None else stamp(place))
-        _latest[self.name] = found
-        return found
+        return _find(self, DataRef.of(self.name, **own), "" if place is None else stamp(place))
 
 
-_latest: dict[str, Found] = {}  # by reader, what it found last
+_latest: dict[str, tuple[DataSpec, Found]] = {}  # by reader, what it described last, and where it found that
+
+
+def _trained(found: Found, common: common_options.CommonOptions) -> int:
+    """About how many examples come into the train split; duplicates are only looked for when they are read."""
+    if found.split is None or not len(found):
+        return common.trained(len(found))
+    trained = int((found.split == "train").sum())
+    return max(round(trained * min(1.0, (common.subset or len(found)) / len(found))), 1)
 
 
 @lru_cache(maxsize=2)

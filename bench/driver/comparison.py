@@ -74,10 +74,11 @@ class ComparisonDriver:
         self.cache = str(writable_cache(folder.path / "cache", say))
         self._journal = Journal(folder)
         spec, plugins = self.data.spec, self.config.plugins
-        self._cards = registry.cards_of(self.families, self.config.space)
+        self._cards = registry.cards_of(self.families, spec, self.config.space, self.config.size)
         self._starts = registry.starts_of(self._cards, self.config.start)
         self._resolved = {name: registry.family(name).resolved(plugins, c.card) for name, c in self._cards.items()}
-        fixed = {name: registry.family(name).resolved(plugins) for name in REFERENCE_FAMILIES[spec.kind]}
+        references = registry.cards_of(REFERENCE_FAMILIES[spec.kind], spec)
+        fixed = {name: registry.family(name).resolved(plugins, c.card) for name, c in references.items()}
         measured = metrics_in_force(self.config.constraints, has_evaluators=spec.has_evaluators)
         self._jobs = JobFactory(folder, self.config, self.cache, self._resolved, references=fixed, measured=measured)
         self._earlier = earlier_studies(folder)

@@ -39,9 +39,9 @@ def look_ahead(config: StudyFile, data: DataSet, *, refuse: bool = False) -> Out
         costs = costs_of_families(config, data)
         if refuse:  # at once, where prices are known
             refuse_too_little(config, Outlook(costs, {}))
-            refuse_expensive_start(config, Outlook(costs, {}))
+            refuse_expensive_start(config, data, Outlook(costs, {}))
         device = _device(config.devices)
-        families = _families(config)
+        families = _families(config, data)
         paces = {}
         for name, family in families.items():
             cost = costs[name]
@@ -58,13 +58,13 @@ def costs_of_families(config: StudyFile, data: DataSet) -> dict[str, SettingCost
     budget, samples = budget_of(*config.budget), min(protocol.SAMPLES, len(data.splits["validation"]))
     return {
         name: SettingCosts(partial(count_setting, family, data), family.card.space.default(), samples, budget)
-        for name, family in _families(config).items()
+        for name, family in _families(config, data).items()
     }
 
 
-def _families(config: StudyFile) -> dict[str, ResolvedFamily]:
+def _families(config: StudyFile, data: DataSet) -> dict[str, ResolvedFamily]:
     """The families with what the study changes in them."""
-    cards = registry.cards_of(config.families, config.space)
+    cards = registry.cards_of(config.families, data.spec, config.space, config.size)
     return {name: registry.family(name).resolved(config.plugins, changed.card) for name, changed in cards.items()}
 
 
@@ -97,10 +97,10 @@ def least_amounts(config: StudyFile, outlook: Outlook) -> dict[str, float]:
     return least
 
 
-def refuse_expensive_start(config: StudyFile, outlook: Outlook) -> None:
+def refuse_expensive_start(config: StudyFile, data: DataSet, outlook: Outlook) -> None:
     """Raises UsageError for a setting to start with that the budget does not pay for after the default."""
     budget = budget_of(*config.budget)
-    cards = registry.cards_of(config.families, config.space)
+    cards = registry.cards_of(config.families, data.spec, config.space, config.size)
     for name, setting in registry.starts_of(cards, config.start).items():
         cost = outlook.costs[name]
         default, price = cost.of(cost.setting), cost.of(setting)

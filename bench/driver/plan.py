@@ -28,12 +28,15 @@ class Plan:
 
     families: each family's work by part: "tuning", "choice", "finals". workers: that share it. final_samples: that a
     retraining draws. refused: families whose trials would fail, or do not fit into the budget, and why.
+    steps: of each family's full training; 0 for a `fit`. size: the study's.
     """
 
     families: Mapping[str, Mapping[str, Work]]
     workers: int
     final_samples: int
     refused: Mapping[str, str] = field(default_factory=dict)
+    steps: Mapping[str, int] = field(default_factory=dict)
+    size: float = 1.0
 
     def total(self, family: str) -> Work:
         """All work of a family."""
@@ -56,7 +59,13 @@ class Plan:
         rows = [(name, self.total(name)) for name in self.families]
         return {
             "families": [
-                {"family": name, "trainings": w.trainings, "operations": w.operations, "seconds": w.seconds}
+                {
+                    "family": name,
+                    "steps": self.steps[name],
+                    "trainings": w.trainings,
+                    "operations": w.operations,
+                    "seconds": w.seconds,
+                }
                 for name, w in rows
             ],
             "seconds": self.seconds,
@@ -70,7 +79,8 @@ class Plan:
             shares = ", ".join(
                 f"{part} {work.trainings:.3g} ({duration_text(work.seconds)})" for part, work in parts.items()
             )
-            told.append(f"plan: {name} trains {shares}: {self.total(name).operations:.2g} operations")
+            steps = f" of {self.steps[name]:,} steps" if self.steps.get(name) else ""
+            told.append(f"plan: {name} trains {shares}{steps}: {self.total(name).operations:.2g} operations")
         workers = f"{self.workers} worker{'s' if self.workers > 1 else ''}"
         return [*told, f"plan: about {duration_text(self.seconds)} in all with {workers}, scores included"]
 
@@ -101,4 +111,10 @@ def planned(config: StudyFile, data: DataSet, outlook: Outlook, workers: int) ->
     refused = {name: pace.unmeasured for name, pace in outlook.paces.items() if pace.unmeasured}
     for name, least in least_amounts(config, outlook).items():
         refused[name] = too_little(name, kind, amount, least, stopping=config.stopping)
-    return Plan(families, workers, draws.n, refused)
+    return Plan(families, workers, draws.n, refused, _steps(config, data), config.size)
+
+
+def _steps(config: StudyFile, data: DataSet) -> dict[str, int]:
+    """Steps of each family's full training; 0 for a `fit`."""
+    cards = {name: c.card for name, c in registry.cards_of(config.families, data.spec, scale=config.size).items()}
+    return {n: card.full_steps(registry.size_of(data.spec)) if card.trains else 0 for n, card in cards.items()}

@@ -36,20 +36,21 @@ _ABILITIES = {"reconstructions": "reconstruct", "codes": "encode", "train_codes"
 
 
 def preflight(config: StudyFile, data: DataSet, cache: Path) -> None:
-    """Checks every family of a run that is a plug-in, or whose space the study changes.
+    """Checks every family of a run that is a plug-in, or whose space or size the study changes.
 
     cache: remembers plug-ins that were found good, by their code, card and data.
     Raises UsageError with the family and what is wrong.
     """
-    cards = registry.cards_of(config.families, config.space)
+    cards = registry.cards_of(config.families, data.spec, config.space, config.size)
     starts = registry.starts_of(cards, config.start)
     for name, changed in cards.items():
         entry = registry.family(name)
         family = entry.resolved(config.plugins, changed.card)
         _check_abilities(family, config.objective)
         if entry.registered is not None:
-            _check_interface(entry.resolved(config.plugins), data, cache)
-        if changed.told or name in starts:
+            own = registry.cards_of([name], data.spec)[name].card
+            _check_interface(entry.resolved(config.plugins, own), data, cache)
+        if changed.told or name in starts or config.size != 1.0:
             _check_settings(family, changed, starts.get(name), data)
 
 
@@ -75,7 +76,7 @@ def _check_settings(
         settings.append((f"space.{family.name}: {name} = {value}", space.activate({**reached, name: value})))
     for what, params in settings:
         setting = split_setting(family.card, params)
-        sampled = family.card.steps and any(name in setting.sample for name, _ in changed.beyond)
+        sampled = family.card.trains and any(name in setting.sample for name, _ in changed.beyond)
         try:
             setting.check_loop()
             model = build_model(family.load(), data.spec, setting.train, 0)

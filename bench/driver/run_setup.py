@@ -82,7 +82,7 @@ def describe(study: Path | None, options: Mapping[str, Any], *, keywords: bool =
     names = [name for name in names if name not in lacking]
     if not names:
         raise UsageError(f"{where}no family is left to compare on {spec.name}")
-    registry.starts_of(registry.cards_of(names, config.space), config.start)
+    registry.starts_of(registry.cards_of(names, spec, config.space, config.size), config.start)
     return config.model_copy(update={"families": tuple(names)})
 
 

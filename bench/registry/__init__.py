@@ -6,7 +6,7 @@ Listing costs no torch: classes are imported when they are used.
 from ..errors import check_name, look_up
 from ..metrics.catalogue import METRICS
 from .additions import metric, register_data, register_metric
-from .families import Family, ResolvedFamily, families, family, register_family
+from .families import Family, ResolvedFamily, families, family, register_family, size_of
 from .plugins import all_shared, broken, is_shared, load_entry_points, load_plugin, load_plugins, note_origin
 from .selection import cards_of, check_constraints, check_objective, default_objective, families_for, starts_of
 
@@ -34,5 +34,6 @@ __all__ = [
     "register_data",
     "register_family",
     "register_metric",
+    "size_of",
     "starts_of",
 ]

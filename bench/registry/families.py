@@ -10,7 +10,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ...models import load_class
-from ...search_spaces import CardError, FamilyCard, load_card, shipped_cards
+from ...models.data_spec import DataSpec
+from ...search_spaces import CardError, DataSize, FamilyCard, load_card, shipped_cards
 from ...search_spaces.card import parse_card
 from ..errors import UsageError, check_name, look_up
 from .plugins import broken, is_shared, load_entry_points, note_origin
@@ -23,7 +24,7 @@ if TYPE_CHECKING:
 class ResolvedFamily:
     """A family as a study trains it. Any process that has loaded the study's plug-ins can use it.
 
-    card: with everything that the study changes in it.
+    card: for the data, with everything that the study changes in it.
     reference: of the class, "module:Class"; with a leading dot the module is relative to `gentune.models`.
     local: the class, where no other process can import it; such a family trains in this process alone.
     """
@@ -36,6 +37,10 @@ class ResolvedFamily:
     def name(self) -> str:
         """The family's name."""
         return self.card.name
+
+    def full_steps(self, spec: DataSpec) -> int:
+        """Steps of a full training on a data set; 1 for families that train by `fit` alone."""
+        return self.card.full_steps(size_of(spec))
 
     def load(self) -> type[GenerativeModel]:
         """The class. Raises ImportError or AttributeError where this process cannot find it."""
@@ -69,7 +74,8 @@ class Family:
     def resolved(self, plugins: Iterable[str] = (), card: FamilyCard | None = None) -> ResolvedFamily:
         """The family as jobs carry it.
 
-        plugins: the plug-in files that worker processes load. card: with what a study changes; None: its own.
+        plugins: the plug-in files that worker processes load. card: for the data, with what a study changes
+        (`selection.cards_of`); None: its own.
 
         Raises UsageError for a broken family.
         """
@@ -79,6 +85,11 @@ class Family:
         reference = f"{self.registered.__module__}:{self.registered.__qualname__}"
         can_be_shared = is_shared("families", self.name, list(plugins)) and _found(reference) is self.registered
         return ResolvedFamily(card, reference, None if can_be_shared else self.registered)
+
+
+def size_of(spec: DataSpec) -> DataSize:
+    """What of a data set the sizes of families follow."""
+    return DataSize(spec.kind, spec.extent, spec.examples)
 
 
 _registered: dict[str, Family] = {}

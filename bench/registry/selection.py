@@ -10,7 +10,7 @@ from ...search_spaces.overrides import ChangedCard, OverrideError, Tables, chang
 from ...search_spaces.space import suggest
 from ..errors import UsageError
 from .additions import metric
-from .families import families, family
+from .families import families, family, size_of
 
 
 def families_for(names: Iterable[str], spec: DataSpec) -> tuple[list[str], dict[str, str]]:
@@ -38,10 +38,16 @@ def families_for(names: Iterable[str], spec: DataSpec) -> tuple[list[str], dict[
     return names, {}
 
 
-def cards_of(names: Iterable[str], space: Mapping[str, Tables] | None) -> dict[str, ChangedCard]:
-    """The cards of families with a study's changes (its `space`). Raises UsageError for what they do not allow."""
+def cards_of(
+    names: Iterable[str], spec: DataSpec, space: Mapping[str, Tables] | None = None, scale: float = 1.0
+) -> dict[str, ChangedCard]:
+    """The cards of families for a data set, as a study has them: of its size, scaled, then with the study's changes.
+
+    space, scale: the study's `space` and `size`. Raises UsageError for changes that the cards do not allow.
+    """
+    cards = {name: family(name).require_card().sized(size_of(spec), scale) for name in names}
     try:
-        return changed_cards({name: family(name).require_card() for name in names}, space or {})
+        return changed_cards(cards, space or {})
     except OverrideError as error:
         raise UsageError(str(error)) from None
 

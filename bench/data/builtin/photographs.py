@@ -15,6 +15,7 @@ _SIZES = (8, 32)  # smallest and largest side of a patch
 _REGION = 64  # side of the squares that a photograph is cut into; each is of one split
 _SEED = 60_811
 _SHARES = (0.6, 0.2, 0.2)
+_REGIONS = 120  # of both photographs
 
 
 class PhotoPatches(DataReader):
@@ -34,6 +35,7 @@ class PhotoPatches(DataReader):
             kind="image",
             shape=(3, size, size),
             levels=256,
+            examples=round(_SHARES[0] * _REGIONS) * len(_corners(size)) ** 2,
             source="scikit-learn's load_sample_images: a temple in China by danielbuechele and a flower by vultilion, "
             "from Flickr, in patches",
             licence="CC BY 2.0",
@@ -59,12 +61,17 @@ class PhotoPatches(DataReader):
         return DataSet(spec, splits)
 
 
+def _corners(size: int) -> range:
+    """Where patches begin in a region, along each side."""
+    return range(0, _REGION - size + 1, size // 2)
+
+
 def _patches(size: int) -> tuple[np.ndarray, np.ndarray]:
     """All patches (n, 3, size, size) in 8 bits, and the number of the region that each is from."""
     import numpy as np
     from sklearn.datasets import load_sample_images
 
-    steps = range(0, _REGION - size + 1, size // 2)
+    steps = _corners(size)
     patches, regions = [], []
     for photograph in load_sample_images().images:
         height, width, _ = photograph.shape

@@ -18,6 +18,7 @@ import gentune
 from gentune import api
 from gentune.bench import registry
 from gentune.bench.commands.cli import main
+from gentune.bench.data import describe_data
 from gentune.bench.driver import warm_start
 from gentune.bench.errors import UsageError
 from gentune.bench.runs.study_file import StudyFile
@@ -150,11 +151,12 @@ def test_the_page_on_spaces_shows_what_works(tmp_path: Path) -> None:
     toml, command = (block.split("```")[0] for block in page.split("```")[1:4:2])
     (tmp_path / "study.toml").write_text(toml.removeprefix("toml\n"), encoding="utf-8")
     study = frozen(main, shlex.split(command)[1:])
-    cards = {name: changed.card for name, changed in registry.cards_of(study.families, study.space).items()}
+    changed = registry.cards_of(study.families, describe_data(study.data), study.space)
+    cards = {name: with_changes.card for name, with_changes in changed.items()}
     assert cards["vae"].space["batch_size"].choices == (32, 64)
     assert cards["vae"].space["learning_rate"].likely == (5e-4, 1.5e-3)
     assert cards["realnvp"].space["hidden"].low == 32
-    start = registry.starts_of(registry.cards_of(study.families, study.space), study.start)["realnvp"]
+    start = registry.starts_of(changed, study.start)["realnvp"]
     assert (start["hidden"], start["depth"], start["transforms"]) == (40, 2, 4)
     assert study.constraints == ("authenticity >= 0.3",)
 

@@ -97,7 +97,8 @@ def test_a_plan_is_told_and_nothing_is_made(
     told = json.loads(capsys.readouterr().out)
     assert list(told) == ["families", "seconds", "refused"]
     assert [row["family"] for row in told["families"]] == ["tiny", "gaussian"]
-    assert all(set(row) == {"family", "trainings", "operations", "seconds"} for row in told["families"])
+    assert all(set(row) == {"family", "steps", "trainings", "operations", "seconds"} for row in told["families"])
+    assert [row["steps"] for row in told["families"]] == [20, 0], "a `fit` has no steps"
     assert told["seconds"] == pytest.approx(sum(row["seconds"] for row in told["families"]))
     assert "wanted --flops" in told["refused"]["tiny"] and "gaussian" not in told["refused"]
     assert list(tmp_path.iterdir()) == []

@@ -24,6 +24,7 @@ from gentune.bench.trial.model_training import retrained_on_part
 from gentune.models import Batch, ConditionSpec, DataSpec, GenerativeModel
 from gentune.models.classical.gaussian import Gaussian
 from gentune.models.classical.naive_bayes import NaiveBayes
+from gentune.search_spaces import DataSize
 
 SPACES = Path(__file__).parents[3] / "search_spaces"
 SPACE = DataSpec("space", "vector", (3,))
@@ -170,4 +171,4 @@ def test_a_part_of_the_data_is_trained_on_for_as_many_steps_as_all(monkeypatch: 
     card = registry.family("beta_vae").require_card()
     job = TrialJob("final", registry.family("beta_vae").resolved(), 0, 1, "test", DataRef("digits"), {}, ("fid",))
     retrained_on_part(job, split_setting(card, {}), fewer[0])
-    assert taken == [card.steps["digits"]]
+    assert taken == [card.full_steps(DataSize("image", 8.0))]

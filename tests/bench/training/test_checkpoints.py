@@ -177,7 +177,8 @@ def test_a_setting_is_the_same_training_whatever_the_study_changes_in_the_space(
         "conditionals": {"choices": ["gaussian", "kernel_density"]},
         "regularisation": {"low": 1e-4, "default": 2e-3},
     }
-    cards = [family.require_card(), registry.cards_of([family.name], {family.name: changes})[family.name].card]
+    changed = registry.cards_of([family.name], load_data("two_moons").spec, {family.name: changes})
+    cards = [family.require_card(), changed[family.name].card]
     assert "bins" in cards[0].space
     assert "bins" not in cards[1].space
     found = []

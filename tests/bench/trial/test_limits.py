@@ -210,7 +210,7 @@ def test_the_pace_of_a_default_setting(tiny_plugin: Path, monkeypatch: pytest.Mo
     pace = measure_pace(family, data, default)
     assert pace.unmeasured is None
     assert pace.training is not None and pace.longest is not None
-    assert 0 < pace.training <= family.card.full_steps("two_moons", "vector") * pace.longest * 1.01
+    assert 0 < pace.training <= family.full_steps(data.spec) * pace.longest * 1.01
     broken = measure_pace(family, data, {**default, "mode": "raise"})
     assert (broken.training, broken.unmeasured) == (None, "RuntimeError: this mode raises")
     fit = registry.family("gaussian").resolved()

@@ -14,7 +14,7 @@ from gentune.bench.training.loop import train
 from gentune.bench.training.setting import split_setting
 from gentune.models import Batch, DataSpec
 from gentune.models.adversarial.wgan_gp import WGANGP
-from gentune.search_spaces import load_card, shipped_cards
+from gentune.search_spaces import DataSize, load_card, shipped_cards
 
 PLANE = DataSpec("plane", "vector", (2,))
 IMAGE = DataSpec("image", "image", (1, 8, 8), levels=17)
@@ -115,7 +115,7 @@ def test_eight_gaussians_are_all_covered() -> None:
     data = load("eight_gaussians")
     torch.manual_seed(0)
     model = WGANGP(data.spec)
-    setting, steps = split_setting(card, {}), card.full_steps("eight_gaussians", "vector")
+    setting, steps = split_setting(card, {}), card.full_steps(DataSize("vector", 2))
     train(model, data.splits["train"].all(), setting.loop, steps=steps, seed=0, average=setting.average)
     assert data.spec.mean is not None
     assert data.spec.deviation is not None

@@ -39,9 +39,9 @@ class Pair:
 
     def resolved(self, change: Mapping[str, Any] | None = None) -> ResolvedFamily:
         """The family with this pair's steps; `change` replaces fields of its card."""
-        family = registry.family(self.family).resolved()
-        steps = {preset: max(round(count * self.share), 1) for preset, count in family.card.steps.items()}
-        return replace(family, card=replace(family.card, **{"steps": steps, **(change or {})}))
+        card = registry.cards_of([self.family], describe_data(DataRef(self.data)))[self.family].card
+        fields: dict[str, Any] = {"scale": self.share, **(change or {})}
+        return registry.family(self.family).resolved(card=replace(card, **fields))
 
 
 def parse_pair(text: str, known: Mapping[str, Pair]) -> Pair:
