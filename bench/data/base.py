@@ -106,8 +106,8 @@ class DataReader:
     def describe(self, *args: Any, **options: Any) -> DataSpec:
         """The data set's description: quickly, without torch.
 
-        What only reading can tell (examples; mean, deviation and table of vectors) may be missing. Raises UsageError for options
-        that lead to no data set.
+        What only reading can tell (examples, mean, deviation, table) may be missing. Raises UsageError for options that
+        lead to no data set.
         """
         raise NotImplementedError(f"{type(self).__name__} does not describe its data")
 
