@@ -22,6 +22,7 @@ from torch import nn
 
 from ...models import base as models_base
 from ...models.data_spec import DataSpec
+from ...models.nets import sides
 from ..data import DataSet
 from ..seeds import derive
 from ..training import loop as training
@@ -48,13 +49,13 @@ def evaluators_for(data: DataSet) -> tuple[str, ...]:
     """Names of the primary evaluator, through which choices are made, and of the second, of another kind.
 
     Images: two trained networks. Vectors: the raw values, and a frozen random network. None for sequences, whose
-    models are compared by likelihood, and for data whose description says so. Raises ValueError for images whose
-    sides are not divisible by 4.
+    models are compared by likelihood, and for data whose description says so. Raises ValueError for images with a
+    side under 4 pixels.
     """
     if not data.spec.has_evaluators:
         return ()
     if data.spec.kind == "image":
-        networks.image_shape(data.spec)
+        sides.image_shape(data.spec, "the evaluator")
         return "convolutional", "mixer"
     return "raw", "random_projection"
 
@@ -92,7 +93,7 @@ def _identity(data: DataSet, name: str, steps: int) -> dict[str, object]:
         "name": name,
         "data": data.fingerprint,
         "spec": [spec.kind, spec.shape, spec.levels, repr(spec.condition)],
-        "code": _code_hash(networks, training, models_base),
+        "code": _code_hash(networks, sides, training, models_base),
         "torch": torch.__version__,
         "settings": repr(_SETTINGS),
         "seed": _SEED,

@@ -1,6 +1,6 @@
 """The feature networks: two for images, of different architecture, and two without training for vectors.
 
-Shapes: n examples, C channels, H x W pixels (both divisible by 4), F = 32 features.
+Shapes: n examples, C channels, H x W pixels, F = 32 features.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ from torch import Generator, Tensor, nn
 
 from ...models.base import Adam, Batch, Losses, Phase, Stage, Trainable
 from ...models.data_spec import DataSpec
+from ...models.nets.sides import Size, image_shape, padded, shrunk
 
 FEATURES = 32  # few enough for the covariance of some hundred samples
 _MOST_PATCHES = 64
@@ -64,10 +65,10 @@ class Convolutional(FeatureNetwork):
     """Three convolutions, the last two of stride 2, and a linear map to the features."""
 
     def __init__(self, spec: DataSpec, *, width: int = 16) -> None:
-        channels, height, side = image_shape(spec)
-        top = (min(height // 4, _LARGEST_MAP), min(side // 4, _LARGEST_MAP))
+        shape = image_shape(spec, "this evaluator")
+        top = tuple(min(side, _LARGEST_MAP) for side in shrunk(shape[1:], 4))
         body = nn.Sequential(
-            nn.Conv2d(channels, width, 3, padding=1),
+            nn.Conv2d(shape[0], width, 3, padding=1),
             nn.GELU(),
             nn.Conv2d(width, 2 * width, 3, stride=2, padding=1),
             nn.GELU(),
@@ -81,18 +82,18 @@ class Convolutional(FeatureNetwork):
 
 
 class Mixer(FeatureNetwork):
-    """An MLP-Mixer on at most 64 square patches: no convolution overlaps two of them.
+    """An MLP-Mixer on square patches, which no convolution overlaps: at most 64 where the sides can be cut into so few.
 
     References: Tolstikhin et al., arXiv:2105.01601.
     """
 
     def __init__(self, spec: DataSpec, *, width: int = 48, depth: int = 2) -> None:
-        channels, height, side = image_shape(spec)
-        patch = _patch_side(height, side)
-        tokens = (height // patch) * (side // patch)
+        shape = image_shape(spec, "this evaluator")
+        patch = _patch_side(shape[1:])
+        tokens = math.prod(shrunk(shape[1:], patch))
         body = nn.Sequential(
-            nn.Unfold(patch, stride=patch),  # (n, C p p, tokens)
-            _Transposed(nn.Linear(channels * patch**2, width)),
+            _Patches(patch),  # (n, C p p, tokens)
+            _Transposed(nn.Linear(shape[0] * patch**2, width)),
             *(_MixerBlock(tokens, width) for _ in range(depth)),
             nn.Flatten(),
             nn.LayerNorm(width * tokens),
@@ -154,6 +155,17 @@ class _MixerBlock(nn.Module):
         return x + self.over_channels(self.second(x))
 
 
+class _Patches(nn.Unfold):
+    """Images to their square patches; patches that reach over the edge end in zeros."""
+
+    def __init__(self, side: int) -> None:
+        super().__init__(side, stride=side)
+        self.side = side
+
+    def forward(self, x: Tensor) -> Tensor:
+        return super().forward(padded(x, self.side))
+
+
 class _Transposed(nn.Module):
     """Applies a module to (n, tokens, values) where the input is (n, values, tokens)."""
 
@@ -165,19 +177,10 @@ class _Transposed(nn.Module):
         return self.inner(x.transpose(1, 2))
 
 
-def image_shape(spec: DataSpec) -> tuple[int, int, int]:
-    """(C, H, W). Raises ValueError for other data, and where a side is not divisible by 4."""
-    if spec.kind != "image":
-        raise ValueError(f"data {spec.name!r} is {spec.kind}; this evaluator looks at images")
-    channels, height, side = spec.shape
-    if height % 4 or side % 4:
-        raise ValueError(f"data {spec.name!r} has images of {height} x {side}; wanted sides divisible by 4")
-    return channels, height, side
-
-
-def _patch_side(height: int, side: int) -> int:
-    patch = 2
-    while (height // patch) * (side // patch) > _MOST_PATCHES and not (height % (2 * patch) or side % (2 * patch)):
+def _patch_side(size: Size) -> int:
+    """Of patches without a rest, where the images' sides are multiples of 4."""
+    patch, rest = 2, any(side % 4 for side in size)
+    while math.prod(shrunk(size, patch)) > _MOST_PATCHES and (rest or not any(side % (2 * patch) for side in size)):
         patch *= 2
     return patch
 

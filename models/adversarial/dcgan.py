@@ -11,7 +11,8 @@ from functools import partial
 from torch import Tensor, nn
 
 from ..data_spec import DataSpec
-from ..nets.layers import DOWN_SAMPLING, ConvEncoder, image_shape, require_kind
+from ..nets.layers import ConvEncoder, require_kind
+from ..nets.sides import DoublingConv, image_shape, shrunk
 from .base import AdversarialModel, AdversarialSettings, Norm
 
 _OVERLAP = 4  # pixels of its input that a pixel sees of a transposed convolution of size 4 and stride 2
@@ -80,18 +81,17 @@ class TransposedDecoder(nn.Module):
 
     def __init__(self, inputs: int, shape: tuple[int, int, int], *, width: int, depth: int) -> None:
         super().__init__()
-        channels, height, side = shape
-        lowest = (4 * width, height // DOWN_SAMPLING, side // DOWN_SAMPLING)
+        channels, size = shape[0], shape[1:]
+        lowest = (4 * width, *shrunk(size, 4))
         blocks: list[nn.Module] = [
             nn.Linear(inputs, lowest[0] * lowest[1] * lowest[2], bias=False),
             nn.Unflatten(1, lowest),  # (n, 4w, H/4, W/4)
         ]
-        for inside, outside in ((4 * width, 2 * width), (2 * width, channels)):
+        for inside, outside, larger in ((4 * width, 2 * width, shrunk(size)), (2 * width, channels, size)):
             blocks += _normalised(inside)
             for _ in range(depth - 1):
                 blocks += [nn.Conv2d(inside, inside, 3, padding=1, bias=False), *_normalised(inside)]
-            last = outside == channels
-            blocks.append(nn.ConvTranspose2d(inside, outside, 4, stride=2, padding=1, bias=last))
+            blocks.append(DoublingConv(inside, outside, larger, bias=outside == channels))
         self.body = nn.Sequential(*blocks)
 
     def forward(self, z: Tensor) -> Tensor:

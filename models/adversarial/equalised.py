@@ -14,24 +14,24 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from ..data_spec import DataSpec
-from ..nets.layers import require_kind
+from ..nets.sides import SMALLEST_SIDE, Size, image_shape, shrunk
 
-LOWEST = 4  # no side of the smallest image is shorter, unless the data's own is
 SLOPE = 0.2  # of the leaky rectifiers
 
 
-def resolutions(spec: DataSpec, family: str) -> tuple[tuple[int, int], ...]:
-    """(H, W) from the smallest image to the data's own, each twice the one before.
+def resolutions(spec: DataSpec, family: str) -> tuple[Size, ...]:
+    """(H, W) from the smallest image to the data's own, each half of the next one, rounded up.
 
-    Halved while both sides are even and neither falls below 4: 8 x 8 grows from 4 x 4, 28 x 28 from 7 x 7.
-    Raises ValueError for other data than images.
+    Halved while neither side falls below 4; images whose sides are multiples of 4 only while both sides are even.
+    8 x 8 grows from 4 x 4, 28 x 28 from 7 x 7, 14 x 14 from 4 x 4 over 7 x 7.
+    Raises ValueError for other data than images, and for images with a side below 4.
     """
-    require_kind(spec, family, ("image",))
-    _, height, width = spec.shape
-    found = [(height, width)]
-    while height % 2 == width % 2 == 0 and min(height, width) // 2 >= LOWEST:
-        height, width = height // 2, width // 2
-        found.insert(0, (height, width))
+    size = image_shape(spec, family)[1:]
+    rounded = any(side % 4 for side in size)
+    found = [size]
+    while min(shrunk(size)) >= SMALLEST_SIDE and (rounded or not any(side % 2 for side in size)):
+        size = shrunk(size)
+        found.insert(0, size)
     return tuple(found)
 
 
@@ -118,11 +118,6 @@ class Head(nn.Sequential):
         )
 
 
-def up(x: Tensor) -> Tensor:
-    """Twice the sides, by nearest neighbour."""
-    return F.interpolate(x, scale_factor=2.0, mode="nearest")
-
-
 def down(x: Tensor) -> Tensor:
-    """Half the sides, by the mean of four pixels."""
-    return F.avg_pool2d(x, 2)
+    """Half the sides, by the mean of four pixels; at the end of an odd side, of those that there are."""
+    return F.avg_pool2d(x, 2, ceil_mode=True)

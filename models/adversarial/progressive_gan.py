@@ -17,8 +17,9 @@ from torch import Generator, Tensor, nn
 
 from ..base import Batch, Losses, Stage
 from ..data_spec import DataSpec
+from ..nets.sides import Size, enlarged, size_of
 from .base import AdversarialSettings, gradient_penalty
-from .equalised import EqualisedConv, EqualisedLinear, Head, Leaky, PixelNorm, channels_of, down, resolutions, up
+from .equalised import EqualisedConv, EqualisedLinear, Head, Leaky, PixelNorm, channels_of, down, resolutions
 from .wgan import Wasserstein
 
 _DRIFT = 1e-3  # weight of E D(x)^2, which keeps the critic's scores near 0; the paper, appendix A.1
@@ -53,10 +54,12 @@ def grown_at(fraction: float, levels: int, growth: float) -> Grown:
 
 
 def _coarser(x: Tensor, halvings: int) -> Tensor:
+    sizes: list[Size] = []
     for _ in range(halvings):
+        sizes.append(size_of(x))
         x = down(x)
-    for _ in range(halvings):
-        x = up(x)
+    for size in reversed(sizes):
+        x = enlarged(x, size)
     return x
 
 
@@ -164,9 +167,10 @@ class ProgressiveGAN(Wasserstein):
 class GrowingGenerator(nn.Module):
     """Codes (n, inputs) to images (n, C, H, W) of the last of `sizes`, made at the level of `now` and enlarged."""
 
-    def __init__(self, inputs: int, channels: int, sizes: Sequence[tuple[int, int]], *, width: int, depth: int) -> None:
+    def __init__(self, inputs: int, channels: int, sizes: Sequence[Size], *, width: int, depth: int) -> None:
         super().__init__()
         self.now = Grown(len(sizes) - 1, 1.0)
+        self.sizes = sizes
         features = channels_of(width, len(sizes))
         height, side = sizes[0]
         first = EqualisedLinear(inputs, features[0] * height * side, gain=math.sqrt(2.0) / 4.0)
@@ -179,28 +183,29 @@ class GrowingGenerator(nn.Module):
     def forward(self, z: Tensor) -> Tensor:
         level, alpha = self.now.level, self.now.alpha
         h = below = self.blocks[0](z)
-        for block in self.blocks[1 : level + 1]:
+        for number in range(1, level + 1):
             below = h
-            h = block(up(h))
+            h = self.blocks[number](enlarged(h, self.sizes[number]))
         x = self.to_image[level](h)
         if alpha < 1.0:
-            x = torch.lerp(up(self.to_image[level - 1](below)), x, alpha)
-        for _ in range(level + 1, len(self.blocks)):
-            x = up(x)
+            x = torch.lerp(enlarged(self.to_image[level - 1](below), self.sizes[level]), x, alpha)
+        for size in self.sizes[level + 1 :]:
+            x = enlarged(x, size)
         return x
 
 
 class GrowingCritic(nn.Module):
     """Images (n, C, H, W) of the last of `sizes` to scores (n, 1), seen at the level of `now`."""
 
-    def __init__(self, channels: int, sizes: Sequence[tuple[int, int]], *, width: int, depth: int) -> None:
+    def __init__(self, channels: int, sizes: Sequence[Size], *, width: int, depth: int) -> None:
         super().__init__()
         self.now = Grown(len(sizes) - 1, 1.0)
         features = channels_of(width, len(sizes))
         self.from_image = nn.ModuleList(nn.Sequential(EqualisedConv(channels, f, 1), Leaky()) for f in features)
         # blocks[k] leads from level k + 1 to level k
         self.blocks = nn.ModuleList(
-            nn.Sequential(*_convolutions(b, a, depth, Leaky), nn.AvgPool2d(2)) for a, b in pairwise(features)
+            nn.Sequential(*_convolutions(b, a, depth, Leaky), nn.AvgPool2d(2, ceil_mode=True))
+            for a, b in pairwise(features)
         )
         self.head = nn.Sequential(
             *_convolutions(features[0], features[0], depth - 1, Leaky), Head(features[0], sizes[0])

@@ -18,8 +18,9 @@ from torch import Generator, Tensor, nn
 
 from ..base import Batch, Losses
 from ..data_spec import DataSpec
+from ..nets.sides import Size, enlarged
 from .base import AdversarialModel, AdversarialSettings, squared_gradients
-from .equalised import EqualisedConv, EqualisedLinear, Head, Leaky, PixelNorm, channels_of, down, resolutions, up
+from .equalised import EqualisedConv, EqualisedLinear, Head, Leaky, PixelNorm, channels_of, down, resolutions
 
 _MAPPING_RATE = 0.1  # of the mapping network's learning rate; the paper's 0.01 is for half a million steps
 _MEAN_CODES = 256  # over which the mean style is taken
@@ -99,8 +100,8 @@ class StyleGAN(AdversarialModel):
     def _generate(self, z: Tensor, condition: Tensor | None, generator: Generator) -> Tensor:
         """Samples with noise and, while G trains, with some styles mixed."""
         styles = self.generator.everywhere(self.generator.mapping(z))  # (n, layers, latent_dim)
-        if self.training and self.style_mixing > 0.0:
-            n, layers = styles.shape[:2]
+        n, layers = styles.shape[:2]
+        if self.training and self.style_mixing > 0.0 and layers > 1:
             other = self.generator.mapping(self._codes(n, generator))
             cut = torch.randint(1, layers, (n,), generator=generator, device=z.device)
             kept = torch.rand(n, generator=generator, device=z.device) >= self.style_mixing
@@ -132,7 +133,7 @@ class StyleGenerator(nn.Module):
         inputs: int,
         mapping_layers: int,
         channels: int,
-        sizes: Sequence[tuple[int, int]],
+        sizes: Sequence[Size],
         *,
         width: int,
         depth: int,
@@ -152,6 +153,7 @@ class StyleGenerator(nn.Module):
         )
         self.to_image = nn.ModuleList(ModulatedConv(f, channels, 1, inputs, demodulate=False) for f in features)
         self.layers = depth * len(sizes)
+        self.sizes = sizes
 
     def forward(self, z: Tensor) -> Tensor:
         """Without noise."""
@@ -166,14 +168,14 @@ class StyleGenerator(nn.Module):
         h = self.constant.expand(len(styles), -1, -1, -1)
         image: Tensor | None = None
         by_layer = iter(styles.unbind(1))
-        for number, (layers, to_image) in enumerate(zip(self.levels, self.to_image, strict=True)):
+        for number, (layers, to_image, size) in enumerate(zip(self.levels, self.to_image, self.sizes, strict=True)):
             if number:
-                h = up(h)
+                h = enlarged(h, size)
             for layer in layers.children():
                 w = next(by_layer)
                 h = layer(h, w, generator)
             own = to_image(h, w)
-            image = own if image is None else up(image) + own
+            image = own if image is None else enlarged(image, size) + own
         assert image is not None
         return image
 
@@ -224,7 +226,7 @@ class StyledConv(ModulatedConv):
 class ResidualCritic(nn.Module):
     """Images (n, C, H, W) to scores (n, 1): a residual block for each halving, and the head at the smallest image."""
 
-    def __init__(self, channels: int, sizes: Sequence[tuple[int, int]], *, width: int, depth: int) -> None:
+    def __init__(self, channels: int, sizes: Sequence[Size], *, width: int, depth: int) -> None:
         super().__init__()
         features = channels_of(width, len(sizes))[::-1]  # from the largest image down
         self.body = nn.Sequential(

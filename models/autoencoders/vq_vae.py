@@ -14,8 +14,9 @@ from torch import Generator, Tensor, nn
 from ..base import Adam, Batch, GenerativeModel, Likelihood, LikelihoodKind, Losses, Phase, Stage
 from ..data_spec import DataSpec
 from ..nets.causal_transformer import CausalTransformer
-from ..nets.layers import ResidualBlock, decoder_for, encoder_for, image_shape
+from ..nets.layers import ResidualBlock, decoder_for, encoder_for
 from ..nets.quantiser import Codebook
+from ..nets.sides import Enlarged, HalvingConv, Size, image_shape, shrunk
 from .decoder_likelihoods import likelihood_for
 
 _VECTOR_CODES = 4  # T of vectors
@@ -81,11 +82,12 @@ class VQVAE(GenerativeModel):
         self.encoder: nn.Module
         self.decoder: nn.Module
         if data.kind == "image":
-            channels, height, side = image_shape(data, "vq_vae")
-            self.positions = (height // downsampling) * (side // downsampling)
+            shape = image_shape(data, "vq_vae")
+            rows, columns = shrunk(shape[1:], downsampling)
+            self.positions = rows * columns
             widths = _widths(width, downsampling)
-            self.encoder = _MapEncoder(channels, code_dim, widths, depth)
-            self.decoder = _MapDecoder(code_dim, per_value * channels, widths, depth, height // downsampling)
+            self.encoder = _MapEncoder(shape[0], code_dim, widths, depth)
+            self.decoder = _MapDecoder(code_dim, per_value * shape[0], widths, depth, shape[1:])
         else:
             self.positions = _VECTOR_CODES
             flat = self.positions * code_dim
@@ -205,7 +207,7 @@ class _MapEncoder(nn.Sequential):
     def __init__(self, channels: int, code_dim: int, widths: tuple[int, ...], depth: int) -> None:
         blocks: list[nn.Module] = []
         for inside, outside in zip((channels, *widths), widths, strict=False):
-            blocks.append(nn.Conv2d(inside, outside, 4, stride=2, padding=1))
+            blocks.append(HalvingConv(inside, outside))
             blocks += [ResidualBlock(outside) for _ in range(depth - 1)]
             blocks.append(nn.SiLU())
         super().__init__(*blocks, nn.Conv2d(widths[-1], code_dim, 1))
@@ -217,16 +219,16 @@ class _MapEncoder(nn.Sequential):
 class _MapDecoder(nn.Sequential):
     """Vectors (n, T, code_dim) to images (n, channels, H, W): the encoder backwards, up-sampled as `ConvDecoder`.
 
-    rows: of the map of codes.
+    size: of the images.
     """
 
-    def __init__(self, code_dim: int, channels: int, widths: tuple[int, ...], depth: int, rows: int) -> None:
-        self.rows = rows
+    def __init__(self, code_dim: int, channels: int, widths: tuple[int, ...], depth: int, size: Size) -> None:
+        self.rows = shrunk(size, 2 ** len(widths))[0]
         blocks: list[nn.Module] = [nn.Conv2d(code_dim, widths[-1], 3, padding=1)]
-        for inside, outside in zip(widths[::-1], (*widths[-2::-1], widths[0] // 2), strict=True):
-            blocks += [ResidualBlock(inside) for _ in range(depth - 1)]
-            blocks += [nn.SiLU(), nn.Upsample(scale_factor=2, mode="nearest")]
-            blocks.append(nn.Conv2d(inside, outside, 3, padding=1))
+        for number, outside in reversed(list(enumerate((widths[0] // 2, *widths[:-1])))):
+            blocks += [ResidualBlock(widths[number]) for _ in range(depth - 1)]
+            blocks += [nn.SiLU(), Enlarged(shrunk(size, 2**number))]
+            blocks.append(nn.Conv2d(widths[number], outside, 3, padding=1))
         super().__init__(*blocks, nn.SiLU(), nn.Conv2d(widths[0] // 2, channels, 3, padding=1))
 
     def forward(self, q: Tensor) -> Tensor:

@@ -11,6 +11,7 @@ from torch import Generator, Tensor, nn
 from ..base import Adam, Batch, GenerativeModel, Likelihood, LikelihoodKind, Losses, Phase, Stage
 from ..data_spec import DataSpec
 from ..likelihoods import sum_per_example
+from ..nets.sides import image_shape
 from ..nets.unet import DenoisingMLP, UNet
 from . import gaussian_diffusion as diffusion
 
@@ -57,7 +58,9 @@ class DDPM(GenerativeModel):
         nn.init.normal_(self.label_embedding.weight, std=0.5)
         self.network: nn.Module
         if data.kind == "image":
-            self.network = UNet(data.shape, width=width, depth=depth, dropout=dropout, embedding=embedding)
+            self.network = UNet(
+                image_shape(data, "ddpm"), width=width, depth=depth, dropout=dropout, embedding=embedding
+            )
         elif data.kind == "vector":
             self.network = DenoisingMLP(
                 data.dimensions, width=4 * width, depth=2 * depth, dropout=dropout, embedding=embedding

@@ -3,6 +3,8 @@
 Glossary:
     x, z        data and code of a flow; every `forward` goes from x to z and adds log|det dz/dx| (n,)
     squeeze     blocks of 2 x 2 positions to channels: (C, H, W) to (4C, H/2, W/2)
+    real        bool, the entries of a squeezed map that come from the image. An odd side gets one more row or column
+                of zeros before it is squeezed; no coupling changes these, and they are no part of z
 
 References: Dinh et al., "Density estimation using Real NVP", arXiv:1605.08803.
 """
@@ -14,6 +16,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from ..likelihoods import sum_per_example
+from ..nets.sides import Size, cut, padded
 
 
 class MultiScaleFlow(nn.Module):
@@ -24,63 +27,89 @@ class MultiScaleFlow(nn.Module):
     positions in every 2 x 2 block, so after the squeeze both kinds of mask are choices of channels, and the
     networks run at half the resolution.
 
-    shape: (C, H, W) with H and W divisible by 4. Two levels, and a third where the sides are divisible by 8 and
-    at least 16. hidden, depth: channels and residual blocks of every coupling's network.
+    shape: (C, H, W). Two levels, and a third where the sides are divisible by 8 and at least 16. hidden, depth:
+    channels and residual blocks of every coupling's network.
 
     References: arXiv:1605.08803, sections 3.4-3.6.
     """
 
     def __init__(self, shape: tuple[int, ...], *, transforms: int, hidden: int, depth: int) -> None:
         super().__init__()
-        channels, height, width = shape
-        if height % 4 or width % 4:
-            raise ValueError(f"the multi-scale flow needs sides divisible by 4, got {height} x {width}")
+        _, height, width = shape
         halvings = 3 if height % 8 == 0 and width % 8 == 0 and min(height, width) >= 16 else 2
         self.levels = nn.ModuleList()
-        self.code_shapes: list[tuple[int, int, int]] = []
+        self.codes = nn.ModuleList()
+        real = torch.ones(shape, dtype=torch.bool)
         for level in range(halvings):
-            squeezed, height, width = 4 * channels, height // 2, width // 2
-            masks = _masks(channels, transforms)
-            self.levels.append(
-                nn.ModuleList(AffineCoupling((squeezed, height, width), mask, hidden, depth) for mask in masks)
-            )
-            last = level == halvings - 1
-            self.code_shapes.append((squeezed if last else squeezed // 2, height, width))
-            channels = squeezed // 2
+            masks = _masks(len(real), transforms)
+            size = (real.shape[1], real.shape[2])
+            real = _squeeze(real)
+            self.levels.append(nn.ModuleList(AffineCoupling(real, mask, hidden, depth) for mask in masks))
+            done = len(real) if level == halvings - 1 else len(real) // 2
+            self.codes.append(_Code(real[:done], size))
+            real = real[done:]
 
     def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
         """Images (n, C, H, W) to flat codes (n, D) and log|det| (n,)."""
         log_det = torch.zeros(x.shape[0], device=x.device)
         codes = []
-        for couplings, shape in zip(self.levels, self.code_shapes, strict=True):
-            x = F.pixel_unshuffle(x, 2)
+        for couplings, code in zip(self.levels, self._codes(), strict=True):
+            x = _squeeze(x)
             for coupling in couplings.children():
                 x, change = coupling(x)
                 log_det = log_det + change
-            codes.append(x[:, : shape[0]].flatten(1))
-            x = x[:, shape[0] :]
+            codes.append(code.flat(x[:, : code.shape[0]]))
+            x = x[:, code.shape[0] :]
         return torch.cat(codes, dim=1), log_det
 
     def inverse(self, z: Tensor) -> Tensor:
         """Flat codes (n, D) to images (n, C, H, W)."""
-        sizes = [c * h * w for c, h, w in self.code_shapes]
-        codes = z.split(sizes, dim=1)
+        codes = self._codes()
+        parts = z.split([code.length for code in codes], dim=1)
         x = z.new_empty(0)
         for level in reversed(range(len(self.levels))):
-            code = codes[level].unflatten(1, self.code_shapes[level])
-            x = code if x.numel() == 0 else torch.cat((code, x), dim=1)
+            own = codes[level].map(parts[level])
+            x = own if x.numel() == 0 else torch.cat((own, x), dim=1)
             for coupling in reversed(list(self.levels[level].children())):
                 assert isinstance(coupling, AffineCoupling)
                 x = coupling.inverse(x)
-            x = F.pixel_shuffle(x, 2)
+            x = cut(F.pixel_shuffle(x, 2), codes[level].size)
         return x
+
+    def _codes(self) -> list[_Code]:
+        return [code for code in self.codes.children() if isinstance(code, _Code)]
+
+
+class _Code(nn.Module):
+    """The part of the code that is done after a level: maps (n, *shape) to the real ones of their entries, and back.
+
+    real: (C, H, W), which entries these are. size: height and width of the level's maps before the squeeze.
+    """
+
+    places: Tensor | None
+
+    def __init__(self, real: Tensor, size: Size) -> None:
+        super().__init__()
+        self.shape, self.size = real.shape, size
+        self.length = int(real.sum())
+        self.register_buffer("places", None if real.all() else real.flatten().nonzero()[:, 0], persistent=False)
+
+    def flat(self, x: Tensor) -> Tensor:
+        x = x.flatten(1)
+        return x if self.places is None else x[:, self.places]
+
+    def map(self, z: Tensor) -> Tensor:
+        if self.places is not None:
+            z = z.new_zeros(len(z), self.shape.numel()).index_copy(1, self.places, z)
+        return z.unflatten(1, self.shape)
 
 
 class AffineCoupling(nn.Module):
     """Some channels are scaled and shifted by functions of the others: z_b = x_b exp(s(x_a)) + t(x_a).
 
     s is bounded by a learned scale times a hyperbolic tangent. The network's output starts at zero, and the
-    coupling with it as the identity. mask: bool (C,), true for the channels a that stay as they are.
+    coupling with it as the identity. real: bool (C, H, W), the entries that may change. mask: bool (C,), true for the
+    channels a that stay as they are.
 
     References: arXiv:1605.08803, equations 4-8 and section 4.1.
     """
@@ -88,14 +117,16 @@ class AffineCoupling(nn.Module):
     kept: Tensor
     changed: Tensor
     order: Tensor
+    real: Tensor | None
 
-    def __init__(self, shape: tuple[int, int, int], mask: Tensor, hidden: int, depth: int) -> None:
+    def __init__(self, real: Tensor, mask: Tensor, hidden: int, depth: int) -> None:
         super().__init__()
         kept, changed = mask.nonzero()[:, 0], (~mask).nonzero()[:, 0]
         self.register_buffer("kept", kept, persistent=False)
         self.register_buffer("changed", changed, persistent=False)
         self.register_buffer("order", torch.argsort(torch.cat((kept, changed))), persistent=False)
-        self.network = CouplingNetwork(len(kept), 2 * len(changed), shape[1:], hidden, depth)
+        self.register_buffer("real", None if real.all() else real[changed].float(), persistent=False)
+        self.network = CouplingNetwork(len(kept), 2 * len(changed), (real.shape[1], real.shape[2]), hidden, depth)
         self.bound = nn.Parameter(torch.ones(len(changed), 1, 1))
 
     def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
@@ -110,7 +141,8 @@ class AffineCoupling(nn.Module):
 
     def _scale_and_shift(self, kept: Tensor) -> tuple[Tensor, Tensor]:
         raw, shift = self.network(kept).chunk(2, dim=1)
-        return self.bound * torch.tanh(raw), shift
+        log_scale = self.bound * torch.tanh(raw)
+        return (log_scale, shift) if self.real is None else (log_scale * self.real, shift * self.real)
 
 
 class CouplingNetwork(nn.Module):
@@ -137,6 +169,10 @@ class CouplingNetwork(nn.Module):
         for block in self.blocks:
             h = h + block(h)
         return self.last(F.relu(h))
+
+
+def _squeeze(x: Tensor) -> Tensor:
+    return F.pixel_unshuffle(padded(x), 2)
 
 
 def _masks(channels: int, transforms: int) -> list[Tensor]:

@@ -12,6 +12,7 @@ from torch import Generator, Tensor
 from ..base import Adam, Batch, GenerativeModel, Likelihood, LikelihoodKind, Losses, Phase, Stage
 from ..data_spec import DataSpec
 from ..likelihoods import dequantise, dequantised_log_prob, levels_of, standard_normal_log_prob, sum_per_example
+from ..nets.sides import image_shape
 from .couplings import MultiScaleFlow
 
 _EDGE = 0.05  # the paper's alpha: how far the logit stays away from 0 and 1
@@ -44,7 +45,8 @@ class RealNVP(GenerativeModel):
         self.learning_rate = learning_rate
         self.weight_decay = weight_decay
         if data.kind == "image":
-            self.image_flow = MultiScaleFlow(data.shape, transforms=transforms, hidden=hidden, depth=depth)
+            shape = image_shape(data, "realnvp")
+            self.image_flow = MultiScaleFlow(shape, transforms=transforms, hidden=hidden, depth=depth)
             self.register_buffer("centre", torch.zeros(data.shape))
             self.register_buffer("spread", torch.ones(data.shape))
         elif data.kind == "vector":

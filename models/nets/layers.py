@@ -1,7 +1,7 @@
 """Small network blocks that several families share.
 
-Shapes: n examples, C channels, H x W pixels (both divisible by 4), w = `width`. The convolutional pair walks
-between the image and a map of 4w channels at a quarter of its sides; the perceptron serves vectors.
+Shapes: n examples, C channels, H x W pixels, w = `width`. The convolutional pair walks between the image and a map of
+4w channels at a quarter of its sides, rounded up as `sides` says; the perceptron serves vectors.
 """
 
 from __future__ import annotations
@@ -12,22 +12,11 @@ from itertools import pairwise
 from torch import Tensor, nn
 
 from ..data_spec import DataSpec
+from .sides import Enlarged, HalvingConv, image_shape, shrunk
 
 HIDDEN_PER_WIDTH = 4  # hidden units of a vector network for each unit of `width`
-DOWN_SAMPLING = 4  # the convolutional networks halve the resolution twice
 
 Activation = Callable[[], nn.Module]
-
-
-def image_shape(spec: DataSpec, family: str) -> tuple[int, int, int]:
-    """(C, H, W) of image data. Raises ValueError where a side is not divisible by 4."""
-    channels, height, width = spec.shape
-    if height % DOWN_SAMPLING or width % DOWN_SAMPLING:
-        raise ValueError(
-            f"{family} needs images whose sides are divisible by {DOWN_SAMPLING}, "
-            f"data {spec.name!r} has {height} x {width}"
-        )
-    return channels, height, width
 
 
 def require_kind(spec: DataSpec, family: str, kinds: tuple[str, ...] = ("image", "vector")) -> None:
@@ -90,11 +79,11 @@ class ConvEncoder(nn.Module):
         channels, height, side = shape
         blocks: list[nn.Module] = []
         for inside, outside in ((channels, 2 * width), (2 * width, 4 * width)):
-            blocks.append(nn.Conv2d(inside, outside, 4, stride=2, padding=1))
+            blocks.append(HalvingConv(inside, outside))
             blocks += [ResidualBlock(outside, activation=activation) for _ in range(depth - 1)]
             blocks.append(activation())
-        features = 4 * width * (height // DOWN_SAMPLING) * (side // DOWN_SAMPLING)
-        self.body = nn.Sequential(*blocks, nn.Flatten(), nn.Linear(features, outputs))
+        rows, columns = shrunk((height, side), 4)
+        self.body = nn.Sequential(*blocks, nn.Flatten(), nn.Linear(4 * width * rows * columns, outputs))
 
     def forward(self, x: Tensor) -> Tensor:
         return self.body(x)
@@ -117,17 +106,17 @@ class ConvDecoder(nn.Module):
         activation: Activation = nn.SiLU,
     ) -> None:
         super().__init__()
-        channels, height, side = shape
-        lowest = (4 * width, height // DOWN_SAMPLING, side // DOWN_SAMPLING)
+        channels, size = shape[0], shape[1:]
+        lowest = (4 * width, *shrunk(size, 4))
         blocks: list[nn.Module] = [
             nn.Linear(inputs, lowest[0] * lowest[1] * lowest[2]),
             nn.Unflatten(1, lowest),  # (n, 4w, H/4, W/4)
         ]
-        for inside, outside in ((4 * width, 2 * width), (2 * width, width)):
+        for inside, outside, larger in ((4 * width, 2 * width, shrunk(size)), (2 * width, width, size)):
             blocks += [ResidualBlock(inside, activation=activation) for _ in range(depth - 1)]
             blocks += [
                 activation(),
-                nn.Upsample(scale_factor=2, mode="nearest"),
+                Enlarged(larger),
                 nn.Conv2d(inside, outside, 3, padding=1),
             ]
         self.body = nn.Sequential(*blocks, activation(), nn.Conv2d(width, channels, 3, padding=1))

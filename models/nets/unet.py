@@ -16,6 +16,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from .sides import enlarged, size_of
+
 _Layer = TypeVar("_Layer", bound=nn.Module)
 
 
@@ -40,10 +42,10 @@ class TimeEmbedding(nn.Module):
 
 
 class UNet(nn.Module):
-    """A U-Net over images (n, C, H, W), H and W divisible by 4.
+    """A U-Net over images (n, C, H, W).
 
     Width doubles after the first down-sampling and then stays; images with a side under 12 are halved once,
-    others twice. Attention stands at the lowest resolution.
+    others twice, as `sides` says. Attention stands at the lowest resolution.
 
     width: channels at full resolution. depth: residual blocks per level, each way.
     embedding: features of the condition vector.
@@ -52,8 +54,6 @@ class UNet(nn.Module):
     def __init__(self, shape: tuple[int, ...], *, width: int, depth: int, dropout: float, embedding: int) -> None:
         super().__init__()
         channels, height, breadth = shape
-        if height % 4 or breadth % 4:
-            raise ValueError(f"the U-Net needs sides divisible by 4, got {height} x {breadth}")
         halvings = 1 if min(height, breadth) < 12 else 2
         widths = [width] + [2 * width] * halvings
 
@@ -87,8 +87,9 @@ class UNet(nn.Module):
         h = self.attention(h)
         h = _run(self.middle_after, h, e)
         for widen, blocks in zip(self.widen, self.up, strict=True):
-            h = widen(F.interpolate(h, scale_factor=2.0, mode="nearest"))
-            h = _run(blocks, torch.cat((h, skips.pop()), dim=1), e)
+            skip = skips.pop()
+            h = widen(enlarged(h, size_of(skip)))
+            h = _run(blocks, torch.cat((h, skip), dim=1), e)
         return self.last(F.silu(self.last_norm(h)))
 
 

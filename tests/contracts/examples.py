@@ -10,7 +10,7 @@ from torch import Generator, Tensor
 from gentune.models import ConditionSpec, DataSpec
 
 LABELLED = DataSpec("labelled", "image", (1, 8, 8), levels=17, condition=ConditionSpec("label", classes=3))
-COLOUR = DataSpec("colour", "image", (3, 8, 12), levels=256)
+COLOUR = DataSpec("colour", "image", (3, 7, 10), levels=256)  # an odd side, and one whose half is odd
 PLANE = DataSpec("plane", "vector", (2,))
 TOKENS = DataSpec("tokens", "sequence", (6,), vocabulary=5, padding=4)
 PLAIN = (LABELLED, COLOUR, PLANE, TOKENS)

@@ -28,8 +28,8 @@ class PhotoPatches(DataReader):
     name = "photo_patches"
 
     def describe(self, *, size: int = 16) -> DataSpec:
-        if not isinstance(size, int) or not _SIZES[0] <= size <= _SIZES[1] or size % 4:
-            raise UsageError(f"data 'photo_patches': size is {size!r}; wanted 8 to 32 pixels, a multiple of 4")
+        if not isinstance(size, int) or not _SIZES[0] <= size <= _SIZES[1]:
+            raise UsageError(f"data 'photo_patches': size is {size!r}; wanted 8 to 32 pixels")
         return DataSpec(
             name="photo_patches",
             kind="image",

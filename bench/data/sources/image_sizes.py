@@ -12,7 +12,7 @@ from PIL import Image
 from ...errors import UsageError
 
 Size = tuple[int, int]  # height and width
-_MULTIPLE = 4  # of it networks and evaluators want both sides
+_SMALLEST = 4  # pixels a side, which networks and evaluators need: they halve the resolution twice
 
 
 @dataclass(frozen=True)
@@ -69,8 +69,7 @@ def common_size(sizes: Sequence[Size], names: Sequence[str], fit: Fit, where: st
     """The one size that images come to.
 
     sizes: of all images, as they are. names: theirs. where: begins messages.
-    Raises UsageError where they come to several, where one is smaller than the crop, and for sides that are no
-    multiples of 4.
+    Raises UsageError where they come to several, where one is smaller than the crop, and for a side below 4.
     """
     if isinstance(fit.crop, tuple):
         for size, name in zip(sizes, names, strict=True):
@@ -82,15 +81,15 @@ def common_size(sizes: Sequence[Size], names: Sequence[str], fit: Fit, where: st
         odd = next(name for size, name in zip(sizes, names, strict=True) if fit.result(size) == least)
         raise UsageError(
             f"{where}: images have {len(counts)} sizes: {n:,} are {_shown(most)}, {few:,} {_shown(least)} ({odd}); "
-            f'wanted one: set resize = {_nearest(min(most))}, with crop = "square" where proportions differ, '
+            f'wanted one: set resize = {max(_SMALLEST, min(most))}, with crop = "square" where proportions differ, '
             "in [data] of a study file"
         )
     (size,) = counts
-    if size[0] % _MULTIPLE or size[1] % _MULTIPLE:
-        wanted = [_nearest(side) for side in size]
+    if min(size) < _SMALLEST:
+        wanted = [max(side, _SMALLEST) for side in size]
         raise UsageError(
-            f"{where}: images come to {_shown(size)}; wanted sides that are multiples of {_MULTIPLE}: "
-            f"set resize = {wanted} or crop = {[side - side % _MULTIPLE for side in size]} in [data] of a study file"
+            f"{where}: images come to {_shown(size)}; wanted at least {_SMALLEST} × {_SMALLEST}: "
+            f"set resize = {wanted} in [data] of a study file"
         )
     return size
 
@@ -103,10 +102,6 @@ def _size(name: str, value: object) -> Size | None:
         also = ', or "square"' if name == "crop" else ""
         raise UsageError(f"option {name} is {value!r}; wanted a side in pixels, or [height, width]{also}")
     return int(sides[0]), int(sides[1])
-
-
-def _nearest(side: int) -> int:
-    return max(_MULTIPLE, round(side / _MULTIPLE) * _MULTIPLE)
 
 
 def _shown(size: Size) -> str:

@@ -285,7 +285,7 @@ BAD: dict[str, tuple[Callable[[Path], Any], dict[str, Any], str]] = {
     "bomb": (_with(_png_of(60_000, 60_000)), {}, "bad.png has too many pixels to be decoded safely"),
     "smaller bomb": (_with(_png_of(12_000, 9_000)), {}, "bad.png is 12000 × 9000 pixels; wanted at most 64,000,000"),
     "mixed sizes": (_with(_png_of(6, 6)), {"grey": True}, "bad.png"),
-    "odd sides": (lambda f: save_all(f, drawn(30, (9, 8))), {}, r"come to 9 × 8 .* set resize = \[8, 8\]"),
+    "thin": (lambda f: save_all(f, drawn(30, (9, 3))), {}, r"come to 9 × 3 .* set resize = \[9, 4\]"),
     "crop too large": (lambda f: save_all(f, drawn(30)), {"crop": 12}, "000.png is 8 × 8 .*, smaller than the crop"),
     "crop of a word": (lambda f: save_all(f, drawn(30)), {"crop": "round"}, "option crop is 'round'; wanted a side"),
     "resize of three": (lambda f: save_all(f, drawn(30)), {"resize": [1, 2, 3]}, r"option resize is \(1, 2, 3\)"),

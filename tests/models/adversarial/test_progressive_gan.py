@@ -18,9 +18,9 @@ from gentune.models.adversarial.equalised import (
     channels_of,
     down,
     resolutions,
-    up,
 )
 from gentune.models.adversarial.progressive_gan import Grown, ProgressiveGAN, grown_at
+from gentune.models.nets.sides import enlarged
 
 IMAGE = DataSpec("image", "image", (1, 16, 16), levels=17)  # three levels: 4, 8, 16
 
@@ -38,6 +38,11 @@ def _images(n: int = 4) -> torch.Tensor:
     return torch.rand(n, 1, 16, 16, generator=_random()) * 2 - 1
 
 
+def _lowest(x: torch.Tensor) -> torch.Tensor:
+    """Images of 16 x 16 pixels with the detail of 4 x 4."""
+    return enlarged(enlarged(down(down(x)), (8, 8)), (16, 16))
+
+
 def test_resolutions_grow_by_doubling() -> None:
     def sides(height: int, width: int) -> tuple[tuple[int, int], ...]:
         return resolutions(DataSpec("x", "image", (1, height, width), levels=2), "progressive_gan")
@@ -46,6 +51,10 @@ def test_resolutions_grow_by_doubling() -> None:
     assert sides(28, 28) == ((7, 7), (14, 14), (28, 28))
     assert sides(8, 12) == ((4, 6), (8, 12))
     assert sides(4, 4) == ((4, 4),)
+    assert sides(14, 14) == ((4, 4), (7, 7), (14, 14))
+    assert sides(17, 23) == ((5, 6), (9, 12), (17, 23))
+    assert sides(36, 36) == ((9, 9), (18, 18), (36, 36))
+    assert sides(5, 9) == ((5, 9),)
     assert channels_of(16, 4) == (64, 32, 16, 16)
 
 
@@ -95,9 +104,9 @@ def test_low_levels_see_and_make_large_pixels() -> None:
     model.generator.now = model.discriminator.now = Grown(0, 1.0)
     made = model.generator(torch.randn(3, 8, generator=_random()))
     assert made.shape == (3, 1, 16, 16)
-    assert torch.equal(made, up(up(down(down(made)))))
+    assert torch.equal(made, _lowest(made))
     x = _images()
-    assert torch.allclose(model.discriminator(x), model.discriminator(up(up(down(down(x))))), atol=1e-5)
+    assert torch.allclose(model.discriminator(x), model.discriminator(_lowest(x)), atol=1e-5)
 
 
 def test_a_model_remembers_how_far_it_has_grown() -> None:
@@ -107,7 +116,7 @@ def test_a_model_remembers_how_far_it_has_grown() -> None:
     again = _model(growth=0.8)
     again.load_state_dict(model.state_dict())
     made = again.eval().decode(torch.randn(3, 8, generator=_random()))
-    assert torch.equal(made, up(up(down(down(made))))), "a tenth of a training knows the lowest level alone"
+    assert torch.equal(made, _lowest(made)), "a tenth of a training knows the lowest level alone"
 
 
 def test_operations_are_counted_as_it_grows() -> None:

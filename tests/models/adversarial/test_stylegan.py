@@ -118,3 +118,10 @@ def test_the_mapping_knows_only_a_codes_direction() -> None:
     model = _model()
     z = torch.randn(3, 8, generator=_random())
     assert torch.allclose(model.generator.mapping(z), model.generator.mapping(7 * z), atol=1e-5)
+
+
+def test_one_layer_has_no_styles_to_mix() -> None:
+    small = DataSpec("small", "image", (1, 5, 6), levels=17)  # its half would be too small a start
+    model = StyleGAN(small, style_mixing=1.0, width=4, latent_dim=8).train()
+    batch = Batch(torch.zeros(4, 1, 5, 6))
+    assert torch.isfinite(model.generator_loss(batch, _random()).total)

@@ -189,9 +189,9 @@ def test_a_beta_vae_with_weight_one_is_a_vae() -> None:
     assert torch.equal(plain.loss(Batch(x), _generator()).total, weighted.loss(Batch(x), _generator()).total)
 
 
-def test_sides_that_are_not_divisible_by_four_are_refused() -> None:
-    with pytest.raises(ValueError, match="sides are divisible by 4, data 'odd' has 10 x 8"):
-        BetaVAE(DataSpec("odd", "image", (1, 10, 8), levels=2))
+def test_sides_below_four_are_refused() -> None:
+    with pytest.raises(ValueError, match="beta_vae needs images of at least 4 x 4 pixels, data 'thin' has 10 x 3"):
+        BetaVAE(DataSpec("thin", "image", (1, 10, 3), levels=2))
 
 
 def test_sequences_are_refused() -> None:

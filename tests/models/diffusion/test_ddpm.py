@@ -195,8 +195,8 @@ def test_saves_and_loads() -> None:
 
 
 def test_refuses_data_it_cannot_take() -> None:
-    with pytest.raises(ValueError, match="divisible by 4"):
-        DDPM(image_spec((1, 6, 8)), **TINY)  # type: ignore[arg-type]
+    with pytest.raises(ValueError, match="ddpm needs images of at least 4 x 4 pixels, data 'toy' has 3 x 8"):
+        DDPM(image_spec((1, 3, 8)), **TINY)  # type: ignore[arg-type]
     with pytest.raises(ValueError, match="images and vectors"):
         DDPM(DataSpec("toy", "sequence", (5,), vocabulary=4), **TINY)  # type: ignore[arg-type]
 
