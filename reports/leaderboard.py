@@ -111,7 +111,6 @@ def build_leaderboard(folder: RunFolder, records: list[Record] | None = None) ->
         "verdict": "",
         "claims": None if standings.claims is None else _claims(standings.claims),
         "detectable_gap": None if standings.claims is None else standings.claims.detectable,
-        "detectable_difference": None if standings.claims is None else standings.claims.detectable_difference,
         "rows": rows,
         "references": references,
         "final_samples": folder.read_json("final_samples.json"),

@@ -187,12 +187,6 @@ def _notes_on_claims(content: Mapping[str, Any], standings: Standings) -> list[s
                 f"With these finals, a difference of {percent(claims.detectable)} between two families is found with "
                 f"a probability of {percent(POWER)}; smaller ones may be there unseen."
             )
-        elif claims.detectable_difference is not None:
-            found.append(
-                f"These finals cannot tell differences in {metric} below {number(claims.detectable_difference)}: "
-                f"one as large is found with a probability of {percent(POWER)}, and {claims.candidate}'s own {metric} "
-                "is closer to zero than that."
-            )
         needed = [
             f"{f} {f'about {seeds}' if seeds else f'more than {MOST_SEEDS}'}"
             for f, seeds in claims.seeds_needed.items()

@@ -113,8 +113,7 @@ def drive(folder: RunFolder, changes: Mapping[str, Any], listener: Listener) -> 
     refuse_earlier_version(folder, config.seeds)
     cache_limit()  # a wrong one is refused before anything is trained
     if config.seeds == seeds_of(folder) and finished(folder):
-        listener.say(f"{folder.path} is finished; more --seeds would add finals to it")
-        return  # also from a disk that cannot be written, and where the data are gone
+        return  # also from a disk that cannot be written
     try:
         with redirect_stdout(sys.stderr):  # which belongs to the command's document, whatever plug-ins print
             outlook = _look_ahead(folder, config)

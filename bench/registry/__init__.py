@@ -8,15 +8,7 @@ from ..metrics.catalogue import METRICS
 from .additions import metric, register_data, register_metric
 from .families import Family, ResolvedFamily, families, family, register_family, size_of
 from .plugins import all_shared, broken, is_shared, load_entry_points, load_plugin, load_plugins, note_origin
-from .selection import (
-    cards_of,
-    check_constraints,
-    check_objective,
-    default_objective,
-    families_for,
-    left_out,
-    starts_of,
-)
+from .selection import cards_of, check_constraints, check_objective, default_objective, families_for, starts_of
 
 __all__ = [
     "METRICS",
@@ -33,7 +25,6 @@ __all__ = [
     "families_for",
     "family",
     "is_shared",
-    "left_out",
     "load_entry_points",
     "load_plugin",
     "load_plugins",

@@ -38,14 +38,6 @@ def families_for(names: Iterable[str], spec: DataSpec) -> tuple[list[str], dict[
     return names, {}
 
 
-def left_out(compared: Iterable[str], objective: Iterable[str], spec: DataSpec) -> dict[str, str]:
-    """Families that "all" does not stand for on a data set, with the reason; none where a study names some of those
-    that it stands for."""
-    fitting, skipped = families_for(["all"], spec)
-    lacking = check_objective(objective, fitting, spec)
-    return skipped | lacking if set(compared) == set(fitting) - set(lacking) else {}
-
-
 def cards_of(
     names: Iterable[str], spec: DataSpec, space: Mapping[str, Tables] | None = None, scale: float = 1.0
 ) -> dict[str, ChangedCard]:
