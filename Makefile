@@ -10,7 +10,7 @@ export MKL_NUM_THREADS ?= 1
 export OPENBLAS_NUM_THREADS ?= 1
 
 .PHONY: install demo test lint types unit bench-choice bench-families bench-final-samples bench-input bench-metrics \
-  bench-proposals bench-standings bench-two-speeds bench-tuning tuning-tables format clean
+  bench-proposals bench-sizes bench-standings bench-two-speeds bench-tuning tuning-tables format clean
 
 install: $(STAMP)
 
@@ -62,6 +62,11 @@ bench-families: install
 # docs/benchmarks.md, what retrainings on validation choose in simulated studies: 20 minutes, then only what is not done.
 bench-choice: install
 	$(BIN)/python tests/performance/choice.py --page
+
+# docs/benchmarks.md, defaults on 16x16 colour patches and 14x14 digits against one Gaussian: an hour of one core at first.
+bench-sizes: install
+	$(BIN)/pip install --quiet --constraint constraints.txt --editable '.[dev,datasets]'
+	$(BIN)/python tests/performance/default_sizes.py --page
 
 ABLATIONS := gentune:without=additive,gentune:without=level,gentune:without=character,gentune:without=repeats,gentune:without=caution,gentune:without=transform
 

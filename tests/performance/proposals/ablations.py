@@ -1,5 +1,4 @@
-"""The engine without pieces of it: `gentune:without=additive` next to `gentune` shows what that piece is worth, and
-`gentune:without=additive+level` what both are."""
+"""The engine without one of its pieces: `gentune:without=additive` next to `gentune` shows what the piece is worth."""
 
 from __future__ import annotations
 
@@ -31,15 +30,13 @@ PIECES: dict[str, tuple[tuple[str, str, Any], ...]] = {
 
 
 @contextmanager
-def without(pieces: str | None) -> Iterator[None]:
-    """Runs with pieces replaced, their names joined by plus signs. Raises ValueError for a piece that is none."""
-    names = pieces.split("+") if pieces else []
-    for name in names:
-        if name not in PIECES:
-            raise ValueError(f"no piece {name!r} of the engine; known: {', '.join(PIECES)}")
+def without(piece: str | None) -> Iterator[None]:
+    """Runs with one piece replaced. Raises ValueError for a piece that is none."""
+    if piece is not None and piece not in PIECES:
+        raise ValueError(f"no piece {piece!r} of the engine; known: {', '.join(PIECES)}")
     kept: list[tuple[Any, str, Any]] = []
     try:
-        for module, name, value in (change for piece in names for change in PIECES[piece]):
+        for module, name, value in PIECES[piece] if piece else ():
             home = importlib.import_module(f"gentune.bench.proposal.{module}")
             kept.append((home, name, getattr(home, name)))
             setattr(home, name, value)

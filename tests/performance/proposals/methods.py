@@ -1,8 +1,7 @@
 """How each method runs its trials on a task, and which of its trials it names after each.
 
 A method is written `name` or `name:keyword=value:keyword=value`; the keywords go to the sampler's constructor, but for
-`without=piece+piece`, which takes pieces of the engine away (`ablations`), and `default=true`, by which the space's
-default is the first trial.
+`without=piece`, which takes a piece of the engine away (`ablations`).
 """
 
 from __future__ import annotations
@@ -11,7 +10,7 @@ import math
 import time
 import zlib
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any, Protocol
 
 import numpy as np
@@ -23,9 +22,6 @@ from gentune.search_spaces.space import Parameter, SearchSpace, Setting
 FIRST_NAMED = 10  # trials after which a method is asked which of its settings it would name
 RIVALS = ("random", "tpe", "gp", "gp_5", "ax")
 DISTRIBUTIONS = {"random": "optuna", "tpe": "optuna", "gp": "optuna", "gp_5": "optuna", "ax": "ax-platform"}
-
-
-Named = tuple[int, float | None] | None  # a trial's number and its setting's true value
 
 
 class Method(Protocol):
@@ -40,9 +36,6 @@ class Method(Protocol):
     def name(self) -> int | None:
         """The number of the trial that the method would name now; None: its best observed."""
 
-    def close(self) -> None:
-        """Frees what the method holds."""
-
 
 @dataclass(frozen=True)
 class Trace:
@@ -50,14 +43,12 @@ class Trace:
 
     values: the measured value of each trial, None where it failed. named: after each trial the number of the named one
     and its true value (None where even the truth of it fails), or None while no trial has succeeded.
-    observed: the same of the best observed trial; None where the method always names it.
     ask_seconds: of each trial; recommend_seconds: of each naming that the method computes, 0 elsewhere.
     """
 
     settings: list[dict[str, Any]]
     values: list[float | None]
-    named: list[Named]
-    observed: list[Named] | None
+    named: list[tuple[int, float | None] | None]
     ask_seconds: list[float]
     recommend_seconds: list[float]
 
@@ -69,23 +60,12 @@ def run(spec: str, task: Task, seed: int, trials: int) -> Trace:
     """
     name, keywords = split(spec)
     with without(keywords.pop("without", None)):
-        method = create(name, keywords, task.space, seed)
-        try:
-            return _run(method, task, seed, trials)
-        finally:
-            method.close()
+        return _run(create(name, keywords, task.space, seed), task, seed, trials)
 
 
 def _run(method: Method, task: Task, seed: int, trials: int) -> Trace:
-    trace = Trace([], [], [], [], [], [])
-    assert trace.observed is not None
+    trace = Trace([], [], [], [], [])
     truths: dict[int, float | None] = {}
-
-    def with_truth(number: int | None) -> Named:
-        if number is not None and number not in truths:
-            truths[number] = _truth(task, trace.settings[number])
-        return None if number is None else (number, truths[number])
-
     for k in range(trials):
         began = time.perf_counter()
         setting = dict(method.ask())
@@ -98,9 +78,14 @@ def _run(method: Method, task: Task, seed: int, trials: int) -> Trace:
         began = time.perf_counter()
         chosen = method.name() if best is not None and k + 1 >= FIRST_NAMED else None
         trace.recommend_seconds.append(0.0 if chosen is None else time.perf_counter() - began)
-        trace.named.append(with_truth(best if chosen is None else chosen))
-        trace.observed.append(with_truth(best))
-    return replace(trace, observed=None) if trace.observed == trace.named else trace
+        chosen = best if chosen is None else chosen
+        if chosen is None:
+            trace.named.append(None)
+            continue
+        if chosen not in truths:
+            truths[chosen] = _truth(task, trace.settings[chosen])
+        trace.named.append((chosen, truths[chosen]))
+    return trace
 
 
 def best_observed(values: list[float | None]) -> int | None:
@@ -131,8 +116,7 @@ def create(name: str, keywords: dict[str, Any], space: SearchSpace, seed: int) -
         from ax_method import AxMethod
 
         return AxMethod(space, seed)
-    default_first = keywords.pop("default", False)
-    return OptunaMethod(sampler(name, keywords, seed), space, default_first=default_first)
+    return OptunaMethod(sampler(name, keywords, seed), space)
 
 
 def sampler(name: str, keywords: dict[str, Any], seed: int) -> Any:
@@ -156,12 +140,10 @@ def sampler(name: str, keywords: dict[str, Any], seed: int) -> Any:
 class OptunaMethod:
     """An Optuna sampler under a define-by-run objective."""
 
-    def __init__(self, sampler: Any, space: SearchSpace, *, default_first: bool = False) -> None:
+    def __init__(self, sampler: Any, space: SearchSpace) -> None:
         import optuna
 
         self._study = optuna.create_study(sampler=sampler)
-        if default_first:
-            self._study.enqueue_trial(dict(space.default()))
         self._sampler = sampler
         self._space = space
         self._trial: Any = None
@@ -181,9 +163,6 @@ class OptunaMethod:
     def name(self) -> int | None:
         recommend = getattr(self._sampler, "recommend", None)
         return None if recommend is None else recommend(self._study).number
-
-    def close(self) -> None:
-        pass
 
 
 def suggest(trial: Any, space: SearchSpace) -> dict[str, Any]:

@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 import store
-from report import Report, parts
+from report import Report
 from scores import Comparison, Interval, mean_score
 
 PAGE = Path(__file__).parents[3] / "docs" / "benchmarks.md"
@@ -62,22 +62,15 @@ def _intro(report: Report) -> Iterable[str]:
     yield ""
     yield "*Area*: the mean, over trials 10 to the last, of the normalised regret (0: best known, 1: the median"
     yield "random setting) of the setting that a method would name at that moment, by its true mean; lower is better."
-    yield "Rivals name their best observed setting; *by observed* takes that of ours, too. Means go over seeds, then"
-    yield "over the tasks of a group, then over groups: groups are where tasks come from. Runs are paired by task"
-    yield "and seed and share the noise of each trial. Brackets hold 95% bootstrap intervals: seeds resampled within"
-    yield "tasks, for *other tasks* the tasks as well. A task is won or lost where a paired t-test over seeds says so"
-    yield "at 5%. A rival that ran on fewer seeds is compared on those."
+    yield "Rivals name their best observed setting. Runs are paired by task and seed and share the noise of each trial."
+    yield "Brackets hold 95% bootstrap intervals: seeds resampled within tasks, for *other tasks* the tasks as well. A"
+    yield "task is won or lost where a paired t-test over seeds says so at 5%. A rival that ran on fewer seeds is"
+    yield "compared on those."
     yield ""
     yield from _table(
-        ["method", "runs", "area", "by observed", "median seconds of an ask"],
+        ["method", "runs", "area", "median seconds of an ask"],
         [
-            [
-                m,
-                sum(map(len, tasks.values())),
-                f"{mean_score(tasks, report.groups):.4f}",
-                f"{mean_score(report.scores['observed'][m], report.groups):.4f}",
-                f"{report.ask_seconds.get(m, 0.0):.3f}",
-            ]
+            [m, sum(map(len, tasks.values())), f"{mean_score(tasks):.4f}", f"{report.ask_seconds.get(m, 0.0):.3f}"]
             for m, tasks in report.areas.items()
             if not _is_variant(report, m)
         ],
@@ -96,17 +89,7 @@ def _is_variant(report: Report, method: str) -> bool:
 def _overall(report: Report) -> Iterable[str]:
     yield from ("### All tasks", "")
     yield from _table(
-        [
-            "against",
-            "runs",
-            "ours",
-            "rival",
-            "difference",
-            "ratio",
-            "ratio, other tasks",
-            "by observed, other tasks",
-            "won / level / lost",
-        ],
+        ["against", "runs", "ours", "rival", "difference", "ratio", "ratio, other tasks", "won / level / lost"],
         [
             [
                 f"**{rival}**" if report.best.get("all") == rival else rival,
@@ -116,7 +99,6 @@ def _overall(report: Report) -> Iterable[str]:
                 f"{c.difference:+.4f} {_signed(c.difference_interval)}",
                 f"{c.ratio:.3f} {_plain(c.ratio_interval)}",
                 _plain(c.ratio_elsewhere),
-                _elsewhere(report.observed["all"][rival]),
                 " / ".join(map(str, c.wins_ties_losses)),
             ]
             for rival, c in report.comparisons["all"].items()
@@ -128,23 +110,14 @@ def _overall(report: Report) -> Iterable[str]:
 
 def _groups(report: Report) -> Iterable[str]:
     yield from ("### By group", "")
-    if report.tuned_on:
-        yield f"Constants of earlier engines were chosen on {len(report.tuned_on)} of these tasks (seeds 0 to 3), which"
-        yield "*tuned on* counts; figures on them flatter the engine. *Not tuned on* are the others."
-        yield ""
     rows = []
-    for part, groups in parts(report).items():
-        if part == "all":
-            continue
-        names = [name for tasks in groups.values() for name in tasks]
-        tuned = sum(name in report.tuned_on for name in names)
-        comparisons, best = report.comparisons[part], report.best.get(part)
-        cells: list[Any] = [part, len(names), tuned, best or "–", _ratio(comparisons.get(best or ""))]
+    for group, names in report.groups.items():
+        comparisons = report.comparisons.get(group, {})
+        best = report.best.get(group)
+        cells: list[Any] = [group, len(names), best or "–", _ratio(comparisons.get(best or ""))]
         rows.append([*cells, *(_ratio(comparisons.get(rival)) for rival in _rivals(report))])
     yield from _table(
-        ["group", "tasks", "tuned on", "best rival", "ratio to it", *(f"to {r}" for r in _rivals(report))],
-        rows,
-        words=(0, 3),
+        ["group", "tasks", "best rival", "ratio to it", *(f"to {r}" for r in _rivals(report))], rows, words=(0, 2)
     )
 
 
@@ -262,10 +235,6 @@ def _table(head: Sequence[str], rows: Iterable[Sequence[Any]], words: Sequence[i
 
 def _ratio(c: Comparison | None) -> str:
     return "–" if c is None else f"{c.ratio:.3f} {_plain(c.ratio_interval)}"
-
-
-def _elsewhere(c: Comparison) -> str:
-    return f"{c.ratio:.3f} {_plain(c.ratio_elsewhere)}"
 
 
 def _plain(interval: Interval) -> str:
