@@ -13,6 +13,7 @@ REAL_EXAMPLES = 5_000  # the most real examples that distribution metrics of fin
 SAMPLES_PER_REAL = 10
 FEWEST_FINAL_SAMPLES, MOST_FINAL_SAMPLES = 3_600, 10_000
 LIKELIHOOD_EXAMPLES = 20_000  # the most examples whose likelihood is computed
+OUTLYING = 1e-3  # share of vectors that every family is taken to expect anywhere about the train split
 TRAIN_EXAMPLES = 20_000  # the most train examples among which copies are looked for
 CHUNK = 500  # examples that a model draws or evaluates at a time; chunks have their own seeds
 INTERMEDIATE_SHARES = (0.125, 0.25, 0.5)  # shares of a full training at which scores are taken, besides its end

@@ -21,9 +21,10 @@ def nll(likelihood: Likelihood, spec: DataSpec) -> MetricValue:
     """-(1/N) Σ log p(x), nats per example in original units; lower is better.
 
     The 95% interval is normal, from the standard error over examples. An estimate's own noise, where it is
-    independent between examples, is part of that spread. Of rows of tables it is that of their vectors: their noise
-    makes it, on average, an upper bound on that of the row and of the numbers that stand in for missing ones
-    (`data/tables/codec.py`).
+    independent between examples, is part of that spread. Of vectors of an unknown density p has room for outliers
+    (`scoring/held_out.py`), else a few rows would decide the figure. Of rows of tables it is that of their vectors:
+    their noise makes it, on average, an upper bound on that of the row and of the numbers that stand in for missing
+    ones (`data/tables/codec.py`).
 
     References: Theis et al., arXiv:1511.01844, section 3.
     """

@@ -7,14 +7,17 @@ Glossary:
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Literal
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
 from ...models.base import Batch, GenerativeModel, Likelihood
+from ...models.data_spec import DataSpec
 from ...models.likelihoods import marginal_log_prob
 from .. import protocol
 from ..data import DataSet, Split
@@ -28,8 +31,8 @@ Labels = Literal["none", "own", "all"]
 class HeldOut:
     """Held-out examples, with their conditions, and their log-likelihoods; on the CPU.
 
-    likelihood: log p(x), as `labels` says; log p(x|condition) where `given` is true: of a family that requires an image
-        or a text.
+    likelihood: log p(x), as `labels` says, with room for outliers (`with_outliers`); log p(x|condition) where `given`
+        is true: of a family that requires an image or a text.
     labels: none: of a family that takes none; all: log p(x) marginalised over the data's classes; own: log p(x, y) with
         the example's own label y, a lower bound on log p(x) that is close where the model knows y from x.
     by_class: log p(x|y), float64 (n, K), of all classes, where `labels` is "all".
@@ -80,7 +83,31 @@ def held_out_likelihood(
                 of_classes = [compute(Batch(rows.x, none + y)) for y in range(len(log_prior))]
                 columns.append(torch.stack([found.log_prob.cpu().double() for found in of_classes], dim=1))
                 parts.append(_marginalised(of_classes, columns[-1], log_prior))
-    return HeldOut(examples, _joined(parts), labels, torch.cat(columns) if columns else None, given)
+    likelihood = with_outliers(_joined(parts), examples.x, data.spec)
+    return HeldOut(examples, likelihood, labels, torch.cat(columns) if columns else None, given)
+
+
+def with_outliers(likelihood: Likelihood, x: Tensor, spec: DataSpec) -> Likelihood:
+    """Log-likelihoods of log((1 - e) p(x) + e q(x)), e = 0.001, for vectors x (n, D) of an unknown density.
+
+    q: independent logistic distributions with the train split's means and deviations, which are 0 and 1. Without it a
+    few rows decide the figure: where entries nearly determine each other, narrow kernels and the steep maps of a flow
+    give rows that they have not seen exp(-10^9). With it no row costs more than 6.9 nats beyond what q says, and p
+    loses 0.001. A lower bound stays one. Other data, and vectors whose true density models are measured by, keep p.
+    """
+    if spec.kind != "vector" or spec.entropy is not None:
+        return likelihood
+    scale = math.sqrt(3.0) / math.pi  # of a logistic distribution with deviation 1
+    z = x.cpu().double() / scale
+    log_q = (F.logsigmoid(z) + F.logsigmoid(-z) - math.log(scale)).sum(1)
+    own = likelihood.log_prob.cpu().double() + math.log1p(-protocol.OUTLYING)
+    log_prob = torch.logaddexp(own, log_q + math.log(protocol.OUTLYING))
+    error = likelihood.standard_error
+    return replace(
+        likelihood,
+        log_prob=log_prob,
+        standard_error=None if error is None else error.cpu().double() * (own - log_prob).exp(),
+    )
 
 
 def class_frequencies(data: DataSet) -> Tensor:

@@ -1,4 +1,4 @@
-"""Likelihoods of held-out examples: marginalised over classes, in one pass with the likelihood of each class."""
+"""Likelihoods of held-out examples: marginalised over classes in one pass, and with room for outliers."""
 
 from __future__ import annotations
 
@@ -12,9 +12,17 @@ from gentune.bench import protocol
 from gentune.bench.data import DataSet
 from gentune.bench.data.examples import Examples
 from gentune.bench.scoring.context import ScoringContext
-from gentune.bench.scoring.held_out import HeldOut, Labels, class_frequencies, held_out_examples, held_out_likelihood
+from gentune.bench.scoring.held_out import (
+    HeldOut,
+    Labels,
+    class_frequencies,
+    held_out_examples,
+    held_out_likelihood,
+    with_outliers,
+)
 from gentune.bench.scoring.scorer import Scope, labels_of_likelihood, score
 from gentune.models import Batch, DataSpec, GenerativeModel, Likelihood, LikelihoodKind
+from gentune.models.classical.kernel_density import KernelDensity
 from gentune.models.data_spec import ConditionSpec
 
 CENTRES = torch.tensor([-2.0, 0.0, 2.0])
@@ -52,7 +60,7 @@ class LabelRequired(ThreeNormals):
 @pytest.fixture(scope="module")
 def data() -> DataSet:
     """Three classes in the proportions 4 : 2 : 1; three normals in one dimension."""
-    spec = DataSpec("three", "vector", (1,), condition=ConditionSpec("label", classes=3))
+    spec = DataSpec("three", "vector", (1,), condition=ConditionSpec("label", classes=3), entropy=1.9)
     labels = torch.tensor([0, 0, 0, 0, 1, 1, 2]).repeat(30)
     x = CENTRES[labels][:, None] + torch.randn(len(labels), 1, generator=Generator().manual_seed(0))
     examples = Examples.of_arrays(spec, x, labels)
@@ -149,3 +157,51 @@ def test_the_same_examples_for_every_family_fewer_where_there_are_classes(
 
 def test_class_frequencies_are_the_train_splits(data: DataSet) -> None:
     assert torch.allclose(class_frequencies(data), torch.tensor([4.0, 2.0, 1.0]).double() / 7)
+
+
+def _given(log_prob: Tensor, error: Tensor | None = None) -> Likelihood:
+    return Likelihood(log_prob, LikelihoodKind.ELBO, 7, error)
+
+
+def test_with_room_for_outliers_a_density_is_still_one() -> None:
+    x = torch.linspace(-40.0, 40.0, 80_001)[:, None]
+    narrow = torch.distributions.Normal(0.5, 0.01).log_prob(x[:, 0].double())
+    log_p = with_outliers(_given(narrow), x, DataSpec("line", "vector", (1,))).log_prob
+    p = log_p.exp()
+    assert float(p.sum()) * 1e-3 == pytest.approx(1.0, abs=1e-6)
+    outside = (x[:, 0] - 0.5).abs() > 0.1  # what is left is the logistic distribution, of deviation 1
+    beyond = float((p * x[:, 0].double().square())[outside].sum()) * 1e-3
+    assert beyond == pytest.approx(protocol.OUTLYING, rel=0.05)
+
+
+def test_no_row_costs_much_more_than_independent_columns_say() -> None:
+    plane = DataSpec("plane", "vector", (2,))
+    x, log_prob = torch.tensor([[0.0, 0.0], [8.0, 0.0], [0.3, -0.2]]), torch.tensor([-1e9, -1e9, -1.5])
+    found = with_outliers(_given(log_prob, torch.full((3,), NOISE)), x, plane)
+    assert found.log_prob[2].item() == pytest.approx(-1.5 - 1e-3, abs=1e-3)
+    assert (found.log_prob[:2] > torch.tensor([-10.0, -24.0])).all()
+    assert found.log_prob[0] > found.log_prob[1]
+    assert found.standard_error is not None
+    assert torch.allclose(found.standard_error, torch.tensor([0.0, 0.0, NOISE]).double(), atol=1e-2)
+
+
+def test_images_and_vectors_of_a_known_density_keep_the_models_own() -> None:
+    log_prob = torch.tensor([-1e9, 0.0])
+    for spec in (DataSpec("toy", "vector", (2,), entropy=2.0), DataSpec("image", "image", (1, 1, 2), levels=4)):
+        assert with_outliers(_given(log_prob), torch.zeros(2, *spec.shape), spec).log_prob is log_prob
+
+
+def test_kernels_on_columns_that_nearly_determine_each_other_have_a_sensible_figure() -> None:
+    """200 rows in nine columns on a plane: kernels around the train rows give the others exp(-1000)."""
+    generator = Generator().manual_seed(0)
+    free = torch.randn(400, 2, generator=generator)
+    x = free @ torch.randn(2, 9, generator=generator) + 1e-3 * torch.randn(400, 9, generator=generator)
+    x = (x - x[:200].mean(0)) / x[:200].std(0)
+    spec = DataSpec("rows", "vector", (9,))
+    splits = {"train": Examples.of_arrays(spec, x[:200]), "test": Examples.of_arrays(spec, x[200:])}
+    model = KernelDensity(spec, bandwidth=0.01)
+    model.fit(Batch(x[:200]), generator)
+    raw = model.log_likelihood(Batch(x[200:])).log_prob
+    found = found_for(model, DataSet(spec, splits), "none")  # type: ignore[arg-type]
+    assert raw.mean() < -1_000.0
+    assert found.likelihood.log_prob.mean() > -9 * 1.6 - 7.0
