@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -42,16 +42,24 @@ class Expectations:
 
     paces: of each family's default setting, as measured when the run began. costs: counts of settings; other settings
     are taken to need as much longer than the default as they have more operations. samples: that a trial draws.
+    looking: seconds of each evaluator to look at a sample, the primary one first.
     """
 
-    def __init__(self, paces: Mapping[str, Pace], costs: Mapping[str, SettingCosts], samples: int) -> None:
-        self.paces, self._costs, self.samples = paces, costs, samples
+    def __init__(
+        self,
+        paces: Mapping[str, Pace],
+        costs: Mapping[str, SettingCosts],
+        samples: int,
+        looking: Sequence[float] = (),
+    ) -> None:
+        self.paces, self._costs, self.samples, self._looking = paces, costs, samples, tuple(looking)
         self._learned: dict[str, _Learned] = {}  # by family; "" for all together
 
     @classmethod
     def before(cls, data: DataSet, outlook: Outlook) -> Expectations:
         """What is expected of a comparison before anything has finished."""
-        return cls(outlook.paces, outlook.costs, min(protocol.SAMPLES, len(data.splits["validation"])))
+        looking = [evaluator.example for evaluator in outlook.evaluators]
+        return cls(outlook.paces, outlook.costs, min(protocol.SAMPLES, len(data.splits["validation"])), looking)
 
     def take(self, record: Record) -> None:
         """Learns from a finished job; what failed has ended early and teaches nothing."""
@@ -84,7 +92,8 @@ class Expectations:
             ratio = self._learned[name].ratio(kind) if name in self._learned else None
             if ratio is not None:
                 return ratio * n / 1_000
-        return _SCORING[kind] * n / 1_000
+        looking = self._looking[:1] if kind == "trial" else self._looking
+        return (_SCORING[kind] / 1_000 + sum(looking)) * n
 
     def operations(self, family: str, params: Mapping[str, Any] | None, n: int) -> float:
         """Counted operations of a full training with n samples; 0 where they cannot be counted."""

@@ -15,6 +15,8 @@ from ..budget.pace import Pace, measure_pace
 from ..budget.setting_cost import SettingCosts
 from ..data import DataSet
 from ..errors import UsageError
+from ..evaluators import EvaluatorPace, paces_of
+from ..files import default_cache
 from ..registry import ResolvedFamily
 from ..runs.study_file import StudyFile
 from ..training.one_thread import one_thread
@@ -24,10 +26,12 @@ _DOUBT = 1.5
 
 @dataclass(frozen=True)
 class Outlook:
-    """Of each family of a comparison: what settings cost, and how long the default one takes here."""
+    """Of each family of a comparison: what settings cost, and how long the default one takes here; and how long the
+    evaluators take."""
 
     costs: Mapping[str, SettingCosts]
     paces: Mapping[str, Pace]
+    evaluators: tuple[EvaluatorPace, ...] = ()
 
 
 def look_ahead(config: StudyFile, data: DataSet, *, refuse: bool = False) -> Outlook:
@@ -47,7 +51,7 @@ def look_ahead(config: StudyFile, data: DataSet, *, refuse: bool = False) -> Out
             cost = costs[name]
             hangs = Pace(unmeasured=cost.uncountable) if cost.hangs else None
             paces[name] = hangs or measure_pace(family, data, cost.setting, device=device)
-    found = Outlook(costs, paces)
+    found = Outlook(costs, paces, paces_of(data, config.evaluators, cache=default_cache()))
     if refuse:
         refuse_too_little(config, found)
     return found

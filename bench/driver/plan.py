@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -12,6 +12,7 @@ import torch
 from .. import registry
 from ..budget.kinds import too_little
 from ..data import DataSet, open_data
+from ..evaluators import EvaluatorPace
 from ..runs.status import duration_text
 from ..runs.study_file import StudyFile
 from ..scheduling import place
@@ -28,7 +29,7 @@ class Plan:
 
     families: each family's work by part: "tuning", "choice", "finals". workers: that share it. final_samples: that a
     retraining draws. refused: families whose trials would fail, or do not fit into the budget, and why.
-    steps: of each family's full training; 0 for a `fit`. size: the study's.
+    steps: of each family's full training; 0 for a `fit`. size: the study's. evaluators: what they have before them.
     """
 
     families: Mapping[str, Mapping[str, Work]]
@@ -37,6 +38,7 @@ class Plan:
     refused: Mapping[str, str] = field(default_factory=dict)
     steps: Mapping[str, int] = field(default_factory=dict)
     size: float = 1.0
+    evaluators: Sequence[EvaluatorPace] = ()
 
     def total(self, family: str) -> Work:
         """All work of a family."""
@@ -45,11 +47,13 @@ class Plan:
     @property
     def seconds(self) -> float:
         """Wall time of everything. Where workers are not more than studies, the trials of each follow one another."""
-        together = sum(self.total(name).seconds for name in self.families) / self.workers
+        before = max((e.training for e in self.evaluators), default=0.0)
+        before = max(before, sum(e.training for e in self.evaluators) / self.workers)
+        together = before + sum(self.total(name).seconds for name in self.families) / self.workers
         if self.workers > len(self.families):
             return together
         chains = (
-            work["tuning"].seconds + (self.total(name).seconds - work["tuning"].seconds) / self.workers
+            before + work["tuning"].seconds + (self.total(name).seconds - work["tuning"].seconds) / self.workers
             for name, work in self.families.items()
         )
         return max(together, *chains)
@@ -69,12 +73,13 @@ class Plan:
                 for name, w in rows
             ],
             "seconds": self.seconds,
+            "evaluators": [evaluator.as_json() for evaluator in self.evaluators],
             "refused": dict(self.refused),
         }
 
     def lines(self) -> list[str]:
         """The plan in words, one line a family and one for all."""
-        told = []
+        told = [f"plan: {evaluator}" for evaluator in self.evaluators if evaluator.steps]
         for name, parts in self.families.items():
             shares = ", ".join(
                 f"{part} {work.trainings:.3g} ({duration_text(work.seconds)})" for part, work in parts.items()
@@ -111,7 +116,7 @@ def planned(config: StudyFile, data: DataSet, outlook: Outlook, workers: int) ->
     refused = {name: pace.unmeasured for name, pace in outlook.paces.items() if pace.unmeasured}
     for name, least in least_amounts(config, outlook).items():
         refused[name] = too_little(name, kind, amount, least, stopping=config.stopping)
-    return Plan(families, workers, draws.n, refused, _steps(config, data), config.size)
+    return Plan(families, workers, draws.n, refused, _steps(config, data), config.size, outlook.evaluators)
 
 
 def _steps(config: StudyFile, data: DataSet) -> dict[str, int]:
