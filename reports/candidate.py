@@ -43,7 +43,9 @@ class Claims:
     better_than: families that the candidate is better than. not_excluded: the others with at least two finals.
     ahead: those of them whose means are better than the candidate's.
     level: of all tests of this look together. moderated: whether variances are; else the tests are Welch's.
-    detectable: the relative difference that one test at its strictest level finds with a probability of POWER.
+    detectable: the relative difference that one test at its strictest level finds with a probability of POWER; None
+        where it says nothing: off the log scale, for a candidate whose mean is no larger than the difference.
+    detectable_difference: the same in the metric's unit; None on the log scale.
     seeds_needed: for each family that is neither excluded nor ahead, how many finals would find a difference as large
         as the one seen with that probability at the next look; None: more than MOST_SEEDS.
     """
@@ -56,6 +58,7 @@ class Claims:
     level: float
     moderated: bool
     detectable: float | None
+    detectable_difference: float | None
     seeds_needed: Mapping[str, int | None]
 
 
@@ -149,6 +152,7 @@ def claims(
     better = tuple(f for f in others if adjusted[f] < look_level(look))
     strictest, next_one = (look_level(j) / len(others) for j in (look, look + 1))
     largest = max(boards, key=lambda board: len(board.names))
+    relative, difference = largest.detectable(strictest)
     return Claims(
         candidate=candidate,
         p_values={f: adjusted[f] for f in others},
@@ -157,7 +161,8 @@ def claims(
         ahead=ahead,
         level=look_level(look),
         moderated=any(board.moderated for board in boards),
-        detectable=largest.detectable(strictest),
+        detectable=relative,
+        detectable_difference=difference,
         seeds_needed={
             f: board.seeds_needed(f, next_one)
             for board in boards
@@ -198,13 +203,15 @@ class _Board:
         found = one_sided(self.means, self.variances, self.freedom, self.counts)
         return dict(zip(self.names, map(float, found), strict=True))
 
-    def detectable(self, level: float) -> float | None:
-        """The relative difference that a test at `level` finds with probability POWER, at the board's mean variance."""
+    def detectable(self, level: float) -> tuple[float | None, float | None]:
+        """The difference that a test at `level` finds with probability POWER, at the board's mean variance: relative,
+        and in the metric's unit. None as in `Claims`.
+        """
         variance, freedom = float(self.variances.mean()), float(self.freedom.mean())
         gap = _quantiles(level, freedom) * math.sqrt(2 * variance / float(self.counts.min()))
         if self.relative_to is None:
-            return -math.expm1(-gap)
-        return gap / self.relative_to if self.relative_to > 0 else None
+            return -math.expm1(-gap), None
+        return gap / self.relative_to if gap < self.relative_to else None, gap
 
     def seeds_needed(self, name: str, level: float) -> int | None:
         """How many finals of both would find the gap seen; None for more than MOST_SEEDS and for no gap."""

@@ -105,12 +105,14 @@ def build_leaderboard(folder: RunFolder, records: list[Record] | None = None) ->
         "seeds": seeds_of(folder),
         "repeats": study.repeats,
         "state": comparison.get("state", "unfinished"),
+        "cut": _cut(comparison, records),
         "constraints": [
             {"metric": b.metric, "relation": b.relation, "limit": b.limit, "basis": b.basis} for b in bounds
         ],
         "verdict": "",
         "claims": None if standings.claims is None else _claims(standings.claims),
         "detectable_gap": None if standings.claims is None else standings.claims.detectable,
+        "detectable_difference": None if standings.claims is None else standings.claims.detectable_difference,
         "rows": rows,
         "references": references,
         "final_samples": folder.read_json("final_samples.json"),
@@ -125,6 +127,17 @@ def build_leaderboard(folder: RunFolder, records: list[Record] | None = None) ->
     on_data = [f"Data: {note}." for note in comparison.get("data_notes") or ()]
     content["notes"] = [*notes(content, standings, records), *on_data]
     return Leaderboard(content, standings)
+
+
+def _cut(comparison: Mapping[str, Any], records: Sequence[Record]) -> list[dict[str, Any]]:
+    """The studies whose tuning the run's time limit has ended, with what they had had of their budget by then."""
+    found = []
+    for name in comparison.get("cut") or ():
+        family, _, repeat = name.partition("@")
+        trials = [r for r in records if (r.role, r.family, r.repeat) == ("trial", family, int(repeat or 0))]
+        spent = sum(r.cost for r in trials)
+        found.append({"family": family, "repeat": int(repeat or 0), "trials": len(trials), "spent": spent})
+    return found
 
 
 def _references(standings: Standings) -> list[dict[str, Any]]:

@@ -47,7 +47,15 @@ def verdict(content: Mapping[str, Any], standings: Standings) -> str:
         for f, said in flagged(content["rows"]).items()
         if f in shown
     )
-    return lost + so_far + _standing_of(scored, metric, standings) + warning
+    return lost + so_far + _standing_of(scored, metric, standings) + _unequal(content) + warning
+
+
+def _unequal(content: Mapping[str, Any]) -> str:
+    """That a time limit has ended the tuning of families, which then had less than the others, or not equally much."""
+    families = list(dict.fromkeys(entry["family"] for entry in content["cut"]))
+    if not families:
+        return ""
+    return f" The time limit cut the tuning of {listing(families)}, so budgets were not equal."
 
 
 def _standing_of(scored: Mapping[str, Mapping[str, Any]], metric: str, standings: Standings) -> str:
@@ -107,7 +115,6 @@ def notes(content: Mapping[str, Any], standings: Standings, records: Sequence[Re
     """How the figures came about, what they leave out, and what went wrong."""
     return [
         *_notes_on_tuning(content),
-        *_notes_on_evaluators(content),
         *_notes_on_claims(content, standings),
         *_notes_on_intervals(content, standings),
         *_notes_on_families(content),
@@ -142,10 +149,22 @@ def _notes_on_tuning(content: Mapping[str, Any]) -> list[str]:
     seeds, repeats = content["seeds"], content["repeats"]
     found = [
         f"Every family had the same budget of {budget_text(content['budget'])}"
-        f"{f' in each of {repeats} repeats of its tuning' if repeats > 1 else ''}, failed trials included.",
+        f"{f' in each of {repeats} repeats of its tuning' if repeats > 1 else ''}, failed trials included"
+        f"{', but for those that the time limit cut' if content['cut'] else ''}.",
         f"Settings were chosen on the validation split; the figures are means over {count(seeds, 're-training')} "
         "with fresh seeds, scored on the test split. This table contains no scores of tuning trials.",
     ]
+    if content["cut"]:
+        amount = content["budget"]["amount"]
+        ended = [
+            f"{entry['family']}{' in repeat ' + str(entry['repeat']) if repeats > 1 else ''} after "
+            f"{count(entry['trials'], 'trial')}, {percent(entry['spent'] / amount)} of its budget"
+            for entry in content["cut"]
+        ]
+        found.append(
+            f"The time limit (--max-hours) ended the tuning of {listing(ended)}. More time could change what was "
+            "found; `gentune resume --max-hours` goes on from here."
+        )
     measured = measured_guides(content)
     if measured:
         found.append(
@@ -171,16 +190,6 @@ def _notes_on_tuning(content: Mapping[str, Any]) -> list[str]:
     return found
 
 
-def _notes_on_evaluators(content: Mapping[str, Any]) -> list[str]:
-    """Evaluators that have learned little of the data."""
-    return [
-        f"The {e['role']} evaluator, {e['name']}, has learned little of the data ({e['quality']['told']}): figures "
-        "through it tell little about samples. --evaluators names others."
-        for e in content["evaluators"]
-        if (e.get("quality") or {}).get("poor")
-    ]
-
-
 def _notes_on_claims(content: Mapping[str, Any], standings: Standings) -> list[str]:
     """What the verdict rests on, what it could have found, and what tuning was worth."""
     found = []
@@ -197,6 +206,12 @@ def _notes_on_claims(content: Mapping[str, Any], standings: Standings) -> list[s
             found.append(
                 f"With these finals, a difference of {percent(claims.detectable)} between two families is found with "
                 f"a probability of {percent(POWER)}; smaller ones may be there unseen."
+            )
+        elif claims.detectable_difference is not None:
+            found.append(
+                f"These finals cannot tell differences in {metric} below {number(claims.detectable_difference)}: "
+                f"one as large is found with a probability of {percent(POWER)}, and {claims.candidate}'s own {metric} "
+                "is closer to zero than that."
             )
         needed = [
             f"{f} {f'about {seeds}' if seeds else f'more than {MOST_SEEDS}'}"

@@ -10,7 +10,7 @@ from typing import Any
 
 import torch
 
-from ...models.base import GenerativeModel
+from ...models.base import Batch, GenerativeModel
 from .. import protocol
 from ..data import DataSet
 from ..data.examples import Examples
@@ -23,6 +23,7 @@ PATIENCE = 20.0  # seconds within which a family has to be measured
 _ENOUGH = 0.25  # seconds of steps that are measured, unless there are enough of them
 _STEPS, _FIRST_SAMPLES, _SAMPLES = 5, 2, 64
 _SAMPLING = 3.0  # seconds that the larger number of samples may take, if each took as long as the first ones
+_POINTS, _TIMES, _POINTS_TAKE = 500, 5, 0.015  # of the work that tells a machine's pace, and its seconds
 _FIT_EXAMPLES = 2_000  # on which a `fit` is measured; it is taken to grow with their number
 _HORIZON = 100  # the least that steps are taken of: schedules have to have room for those that are measured
 
@@ -32,13 +33,16 @@ class Pace:
     """Seconds of the default setting.
 
     training: of a full training. longest: of its longest step, or its longest `fit`. sample: of one sample. None where
-    it could not be measured; `unmeasured` says why.
+    it could not be measured; `unmeasured` says why. likelihood: of an example's likelihood under one label or none; 0
+    without one. labels: how many labels finals ask for it.
     """
 
     training: float | None = None
     longest: float | None = None
     sample: float | None = None
     unmeasured: str | None = None
+    likelihood: float = 0.0
+    labels: int = 1
 
 
 def measure_pace(family: ResolvedFamily, data: DataSet, params: Mapping[str, Any], *, device: str = "cpu") -> Pace:
@@ -58,7 +62,40 @@ def measure_pace(family: ResolvedFamily, data: DataSet, params: Mapping[str, Any
         return Pace(training, longest, unmeasured=str(error))
     except Exception as error:  # noqa: BLE001 - whatever a family's own code may raise; its trials will say so
         return Pace(training, longest, unmeasured=f"{type(error).__name__}: {error}")
-    return Pace(training, longest, sample)
+    labels = data.spec.classes if conditional and data.spec.classes else 1
+    likelihood = _measure_likelihood(model, examples[: min(_SAMPLES, len(examples))], conditional=conditional)
+    return Pace(training, longest, sample, likelihood=likelihood, labels=labels)
+
+
+def machine_pace() -> float:
+    """Seconds of a fixed piece of work, the kind that scoring consists of, by those of the machine on which the first
+    guesses of scoring were measured (one core of 2026)."""
+    import numpy as np
+
+    points = np.random.default_rng(0).normal(size=(_POINTS, 16))
+    taken = []
+    for _ in range(_TIMES):
+        began = time.perf_counter()
+        squares = (points**2).sum(1)
+        np.sort(squares[:, None] + squares[None] - 2 * points @ points.T, axis=1)
+        taken.append(time.perf_counter() - began)
+    return sum(taken) / len(taken) / _POINTS_TAKE
+
+
+def _measure_likelihood(model: GenerativeModel, batch: Batch, *, conditional: bool) -> float:
+    """Seconds of an example's likelihood; 0 where there is none, or it fails or hangs, as trials will tell."""
+    compute: Callable[[Batch], object] | None = getattr(model, "log_likelihood", None)
+    if compute is None:
+        return 0.0
+    rows = (batch if conditional else Batch(batch.x)).to(model.device)
+    try:
+        with time_limit(PATIENCE, "likelihoods"), torch.random.fork_rng(devices=[]), torch.no_grad():
+            model.eval().evaluation_seed = 0
+            few = rows[: min(_FIRST_SAMPLES, len(rows))]
+            compute(few)  # the first ones take longer
+            return _timed(lambda: compute(rows), model) / len(rows)
+    except (TookTooLongError, Exception):  # noqa: BLE001 - whatever a family's own code may raise
+        return 0.0
 
 
 def _measure_training(

@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -26,13 +26,13 @@ from ..runs.spool import remove
 from ..runs.study_file import StudyFile
 from ..scheduling import IN_PROCESS, Executor, ExecutorSettings, executor
 from ..scoring.references import reference_batch
-from ..training.cache import cache_limit
 from ..training.one_thread import one_thread
-from ..trial.jobs import EvaluatorJob, FloorJob, Job, TrialJob
+from ..trial.jobs import EvaluatorJob, FloorJob, Job
 from .conclusions import Conclusions
-from .dispatch import Dispatcher
+from .dispatch import Dispatcher, Ticket
 from .expectations import Expectations
 from .job_factory import REFERENCE_FAMILIES, JobFactory
+from .job_queue import JobQueue
 from .journal import Journal
 from .outlook import Outlook, look_ahead
 from .plan import planned
@@ -79,8 +79,7 @@ class ComparisonDriver:
         self._resolved = {name: registry.family(name).resolved(plugins, c.card) for name, c in self._cards.items()}
         references = registry.cards_of(REFERENCE_FAMILIES[spec.kind], spec)
         fixed = {name: registry.family(name).resolved(plugins, c.card) for name, c in references.items()}
-        seen = registry.seen_through(spec, self.config.evaluators)
-        measured = metrics_in_force(self.config.constraints, has_evaluators=seen.has_evaluators)
+        measured = metrics_in_force(self.config.constraints, has_evaluators=spec.has_evaluators)
         self._jobs = JobFactory(folder, self.config, self.cache, self._resolved, references=fixed, measured=measured)
         self._earlier = earlier_studies(folder)
         self._directions = [registry.metric(name).direction for name in self.config.objective]
@@ -89,7 +88,7 @@ class ComparisonDriver:
         self._workers = 1
         self._progress: Progress | None = None
         self._studies: list[FamilyStudy] = []
-        self._queue: list[Job] = []  # retrainings and references
+        self._queue = JobQueue()
         self._uncountable: dict[str, str] = {}  # families whose default setting cannot be counted, and why
 
     def run(self) -> None:
@@ -119,6 +118,7 @@ class ComparisonDriver:
                 dispatcher = Dispatcher(workers, self.folder, self._journal, recorded, self._say, clock=self._clock)
                 dispatcher.adopt_left_over()
                 self._look_ahead()
+                self._tell_plan()
                 self._prepare(dispatcher)
                 state = self._drive(dispatcher)
             finally:
@@ -145,6 +145,16 @@ class ComparisonDriver:
         for record in self.folder.records():
             known.take(record)
         self._expected = self._jobs.expectations = known
+
+    def _tell_plan(self) -> None:
+        """Tells what a new run is about to do; one that goes on has its time left told when something has ended."""
+        assert self._outlook is not None
+        if self.folder.records():
+            return
+        plan = planned(self.config, self.data, self._outlook, self._workers)
+        for line in plan.lines():
+            self._say(line)
+        self._journal.write_progress(plan.seconds - self._outlook.seconds)
 
     def _refuse_emptiness(self) -> None:
         """Raises WorkError where a study has come to its end without a trial."""
@@ -191,17 +201,16 @@ class ComparisonDriver:
             "families": family_facts(self._resolved, self._cards, self._starts, self.data.spec.kind),
             "cut": self._progress.cut if self._progress else self._journal.cut,
             "max_hours": self.config.max_hours,
-            "skipped": registry.families_for(["all"], self.data.spec)[1],
+            "skipped": registry.left_out(self.families, self.config.objective, self.data.spec),
             "uncountable": self._uncountable,
         }
 
     def _prepare(self, dispatcher: Dispatcher) -> None:
         """Prepares evaluators, studies from their records, and the jobs of the references."""
         with self._journal.timing("prepare"):
-            names = evaluators_for(self.data, self.config.evaluators)
-            own = [name for name in names if not registry.chosen(name).card.pretrained]
-            self._run_all(dispatcher, [EvaluatorJob(self.config.data, name, self.cache) for name in own])
-            describe_evaluators(self.data, self.config.evaluators, self.cache, self._journal, self._say)
+            names = evaluators_for(self.data)
+            self._run_all(dispatcher, [EvaluatorJob(self.config.data, name, self.cache) for name in names])
+            describe_evaluators(self.data, self.cache, self._journal, self._say)
         write_samples(
             self.folder.artifact("samples"), "real", reference_batch(self.data, "test"), self.data.spec, maker=None
         )
@@ -225,9 +234,7 @@ class ComparisonDriver:
             workers=self._workers,
             elapsed=self._elapsed,
         )
-        assert self._outlook is not None
-        for line in planned(self.config, self.data, self._outlook, self._workers).lines():
-            self._say(line)
+        self._write_progress(dispatcher)
 
     def _open_studies(self) -> None:
         """Restores the studies and their store from the records."""
@@ -293,20 +300,26 @@ class ComparisonDriver:
         """Gives every free worker a job: tuning first, since its trials depend on one another."""
         while dispatcher.free:
             self._cut_tuning(dispatcher)
-            planned = self._next_trial()
-            if planned is not None:
-                study, trial = planned
-                dispatcher.submit(self._jobs.trial(study, trial), study)
+            if self._some_trial_worked() and (early := self._queue.first_on_test()):
+                dispatcher.submit(early)  # it teaches how long finals are scored
+                continue
+            trial = self._next_trial()
+            if trial is not None:
+                study, asked = trial
+                dispatcher.submit(self._jobs.trial(study, asked), study)
                 continue
             for study in self._studies:
                 if study.finished:
                     self._queue += self._conclusions.next_jobs(study)
             if all(study.fruitless for study in self._studies):
                 self._queue.clear()  # references of the test, with which nothing is left to be compared
-            job = self._next_queued(dispatcher.running)
+            job = self._queue.next(dispatcher.running, self._progress)
             if job is None:
                 return
             dispatcher.submit(job)
+
+    def _some_trial_worked(self) -> bool:
+        return any(r.objectives is not None for study in self._studies for r in study.records.values())
 
     def _cut_tuning(self, dispatcher: Dispatcher) -> None:
         """Ends the tuning of all studies where the run's time limit leaves no more than the retrainings take.
@@ -323,28 +336,6 @@ class ComparisonDriver:
                 progress.cut.append(study.name)
             self._say("no time is left for more trials: what they have found is retrained now")
 
-    def _next_queued(self, running: Sequence[Job]) -> Job | None:
-        """Takes the next retraining or reference that need not wait; retrainings for a choice first.
-
-        One waits while another trains the same model: then it finds the kept training, and samples that.
-        """
-        trained = [job for job in running if isinstance(job, TrialJob)] if cache_limit() else []
-        ready = [
-            job
-            for job in self._queue
-            if not (isinstance(job, TrialJob) and any(job.shares_training(other) for other in trained))
-        ]
-        progress = self._progress
-        if progress is not None and not math.isinf(progress.limit):
-            # Each family has its first final before any has its second.
-            ready = [job for job in ready if progress.fits(job)]
-            ready.sort(key=lambda job: job.number if isinstance(job, TrialJob) else 0)
-        if not ready:
-            return None
-        first = next((job for job in ready if isinstance(job, TrialJob) and job.role == "choice"), ready[0])
-        self._queue.remove(first)
-        return first
-
     def _next_trial(self) -> tuple[FamilyStudy, PlannedTrial] | None:
         # A study with nothing running comes first, then the one with the most work left: the longest chain of
         # trials decides when all is done.
@@ -359,19 +350,25 @@ class ComparisonDriver:
 
     def _collect(self, dispatcher: Dispatcher) -> None:
         for ticket, record in dispatcher.wait(1.0):
-            self._take(ticket.study, record)
-            if record is not None and self._progress is not None:
-                left = self._progress.seconds_left(self._studies, self._queue, dispatcher.under_way())
-                self._journal.write_progress(left)
+            self._take(ticket, record)
+            if record is not None:
+                self._write_progress(dispatcher)
         self._on_update()
 
-    def _take(self, study: FamilyStudy | None, record: Record | None) -> None:
+    def _write_progress(self, dispatcher: Dispatcher) -> None:
+        if self._progress is not None:
+            self._journal.write_progress(
+                self._progress.seconds_left(self._studies, self._queue, dispatcher.under_way())
+            )
+
+    def _take(self, ticket: Ticket, record: Record | None) -> None:
         """Takes the record of a job that has ended; evaluators leave none."""
         if record is None:
             return
-        self._expected.take(record)
+        self._expected.take(record, ticket.seconds)
         if self._progress is not None:
-            self._progress.take(record)
+            self._progress.take(record, ticket.seconds)
+        study = ticket.study
         if study is not None:
             study.tell(record)
             with self._journal.timing("store"):

@@ -25,10 +25,14 @@ _GRACE = 10.0
 
 @dataclass(frozen=True)
 class Ticket:
-    """A job that is running, and the study that waits for its record, if any does."""
+    """A job that is running, and the study that waits for its record, if any does.
+
+    seconds: that it took, once it has ended.
+    """
 
     job: Job
     study: FamilyStudy | None = None
+    seconds: float = 0.0
 
 
 @dataclass
@@ -97,7 +101,8 @@ class Dispatcher:
         ended: list[tuple[Ticket, Record | None]] = []
         for event in self._executor.wait(timeout):
             if isinstance(event, Done):
-                ticket = self._running.pop(event.ticket).ticket
+                done = self._running.pop(event.ticket)
+                ticket = replace(done.ticket, seconds=self._clock() - done.began)
                 self._journal.log("end", ticket.job)
                 ended.append((ticket, None if event.delivery is None else self._adopt(event.delivery)))
             elif isinstance(event, Died | Cancelled):
@@ -106,7 +111,7 @@ class Dispatcher:
                 self._journal.log("lost", running.ticket.job, reason=reason)
                 record = self._give_up(running, reason) if running.hung else self._retry(running, reason)
                 if record is not None:
-                    ended.append((running.ticket, record))
+                    ended.append((replace(running.ticket, seconds=self._clock() - running.began), record))
             elif event.ticket in self._running:
                 running = self._running[event.ticket]
                 running.part, running.since = event.part, self._clock()

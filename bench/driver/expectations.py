@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -12,13 +12,24 @@ from ..budget.pace import Pace
 from ..budget.setting_cost import SettingCosts
 from ..data import DataSet
 from ..runs.records import Record
+from ..scoring.held_out import held_out_examples
 from ..trial.jobs import Limits
 from .outlook import Outlook
 
 # A part of a trial hangs where it takes this many times what is expected, and at least so many seconds.
 TIMES, LEAST = 20.0, 60.0
-# Seconds to score a thousand samples of a job, before any of its kind has been scored.
-_SCORING = {"trial": 2.0, "retraining": 1.5, "reference": 1.5}
+# Seconds to score a thousand samples by kind of score, before any of its kind has been taken: of a trial, of a
+# retraining on validation (all samples, the same metrics), and on test (every metric).
+_SCORING = {"trial": 0.8, "choice": 0.6, "test": 2.0}
+_TYPICALITY = 4  # likelihoods on test for each held-out example, besides its own: of outliers, and without labels
+# Seconds from what is measured beforehand to the first job, and from the last one to the report.
+_START, _REPORT = 8.0, 3.0
+_REST = 0.2  # seconds of a job outside its parts, before any has ended: its data, its way to a worker and back
+
+
+def kind_of_score(role: str, split: str) -> str:
+    """What a job's scores are like: "trial", also for references on validation, "choice" or "test"."""
+    return "test" if split == "test" else "choice" if role == "choice" else "trial"
 
 
 @dataclass
@@ -42,7 +53,8 @@ class Expectations:
 
     paces: of each family's default setting, as measured when the run began. costs: counts of settings; other settings
     are taken to need as much longer than the default as they have more operations. samples: that a trial draws.
-    looking: seconds of each evaluator to look at a sample, the primary one first.
+    held_out: by kind of score, how many examples have their likelihood computed, for each label. machine: how much
+    slower this machine scores than that of the first guesses.
     """
 
     def __init__(
@@ -50,30 +62,42 @@ class Expectations:
         paces: Mapping[str, Pace],
         costs: Mapping[str, SettingCosts],
         samples: int,
-        looking: Sequence[float] = (),
+        *,
+        held_out: Mapping[str, int] | None = None,
+        machine: float = 1.0,
     ) -> None:
-        self.paces, self._costs, self.samples, self._looking = paces, costs, samples, tuple(looking)
+        self.paces, self._costs, self.samples = paces, costs, samples
+        self._held_out, self._machine = held_out or {}, machine
         self._learned: dict[str, _Learned] = {}  # by family; "" for all together
 
     @classmethod
     def before(cls, data: DataSet, outlook: Outlook) -> Expectations:
         """What is expected of a comparison before anything has finished."""
-        looking = [evaluator.example for evaluator in outlook.evaluators]
-        return cls(outlook.paces, outlook.costs, min(protocol.SAMPLES, len(data.splits["validation"])), looking)
+        on_validation, on_test = len(held_out_examples(data, "validation")), len(held_out_examples(data, "test"))
+        held_out = {"trial": on_validation, "choice": on_validation, "test": on_test}
+        samples = min(protocol.SAMPLES, len(data.splits["validation"]))
+        return cls(outlook.paces, outlook.costs, samples, held_out=held_out, machine=outlook.machine)
 
-    def take(self, record: Record) -> None:
-        """Learns from a finished job; what failed has ended early and teaches nothing."""
+    def take(self, record: Record, seconds: float | None = None) -> None:
+        """Learns from a finished job; what failed has ended early and teaches nothing.
+
+        seconds: from its start to its end, as the driver saw it; None: not known.
+        """
         if record.objectives is None and record.role != "reference":
             return
-        seconds, family = record.seconds, record.family
+        parts, family = record.seconds, record.family
         own, shared = (self._learned.setdefault(name, _Learned()) for name in (family, ""))
         if family in self.paces:
-            own.add("train", (seconds.get("train", 0.0) + seconds.get("kept", 0.0)), self._said_training(record))
-            own.add("sample", seconds.get("sample", 0.0), self._said_sampling(family, record.params, record.samples))
-        if "measure" in seconds:
-            kind = _kind(record.role)
+            own.add("train", (parts.get("train", 0.0) + parts.get("kept", 0.0)), self._said_training(record))
+            own.add("sample", parts.get("sample", 0.0), self._said_sampling(family, record.params, record.samples))
+        if "measure" in parts:
+            kind = kind_of_score(record.role, record.split)
+            said = self._said_scoring(family, kind, record.samples)
             for learned in (own, shared):
-                learned.add(kind, seconds["measure"], record.samples / 1_000)
+                learned.add(kind, parts["measure"], said)
+                learned.add("measure", parts["measure"], said)
+            if seconds is not None:
+                shared.add("rest", max(0.0, seconds - record.seconds_spent), 1.0)
 
     def training(self, family: str, params: Mapping[str, Any] | None = None) -> float | None:
         """Seconds of a full training; `params` None: of the default setting. None where nothing is known."""
@@ -85,15 +109,30 @@ class Expectations:
         known = self._unit(family, "sample")
         return None if known is None else known * n * self._relative(family, params, "sample")
 
-    def scoring(self, family: str, role: str, n: int) -> float:
-        """Seconds of scoring n samples of a job of a role."""
-        kind = _kind(role)
-        for name in (family, ""):
-            ratio = self._learned[name].ratio(kind) if name in self._learned else None
-            if ratio is not None:
-                return ratio * n / 1_000
-        looking = self._looking[:1] if kind == "trial" else self._looking
-        return (_SCORING[kind] / 1_000 + sum(looking)) * n
+    def scoring(self, family: str, kind: str, n: int) -> float:
+        """Seconds of scoring n samples, by kind of score, and of what a job takes besides its parts.
+
+        As jobs of the family's own took that were scored so, else those of others, else scores of other kinds.
+        """
+        said, rest = self._said_scoring(family, kind, n), self._ratio("", "rest")
+        ratios = (self._ratio(family, kind), self._ratio("", kind), self._ratio("", "measure"))
+        known = next((ratio for ratio in ratios if ratio is not None), 1.0)
+        return known * said + (_REST * self._machine if rest is None else rest)
+
+    @property
+    def start(self) -> float:
+        """Seconds until the first job: imports, and workers that start."""
+        return _START * self._machine
+
+    @property
+    def report(self) -> float:
+        """Seconds from the last job to the end of the command."""
+        return _REPORT * self._machine
+
+    def references(self, families: int, seeds: int, final_samples: int) -> float:
+        """Seconds of a run's references: real examples against real ones, and so many families with each seed."""
+        both = self.scoring("", "trial", self.samples) + self.scoring("", "test", final_samples)
+        return (1 + families * seeds) * both
 
     def operations(self, family: str, params: Mapping[str, Any] | None, n: int) -> float:
         """Counted operations of a full training with n samples; 0 where they cannot be counted."""
@@ -108,16 +147,15 @@ class Expectations:
         """The default setting."""
         return dict(self._costs[family].setting)
 
-    def limits(self, family: str, params: Mapping[str, Any], role: str, n: int) -> Limits:
+    def limits(self, family: str, params: Mapping[str, Any], kind: str, n: int) -> Limits:
         """When the parts of a job hang: where nothing is known of a training, it may take as long as it likes.
 
-        Likelihoods are a part of scoring, and unlike samples they are measured nowhere beforehand: they are taken to
-        cost no more than a training.
+        Likelihoods are a part of scoring, and could not be measured for every family: they may cost a training more.
         """
         pace = self.paces.get(family, Pace())
         sampling, training = self.sampling(family, params, n), self.training(family, params)
         longest = None if pace.longest is None else 10 * pace.longest * self._relative(family, params, "train")
-        scoring = self.scoring(family, role, n) + (training or 0.0)
+        scoring = self.scoring(family, kind, n) + (training or 0.0)
         return Limits(
             training=Limits.training if longest is None else _limit(longest),
             sampling=_limit(sampling or 0.0),
@@ -128,10 +166,18 @@ class Expectations:
         """Seconds of the default setting's training, or of one of its samples."""
         pace = self.paces.get(family, Pace())
         measured = pace.training if part == "train" else pace.sample
-        learned = self._learned[family].ratio(part) if family in self._learned else None
+        learned = self._ratio(family, part)
         if learned is None:
             return measured
         return learned if measured is None else learned * measured
+
+    def _ratio(self, family: str, part: str) -> float | None:
+        return self._learned[family].ratio(part) if family in self._learned else None
+
+    def _said_scoring(self, family: str, kind: str, n: int) -> float:
+        pace, examples = self.paces.get(family, Pace()), self._held_out.get(kind, 0)
+        likelihoods = examples * (pace.labels + _TYPICALITY if kind == "test" else 1)
+        return _SCORING[kind] * n / 1_000 * self._machine + pace.likelihood * likelihoods
 
     def _said_training(self, record: Record) -> float:
         return (
@@ -154,10 +200,6 @@ class Expectations:
             return 1.0
         own, whole = (counted.train, default.train) if part == "train" else (counted.per_sample, default.per_sample)
         return own / whole if whole else 1.0
-
-
-def _kind(role: str) -> str:
-    return role if role in _SCORING else "retraining"
 
 
 def _limit(expected: float) -> float:

@@ -74,11 +74,11 @@ class Forecast:
         """The most that may be left of it after its tuning: every challenger's, and finals of the default, too."""
         return self._choice(study, 1.0 + CHALLENGERS) + self._finals(study, 2.0)
 
-    def job(self, family: str, params: Mapping[str, Any] | None, role: str, samples: int) -> Work:
-        """One full training of a setting (None: of the default one) with its samples and scores."""
+    def job(self, family: str, params: Mapping[str, Any] | None, kind: str, samples: int) -> Work:
+        """One full training of a setting (None: of the default one) with its samples and scores, by their kind."""
         known = self._expected
         training, sampling = known.training(family, params), known.sampling(family, params, samples)
-        seconds = (training or 0.0) + (sampling or 0.0) + known.scoring(family, role, samples)
+        seconds = (training or 0.0) + (sampling or 0.0) + known.scoring(family, kind, samples)
         return Work(1.0, known.operations(family, params, samples), seconds)
 
     def _tuning(self, study: StudyState) -> Work:
@@ -103,7 +103,8 @@ class Forecast:
     def _choice(self, study: StudyState, candidates: float = _CANDIDATES) -> Work:
         if study.incumbents is not None or not self._config.choice_seeds:
             return Work()
-        return self._retrainings(study, study.candidates, candidates, self._config.choice_seeds, study.choices)
+        seeds = self._config.choice_seeds
+        return self._retrainings("choice", study, study.candidates, candidates, seeds, study.choices)
 
     def _finals(self, study: StudyState, count: float = _FINALISTS) -> Work:
         settings = study.incumbents
@@ -114,14 +115,20 @@ class Forecast:
         elif study.repeat > 0:
             count = 1.0
         if settings is None and study.candidates:  # one of them
-            each = self._retrainings(study, study.candidates, 0.0, 1, 0) * (1 / len(study.candidates))
+            each = self._retrainings("test", study, study.candidates, 0.0, 1, 0) * (1 / len(study.candidates))
             if study.repeat == 0:  # where there are no challengers, the default wins
                 count = _CHALLENGED if len(study.candidates) > 1 else 1.0
             return each * max(0.0, count * self._config.seeds - study.finals)
-        return self._retrainings(study, settings, count, self._config.seeds, study.finals)
+        return self._retrainings("test", study, settings, count, self._config.seeds, study.finals)
 
     def _retrainings(
-        self, study: StudyState, settings: Sequence[Mapping[str, Any]] | None, count: float, seeds: int, done: int
+        self,
+        kind: str,
+        study: StudyState,
+        settings: Sequence[Mapping[str, Any]] | None,
+        count: float,
+        seeds: int,
+        done: int,
     ) -> Work:
         """Each setting with each seed, but for those that are done; `count` settings where they are not known."""
         if settings is None:
@@ -130,6 +137,6 @@ class Forecast:
             known, count = settings, float(len(settings))
         whole = Work()
         for params in known:
-            whole += self.job(study.family, params, "final", self._final_samples)
+            whole += self.job(study.family, params, kind, self._final_samples)
         left = max(0.0, count * seeds - done)
         return whole * (left / len(known)) if known else Work()

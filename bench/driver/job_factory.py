@@ -15,7 +15,7 @@ from ..runs.run_folder import RunFolder
 from ..runs.study_file import StudyFile
 from ..seeds import derive
 from ..trial.jobs import FloorJob, Job, Limits, TrialJob
-from .expectations import Expectations
+from .expectations import Expectations, kind_of_score
 from .planning import PlannedTrial
 from .study import FamilyStudy
 
@@ -109,12 +109,10 @@ class JobFactory:
         """Real examples against real ones, and the reference families of a kind of data, on both held-out splits."""
         jobs: list[Job] = []
         for split, against in (("validation", "test"), ("test", "validation")):
-            # Without an evaluator, all metrics of real sequences against others would need a likelihood.
-            comparable = kind != "sequence" or self._config.evaluators
-            if comparable and f"reference-floor-{split}-000" not in there:
+            # All metrics of real sequences against others would need a likelihood or an evaluator.
+            if kind != "sequence" and f"reference-floor-{split}-000" not in there:
                 samples = self.final_samples if split == "test" else None
-                data, named = self._config.data, self._config.evaluators
-                jobs.append(FloorJob(data, split, against, self._cache, self.measured, samples, named))
+                jobs.append(FloorJob(self._config.data, split, against, self._cache, self.measured, samples))
             for family, number in product(self._references, range(self._config.seeds)):
                 if f"reference-{family}-{split}-{number:03d}" not in there:
                     job = self._job(
@@ -151,7 +149,7 @@ class JobFactory:
         setting = resolved.card.space.activate(params)
         # References on validation are shown next to trials.
         samples = self.final_samples if held_out or fields["role"] not in ("trial", "reference") else None
-        known = self.expectations
+        known, kind = self.expectations, kind_of_score(fields["role"], fields["split"])
         return TrialJob(
             family=resolved,
             data=self._config.data,
@@ -163,10 +161,9 @@ class JobFactory:
             samples=samples,
             limits=Limits()
             if known is None
-            else known.limits(family, setting, fields["role"], known.samples if samples is None else samples),
+            else known.limits(family, setting, kind, known.samples if samples is None else samples),
             thorough=self._config.thorough,
             keep_samples=held_out and fields["number"] == 0,
             second_evaluator=held_out,
-            evaluators=self._config.evaluators,
             **fields,
         )

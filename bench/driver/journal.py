@@ -93,8 +93,11 @@ class Journal:
         self._folder.write_json(_STATE, there | {"cut": [], "max_hours": max_hours})
 
     def write_progress(self, seconds_left: float) -> None:
-        """Writes progress.json: how long the run will take from now on."""
-        self._folder.write_json(PROGRESS, {"seconds_left": seconds_left, "written": time.time()})
+        """Writes progress.json: how long the run will take from now on; progress.jsonl of the log keeps all of them."""
+        told = {"seconds_left": seconds_left, "written": time.time()}
+        self._folder.write_json(PROGRESS, told)
+        with (self._folder.log_path / "progress.jsonl").open("a", encoding="utf-8") as file:
+            file.write(json.dumps(told) + "\n")
 
     def overhead(self) -> dict[str, float]:
         """Seconds of the driver's own work by part, as `timing` counts them."""
@@ -115,14 +118,7 @@ class Journal:
         Raises UsageError where the run was scored through others.
         """
         described = [
-            {
-                "role": role,
-                "name": e.name,
-                "fingerprint": e.fingerprint,
-                "accuracy": e.accuracy,
-                "quality": None if e.quality is None else e.quality.as_json(),
-                "weights": None if e.weights is None else asdict(e.weights),
-            }
+            {"role": role, "name": e.name, "fingerprint": e.fingerprint, "accuracy": e.accuracy}
             for role, e in by_role.items()
         ]
         before = self._folder.read_json(_EVALUATORS)

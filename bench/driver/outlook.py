@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -11,12 +12,10 @@ import torch
 from .. import protocol, registry
 from ..budget.counting import count_setting
 from ..budget.kinds import budget_of, too_little
-from ..budget.pace import Pace, measure_pace
+from ..budget.pace import Pace, machine_pace, measure_pace
 from ..budget.setting_cost import SettingCosts
 from ..data import DataSet
 from ..errors import UsageError
-from ..evaluators import EvaluatorPace, paces_of
-from ..files import default_cache
 from ..registry import ResolvedFamily
 from ..runs.study_file import StudyFile
 from ..training.one_thread import one_thread
@@ -26,12 +25,16 @@ _DOUBT = 1.5
 
 @dataclass(frozen=True)
 class Outlook:
-    """Of each family of a comparison: what settings cost, and how long the default one takes here; and how long the
-    evaluators take."""
+    """Of each family of a comparison: what settings cost, and how long the default one takes here.
+
+    machine: how much slower this machine is than that on which first guesses were measured. seconds: that it took to
+    find all this out.
+    """
 
     costs: Mapping[str, SettingCosts]
     paces: Mapping[str, Pace]
-    evaluators: tuple[EvaluatorPace, ...] = ()
+    machine: float = 1.0
+    seconds: float = 0.0
 
 
 def look_ahead(config: StudyFile, data: DataSet, *, refuse: bool = False) -> Outlook:
@@ -39,6 +42,7 @@ def look_ahead(config: StudyFile, data: DataSet, *, refuse: bool = False) -> Out
 
     refuse: whether a budget into which one does not fit raises UsageError.
     """
+    began = time.perf_counter()
     with one_thread():
         costs = costs_of_families(config, data)
         if refuse:  # at once, where prices are known
@@ -51,7 +55,8 @@ def look_ahead(config: StudyFile, data: DataSet, *, refuse: bool = False) -> Out
             cost = costs[name]
             hangs = Pace(unmeasured=cost.uncountable) if cost.hangs else None
             paces[name] = hangs or measure_pace(family, data, cost.setting, device=device)
-    found = Outlook(costs, paces, paces_of(data, config.evaluators, cache=default_cache()))
+        machine = machine_pace()
+    found = Outlook(costs, paces, machine, time.perf_counter() - began)
     if refuse:
         refuse_too_little(config, found)
     return found

@@ -10,7 +10,7 @@ import contextlib
 import hashlib
 import inspect
 import traceback
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +22,7 @@ from .. import registry
 from ..budget.time_limit import TookTooLongError, time_limit
 from ..data import DataSet
 from ..errors import UsageError
+from ..metrics.inputs import INPUTS
 from ..registry import ResolvedFamily
 from ..runs.study_file import StudyFile
 from ..scoring.sampling import TrialError, check_samples
@@ -31,22 +32,23 @@ from ..training.setting import build_model, split_setting
 
 _EXAMPLES = 64  # of the train split, on which a step is taken
 _PATIENCE = 5.0  # seconds for a family's step and samples; slow code is no broken interface
+_OF_GPUS = ("peak_memory", "energy")  # metrics that a CPU does not tell
 # What inputs of metrics are made with, by the ability of a model that they need.
 _ABILITIES = {"reconstructions": "reconstruct", "codes": "encode", "train_codes": "encode", "path_features_a": "decode"}
 
 
 def preflight(config: StudyFile, data: DataSet, cache: Path) -> None:
-    """Checks every family of a run that is a plug-in, or whose space or size the study changes.
+    """Checks the objectives, and every family of a run that is a plug-in, or whose space or size the study changes.
 
     cache: remembers plug-ins that were found good, by their code, card and data.
-    Raises UsageError with the family and what is wrong.
+    Raises UsageError with the metric or the family and what is wrong.
     """
+    check_objectives(config, data)
     cards = registry.cards_of(config.families, data.spec, config.space, config.size)
     starts = registry.starts_of(cards, config.start)
     for name, changed in cards.items():
         entry = registry.family(name)
         family = entry.resolved(config.plugins, changed.card)
-        _check_abilities(family, config.objective)
         if entry.registered is not None:
             own = registry.cards_of([name], data.spec)[name].card
             _check_interface(entry.resolved(config.plugins, own), data, cache)
@@ -54,13 +56,41 @@ def preflight(config: StudyFile, data: DataSet, cache: Path) -> None:
             _check_settings(family, changed, starts.get(name), data)
 
 
-def _check_abilities(family: ResolvedFamily, objective: Iterable[str]) -> None:
-    """Refuses objectives for which a family lacks a method."""
-    for metric in objective:
-        for need in registry.metric(metric).needs:
-            ability = _ABILITIES.get(need)
-            if ability is not None and not family.load().can(ability):
-                raise UsageError(f"family {family.name!r} cannot {ability}, so {metric} is not defined for it")
+def check_objectives(config: StudyFile, data: DataSet) -> None:
+    """Raises UsageError for objectives that the data, the devices or a family cannot have.
+
+    What the data's description alone tells has been refused before (`registry.check_objective`).
+    """
+    usual = registry.default_objective(data.spec)
+    for metric in config.objective:
+        lacking = _lacking(metric, data, config.devices)
+        if lacking is not None:
+            raise UsageError(f"metric {metric!r} {lacking}; wanted another objective, such as {usual}")
+        abilities = {_ABILITIES[need] for need in registry.metric(metric).needs if need in _ABILITIES}
+        missing = {
+            name: [ability for ability in sorted(abilities) if not registry.family(name).load().can(ability)]
+            for name in config.families
+        }
+        able = [name for name, lacks in missing.items() if not lacks]
+        instead = f"--families {','.join(able)}" if able else f"--objective {usual}"
+        for name, lacks in missing.items():
+            if lacks:
+                raise UsageError(
+                    f"family {name!r} cannot {lacks[0]}, so {metric} is not defined for it; wanted {instead}"
+                )
+
+
+def _lacking(metric: str, data: DataSet, devices: Sequence[str]) -> str | None:
+    """What a metric needs and would not get, in words that go on from its name."""
+    needs = registry.metric(metric).needs
+    for need, there in (("modes", data.modes), ("factors", data.factors)):
+        if need in needs and there is None:
+            return f"needs {INPUTS[need].words}, which {data.spec.name!r} does not have"
+    if metric in _OF_GPUS:
+        named = [f"cuda:{i}" for i in range(torch.cuda.device_count())] if list(devices) == ["auto"] else devices
+        if not named or "cpu" in named:
+            return "is measured on CUDA devices, and this run is on the CPU"
+    return None
 
 
 def _check_settings(

@@ -9,7 +9,7 @@ from collections.abc import Callable, Sequence
 from ..runs.records import Record
 from ..runs.study_file import StudyFile
 from ..trial.jobs import FloorJob, Job, TrialJob
-from .expectations import Expectations
+from .expectations import Expectations, kind_of_score
 from .forecast import Forecast, StudyState
 from .journal import Journal
 from .plan import Plan
@@ -46,10 +46,10 @@ class Progress:
         self.limit = math.inf if config.max_hours is None else 3_600.0 * config.max_hours
         self.cut = journal.cut  # studies whose tuning the limit has ended
 
-    def take(self, record: Record) -> None:
-        """Takes the record of a job that has ended."""
+    def take(self, record: Record, seconds: float) -> None:
+        """Takes the record of a job that has ended, and the seconds from its start to its end."""
         self._done[record.role, record.family, record.repeat] += 1
-        self._worked += record.seconds_spent
+        self._worked += seconds
         self._finished += 1
         self._proposed += record.role == "trial"
 
@@ -88,7 +88,8 @@ class Progress:
         # However many workers share the rest, one job takes its own time.
         each = [*((job, 0.0) for job in waiting), *running]
         longest = max((self._seconds(job) - seconds for job, seconds in each), default=0.0)
-        return min(max(0.0, whole, longest) * self._slowdown(), max(0.0, self.time_left))
+        rest = max(0.0, whole, longest) * self._slowdown() + self._expected.report
+        return min(rest, max(0.0, self.time_left))
 
     def state(self, study: FamilyStudy) -> StudyState:
         """How far a study is."""
@@ -133,8 +134,8 @@ class Progress:
             known = self._expected
             training = (known.training(job.family.name, job.params) or 0.0) * job.fidelity
             sampling = known.sampling(job.family.name, job.params, samples) or 0.0
-            return training + sampling + known.scoring(job.family.name, job.role, samples)
+            return training + sampling + known.scoring(job.family.name, kind_of_score(job.role, job.split), samples)
         if isinstance(job, FloorJob):
             samples = self._expected.samples if job.samples is None else job.samples
-            return self._expected.scoring("", "trial" if job.samples is None else "final", samples)
+            return self._expected.scoring("", kind_of_score("reference", job.split), samples)
         return 0.0

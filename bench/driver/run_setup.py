@@ -66,19 +66,16 @@ def describe(study: Path | None, options: Mapping[str, Any], *, keywords: bool =
         raise UsageError(f"{where}no budget given; wanted {first}, {second} or {last}")
 
     spec = describe_data(content["data"])
-    chosen = registry.normal_form(content.get("evaluators"), spec)
-    content["evaluators"] = chosen
-    registry.check_evaluators(chosen, spec)
-    content.setdefault("objective", (registry.default_objective(spec, chosen),))
+    content.setdefault("objective", (registry.default_objective(spec),))
     config = parse_study(content, "" if study is None else str(study))
     _refuse_less_than_one(config)
     executor(config.executor)  # a wrong name is refused before a folder is made
     if config.executor == "local" and config.devices != ("auto",):
         place(config.devices, 1, cuda_devices=sys.maxsize, cores=1)  # which are there is known once torch is
-    registry.check_constraints((parse_constraint(text).metric for text in config.constraints or ()), spec, chosen)
+    registry.check_constraints((parse_constraint(text).metric for text in config.constraints or ()), spec)
     everything = config.families == ("all",)
     names, _ = registry.families_for(config.families, spec)
-    lacking = registry.check_objective(config.objective, names, spec, chosen)
+    lacking = registry.check_objective(config.objective, names, spec)
     if lacking and not everything:
         name, reason = next(iter(lacking.items()))
         raise UsageError(f"family {name!r} {reason}")
@@ -116,7 +113,8 @@ def drive(folder: RunFolder, changes: Mapping[str, Any], listener: Listener) -> 
     refuse_earlier_version(folder, config.seeds)
     cache_limit()  # a wrong one is refused before anything is trained
     if config.seeds == seeds_of(folder) and finished(folder):
-        return  # also from a disk that cannot be written
+        listener.say(f"{folder.path} is finished; more --seeds would add finals to it")
+        return  # also from a disk that cannot be written, and where the data are gone
     try:
         with redirect_stdout(sys.stderr):  # which belongs to the command's document, whatever plug-ins print
             outlook = _look_ahead(folder, config)
@@ -144,11 +142,6 @@ def _look_ahead(folder: RunFolder, config: StudyFile) -> Outlook | None:
     from .preflight import preflight
 
     registry.load_plugins(config.plugins)
-    if config.evaluators:
-        from ..evaluators import check_content
-
-        for name in config.evaluators:
-            check_content(name)
     if config.executor == "local":
         import torch
 

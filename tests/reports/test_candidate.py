@@ -116,6 +116,18 @@ def test_values_that_are_all_the_same_are_compared_by_themselves() -> None:
     assert found is not None and found.better_than == ("c",)
 
 
+def test_a_gap_is_relative_to_no_value_that_is_closer_to_zero() -> None:
+    """MMD of samples that are as good as real ones: its estimates lie on both sides of zero."""
+    near = claims({"a": [1e-4, -3e-4, 2.2e-4], "b": [2e-4, -1e-4, 4e-4]}, "a")
+    assert near is not None and near.detectable is None
+    assert near.detectable_difference is not None and 1e-4 < near.detectable_difference < 1e-2
+    far = claims({"a": [1.0001, 0.9997, 1.00022], "b": [1.0002, 0.9999, 1.0004]}, "a")
+    assert far is not None and far.detectable_difference == pytest.approx(near.detectable_difference)
+    assert far.detectable is not None and 0 < far.detectable < 0.01
+    on_logs = claims({"a": [1.0, 2.0], "b": [3.0, 4.0]}, "a", log_scale=True)
+    assert on_logs is not None and on_logs.detectable_difference is None
+
+
 def test_the_detectable_gap_is_found_as_often_as_it_says() -> None:
     rng = np.random.default_rng(5)
     counts = np.full(8, 5.0)

@@ -18,7 +18,7 @@ from gentune.bench.data import DataRef
 from gentune.bench.runs.records import Record
 from gentune.bench.runs.run_folder import RunFolder
 from gentune.bench.runs.study_file import StudyFile
-from gentune.reports import text_table, write_leaderboard, write_report
+from gentune.reports import build_leaderboard, text_table, write_leaderboard, write_report
 
 
 def test_leaderboard_holds_test_scores_with_ranks_and_reasons(
@@ -54,6 +54,22 @@ def test_leaderboard_holds_test_scores_with_ranks_and_reasons(
     assert any("3 families that left the default setting is 0.667" in note for note in content["notes"])
     assert any("leave out the variance of the tuning" in note for note in content["notes"])
     assert any("lstm: takes sequences" in note for note in content["notes"])
+
+
+def test_seeds_that_tell_nothing_of_a_metric_near_zero_say_so_in_its_own_unit(
+    tmp_path: Path, write_run: Callable[..., RunFolder]
+) -> None:
+    folder = write_run(tmp_path / "run", data="two_moons", objective=("mmd",))
+    luck = np.random.default_rng(0)
+    records = [
+        replace(r, metrics={"mmd": {"value": v, "low": None, "high": None}}, objectives=(v,))
+        for r, v in zip(folder.records(), 3e-4 * luck.normal(size=len(folder.records())), strict=True)
+        if r.objectives is not None
+    ]
+    content = build_leaderboard(folder, records).content
+    assert content["detectable_gap"] is None and 3e-4 < content["detectable_difference"] < 1e-2
+    (note,) = [note for note in content["notes"] if "cannot tell differences in mmd below" in note]
+    assert "%" not in note.split(":")[0]
 
 
 def test_the_verdict_says_who_is_ahead_of_the_named_family(
@@ -118,6 +134,18 @@ def test_unfinished_run_is_reported_as_far_as_it_went(
         tmp_path / "empty", StudyFile(data=DataRef("digits"), families=("ddpm",), trainings=1, objective=("fid",))
     )
     assert "ddpm" in parse_page(write_report(empty).read_text()).text
+
+
+def test_a_time_limit_that_cut_tuning_is_said_at_the_verdict(
+    tmp_path: Path, write_run: Callable[..., RunFolder]
+) -> None:
+    folder = write_run(tmp_path / "run")
+    folder.write_json("comparison.json", folder.read_json("comparison.json") | {"cut": ["ddpm", "wgan_gp"]})
+    content = build_leaderboard(folder).content
+    assert content["cut"][0] == {"family": "ddpm", "repeat": 0, "trials": 4, "spent": 4.0}
+    assert "The time limit cut the tuning of ddpm and wgan_gp, so budgets were not equal." in content["verdict"]
+    assert any("ended the tuning of ddpm after 4 trials, 100% of its budget" in note for note in content["notes"])
+    assert content["notes"][0].endswith("but for those that the time limit cut.")
 
 
 def test_files_of_equal_runs_differ_in_cost_columns_alone(tmp_path: Path, write_run: Callable[..., RunFolder]) -> None:

@@ -17,6 +17,7 @@ from gentune.bench.driver.choice import MARGIN, choose
 from gentune.bench.driver.comparison import ComparisonDriver
 from gentune.bench.driver.conclusions import Conclusions
 from gentune.bench.driver.job_factory import JobFactory
+from gentune.bench.driver.job_queue import JobQueue
 from gentune.bench.driver.journal import Journal
 from gentune.bench.driver.planning import TuningOptions
 from gentune.bench.driver.run_setup import describe, drive
@@ -284,16 +285,26 @@ def test_settings_that_differ_in_sampling_alone_share_their_trainings(
 
 
 def test_a_job_waits_for_the_training_that_it_shares(folder: RunFolder, monkeypatch: pytest.MonkeyPatch) -> None:
-    driver, study = ComparisonDriver(folder), toy_study(THREE)
+    study = toy_study(THREE)
     cooler = replace(study.records[0], number=3, params={**DEFAULT, "temperature": 0.6})
     first, waiting, other, _ = factory(folder, folder.path).choices(study, [study.records[0], cooler])
-    driver._queue = [waiting, other]
-    assert driver._next_queued([first]) == other
-    assert driver._next_queued([first]) is None
-    assert driver._next_queued([]) == waiting
-    driver._queue = [waiting]
+    queue = JobQueue([waiting, other])
+    assert queue.next([first], None) == other
+    assert queue.next([first], None) is None
+    assert queue.next([], None) == waiting and not queue
+    queue.append(waiting)
     monkeypatch.setenv("GENTUNE_CACHE_GIB", "0")
-    assert driver._next_queued([first]) == waiting, "nothing is gained by waiting"
+    assert queue.next([first], None) == waiting, "nothing is gained by waiting"
+
+
+def test_one_reference_is_scored_on_test_early_to_tell_how_long_that_takes(folder: RunFolder) -> None:
+    fixed = {"gaussian": registry.family("gaussian").resolved()}
+    references = JobFactory(folder, folder.study, "", {}, references=fixed).references("vector", ())
+    queue = JobQueue(references)
+    early = queue.first_on_test()
+    assert isinstance(early, TrialJob) and (early.number, early.split) == (0, "test")
+    assert list(queue) == [job for job in references if job != early]
+    assert queue.first_on_test() is None, "the others wait for the finals"
 
 
 # Looks

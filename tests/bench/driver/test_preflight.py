@@ -14,9 +14,10 @@ import pytest
 import torch
 
 import gentune
-from gentune.bench.data import DataRef, load
+from gentune.bench.data import DataRef, load, open_data
 from gentune.bench.driver import preflight as module
 from gentune.bench.driver.preflight import preflight
+from gentune.bench.driver.run_setup import describe
 from gentune.bench.errors import UsageError
 from gentune.bench.runs.study_file import StudyFile
 from gentune.bench.scoring.sampling import TrialError, check_samples
@@ -154,3 +155,27 @@ def test_samples_out_of_range_are_no_samples() -> None:
     with pytest.raises(TrialError, match=r"samples are out of range: from 0 to 1\.5; wanted -1 to 1"):
         check_samples(Batch(torch.cat([good[:1], good[:1] + 1.5])), 2, digits)
     check_samples(Batch(torch.full((2, 2), 9.0)), 2, load("two_moons"))
+
+
+@pytest.mark.parametrize(
+    ("data", "metric", "said"),
+    [
+        ("iris", "modes_covered", "needs data with known modes, which 'iris' does not have"),
+        ("iris", "mig", "needs data with known factors, which 'iris' does not have"),
+        ("two_moons", "peak_memory", "is measured on CUDA devices, and this run is on the CPU"),
+        ("two_moons", "energy", "is measured on CUDA devices, and this run is on the CPU"),
+    ],
+)
+def test_objectives_that_no_trial_would_have_are_refused(data: str, metric: str, said: str) -> None:
+    options = {"data": data, "families": "gaussian", "objective": metric, "trainings": 1, "devices": "cpu"}
+    config = describe(None, options)
+    with pytest.raises(UsageError, match=f"^metric '{metric}' {said}; wanted another objective, such as mmd$"):
+        module.check_objectives(config, open_data(config.data))
+
+
+def test_families_that_have_the_method_are_named() -> None:
+    config = describe(
+        None, {"data": "iris", "families": "gan,pca", "objective": "reconstruction_error", "trainings": 1}
+    )
+    with pytest.raises(UsageError, match=r"'gan' cannot reconstruct, .* wanted --families pca$"):
+        module.check_objectives(config, open_data(config.data))

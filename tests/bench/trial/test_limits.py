@@ -173,18 +173,18 @@ def test_other_settings_take_as_much_longer_as_they_have_operations() -> None:
     assert wide.training == pytest.approx(TIMES * 10 * 1.0)
     assert known.limits("toy", {"width": 16}, "trial", 100).sampling == LEAST
     assert wide.sampling == pytest.approx(TIMES * 10.0)
-    assert known.limits("toy", {"width": 1600}, "final", 10_000).sampling == pytest.approx(TIMES * 10_000)
+    assert known.limits("toy", {"width": 1600}, "test", 10_000).sampling == pytest.approx(TIMES * 10_000)
     assert wide.scoring > TIMES * 80.0, "a likelihood may take as long as a training"
 
 
 def test_finished_jobs_correct_what_was_measured() -> None:
     known = expectations(Pace(training=8.0, longest=0.1, sample=0.01))
     slower = {"train": 6.0, "kept": 2.0, "sample": 3.0, "measure": 1.0}
-    known.take(_record(fidelity=0.5, seconds=slower))
+    known.take(_record(fidelity=0.5, seconds=slower), 10.5)
     assert known.training("toy") == 16.0, "half of a training took 8 seconds"
     assert known.sampling("toy", None, 100) == pytest.approx(3.0)
-    assert known.scoring("toy", "trial", 200) == pytest.approx(2.0)
-    assert known.scoring("other", "trial", 200) == pytest.approx(2.0), "another family scores alike"
+    assert known.scoring("toy", "trial", 200) == pytest.approx(2.5), "half a second of each job is in none of its parts"
+    assert known.scoring("other", "trial", 200) == pytest.approx(2.5), "another family scores alike"
     known.take(_record(seconds={"train": 0.1}, objectives=None))
     assert known.training("toy") == 16.0
 
