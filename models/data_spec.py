@@ -90,7 +90,7 @@ class DataSpec:
     symbols: tuple[str, ...] = ()  # sequences of text: what each token is written as; that of the padding is empty
     condition: ConditionSpec = ConditionSpec()
     pairing: Pairing | None = None
-    evaluators: bool = True  # False: no feature evaluator suits the examples (see `has_evaluators`)
+    evaluators: bool | None = None  # whether feature evaluators look at the examples (see `has_evaluators`)
     examples: int | None = None  # in the train split, about; None: only reading tells
     entropy: float | None = None  # nats per example in original units, where it is known
     mean: tuple[float, ...] | None = None  # vectors: what was subtracted
@@ -131,8 +131,8 @@ class DataSpec:
 
     @property
     def has_evaluators(self) -> bool:
-        """Whether samples can be compared through feature evaluators; sequences never are, but by likelihood."""
-        return self.evaluators and self.kind != "sequence"
+        """Whether samples are compared through feature evaluators; where nothing is said, all but sequences are."""
+        return self.kind != "sequence" if self.evaluators is None else self.evaluators
 
     @property
     def extent(self) -> float:

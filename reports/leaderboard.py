@@ -110,9 +110,7 @@ def build_leaderboard(folder: RunFolder, records: list[Record] | None = None) ->
             {"metric": b.metric, "relation": b.relation, "limit": b.limit, "basis": b.basis} for b in bounds
         ],
         "verdict": "",
-        "claims": None if standings.claims is None else _claims(standings.claims),
-        "detectable_gap": None if standings.claims is None else standings.claims.detectable,
-        "detectable_difference": None if standings.claims is None else standings.claims.detectable_difference,
+        **_of_claims(standings.claims),
         "rows": rows,
         "references": references,
         "final_samples": folder.read_json("final_samples.json"),
@@ -154,9 +152,11 @@ def _references(standings: Standings) -> list[dict[str, Any]]:
     ]
 
 
-def _claims(claims: Claims) -> dict[str, Any]:
-    """What was tested against the candidate, as JSON has it."""
-    return {
+def _of_claims(claims: Claims | None) -> dict[str, Any]:
+    """What was tested against the candidate, and what could have been found, as JSON has it."""
+    if claims is None:
+        return {"claims": None, "detectable_gap": None, "detectable_difference": None}
+    told = {
         "candidate": claims.candidate,
         "level": claims.level,
         "moderated": claims.moderated,
@@ -165,6 +165,11 @@ def _claims(claims: Claims) -> dict[str, Any]:
         "not_excluded": list(claims.not_excluded),
         "ahead": list(claims.ahead),
         "seeds_needed": dict(claims.seeds_needed),
+    }
+    return {
+        "claims": told,
+        "detectable_gap": claims.detectable,
+        "detectable_difference": claims.detectable_difference,
     }
 
 

@@ -173,6 +173,7 @@ def _data_facts(described: Mapping[str, Any]) -> dict[str, Any]:
 def _columns(content: Mapping[str, Any]) -> list[dict[str, Any]]:
     """Metric columns in the leaderboard's order: those that any family has a value of."""
     columns = []
+    poor = {e.get("role") for e in content["evaluators"] if (e.get("quality") or {}).get("poor")}
     for metric, about in content["metrics"].items():
         for part, second in (("metrics", False), ("second_metrics", True)):
             if any("value" in row[part].get(metric, {}) for row in content["rows"]):
@@ -181,6 +182,7 @@ def _columns(content: Mapping[str, Any]) -> list[dict[str, Any]]:
                         "metric": metric,
                         "second": second,
                         "objective": metric in content["objective"],
+                        "poor": card(metric).through_evaluator and ("second" if second else "primary") in poor,
                         "summary": card(metric).summary,
                         **about,
                     }

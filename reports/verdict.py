@@ -115,6 +115,7 @@ def notes(content: Mapping[str, Any], standings: Standings, records: Sequence[Re
     """How the figures came about, what they leave out, and what went wrong."""
     return [
         *_notes_on_tuning(content),
+        *_notes_on_evaluators(content),
         *_notes_on_claims(content, standings),
         *_notes_on_intervals(content, standings),
         *_notes_on_families(content),
@@ -188,6 +189,16 @@ def _notes_on_tuning(content: Mapping[str, Any]) -> list[str]:
             f"{listing(run['objective'])}), which this budget does not count: the other families had no prior trials."
         )
     return found
+
+
+def _notes_on_evaluators(content: Mapping[str, Any]) -> list[str]:
+    """Evaluators that have learned little of the data."""
+    return [
+        f"The {e['role']} evaluator, {e['name']}, has learned little of the data ({e['quality']['told']}): figures "
+        "through it tell little about samples. --evaluators names others."
+        for e in content["evaluators"]
+        if (e.get("quality") or {}).get("poor")
+    ]
 
 
 def _notes_on_claims(content: Mapping[str, Any], standings: Standings) -> list[str]:

@@ -122,7 +122,7 @@ def plan_table(plan: Plan) -> Table:
         f"{'' if plan.size == 1.0 else f', at size {plan.size:g}'}",
         caption="trainings' worth, and time of one worker on this machine from a measured step, samples and scores "
         f"included; references take {duration_text(plan.references)}, start and report {duration_text(plan.around)}; "
-        f"retrainings draw {plan.final_samples:,} samples",
+        f"retrainings draw {plan.final_samples:,} samples" + "".join(f"\n{evaluator}" for evaluator in plan.evaluators),
         title_justify="left",
         caption_justify="left",
     )
@@ -143,6 +143,7 @@ _COLUMNS = {
     "families": ("name", "group", "kinds", "conditional", "likelihood", "summary"),
     "data": ("name", "kind", "shape", "classes", "levels", "entropy", "licence"),
     "metrics": ("name", "group", "direction", "unit", "summary"),
+    "evaluators": ("name", "kinds", "classes", "weights", "summary"),
     "executors": ("name", "summary"),
 }
 

@@ -24,12 +24,11 @@ def evaluate(
     evaluator: Annotated[
         str,
         typer.Option(
-            metavar="NAME", help="primary, second, raw, or a pretrained one: inception-v3-compat, clip-vit-b-32, …"
+            metavar="NAME[:WEIGHTS]",
+            help="primary, second, or one of `gentune list evaluators`, such as inception:FILE.",
         ),
     ] = "primary",
-    weights: Annotated[
-        Path | None, typer.Option(metavar="FILE", help="Local weights of a pretrained evaluator.")
-    ] = None,
+    weights: Annotated[Path | None, typer.Option(metavar="FILE", help="The same as NAME:FILE.")] = None,
     split: Annotated[
         str, typer.Option(metavar="test|validation", help="Split to score against: test or validation.")
     ] = "test",

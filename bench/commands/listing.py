@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 
 def list_(
-    what: Annotated[str, typer.Argument(metavar="families|data|metrics|executors", help="What to list.")],
+    what: Annotated[str, typer.Argument(metavar="families|data|metrics|evaluators|executors", help="What to list.")],
     plugin: Annotated[
         list[Path] | None,
         typer.Option(
@@ -33,18 +33,20 @@ def list_(
 
     for path in plugin or ():
         load_plugin(path)
-    kinds: dict[PluginKind, Callable[[], list[dict[str, Any]]]] = {
+    kinds: dict[PluginKind | Literal["evaluators"], Callable[[], list[dict[str, Any]]]] = {
         "families": list_families,
         "data": list_data,
         "metrics": list_metrics,
+        "evaluators": list_evaluators,
         "executors": list_executors,
     }
     if what not in kinds:
         from ...search_spaces.space import suggest
 
         raise UsageError(f"cannot list {what!r}{suggest(what, kinds)}")
-    kind: PluginKind = next(kind for kind in kinds if kind == what)
-    load_entry_points(kind)
+    kind = next(kind for kind in kinds if kind == what)
+    if kind != "evaluators":
+        load_entry_points(kind)
     rows = kinds[kind]()
     if as_json:
         print_json(rows)
@@ -131,6 +133,24 @@ def list_metrics() -> list[dict[str, Any]]:
         for card in METRICS.values()
     ]
     return _with_broken("metrics", rows)
+
+
+def list_evaluators() -> list[dict[str, Any]]:
+    """Every evaluator."""
+    from ..registry import EVALUATORS
+
+    return [
+        {
+            "name": card.name,
+            "kinds": list(card.kinds),
+            "classes": card.classes,
+            "weights": card.weights,
+            "origin": card.origin,
+            "summary": card.summary,
+            "error": None,
+        }
+        for card in EVALUATORS.values()
+    ]
 
 
 def list_executors() -> list[dict[str, Any]]:

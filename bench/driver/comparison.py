@@ -79,7 +79,8 @@ class ComparisonDriver:
         self._resolved = {name: registry.family(name).resolved(plugins, c.card) for name, c in self._cards.items()}
         references = registry.cards_of(REFERENCE_FAMILIES[spec.kind], spec)
         fixed = {name: registry.family(name).resolved(plugins, c.card) for name, c in references.items()}
-        measured = metrics_in_force(self.config.constraints, has_evaluators=spec.has_evaluators)
+        seen = registry.seen_through(spec, self.config.evaluators)
+        measured = metrics_in_force(self.config.constraints, has_evaluators=seen.has_evaluators)
         self._jobs = JobFactory(folder, self.config, self.cache, self._resolved, references=fixed, measured=measured)
         self._earlier = earlier_studies(folder)
         self._directions = [registry.metric(name).direction for name in self.config.objective]
@@ -201,16 +202,17 @@ class ComparisonDriver:
             "families": family_facts(self._resolved, self._cards, self._starts, self.data.spec.kind),
             "cut": self._progress.cut if self._progress else self._journal.cut,
             "max_hours": self.config.max_hours,
-            "skipped": registry.left_out(self.families, self.config.objective, self.data.spec),
+            "skipped": registry.left_out(self.families, self.config.objective, self.data.spec, self.config.evaluators),
             "uncountable": self._uncountable,
         }
 
     def _prepare(self, dispatcher: Dispatcher) -> None:
         """Prepares evaluators, studies from their records, and the jobs of the references."""
         with self._journal.timing("prepare"):
-            names = evaluators_for(self.data)
-            self._run_all(dispatcher, [EvaluatorJob(self.config.data, name, self.cache) for name in names])
-            describe_evaluators(self.data, self.cache, self._journal, self._say)
+            names = evaluators_for(self.data, self.config.evaluators)
+            own = [name for name in names if not registry.chosen(name).card.pretrained]
+            self._run_all(dispatcher, [EvaluatorJob(self.config.data, name, self.cache) for name in own])
+            describe_evaluators(self.data, self.config.evaluators, self.cache, self._journal, self._say)
         write_samples(
             self.folder.artifact("samples"), "real", reference_batch(self.data, "test"), self.data.spec, maker=None
         )

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -54,7 +54,8 @@ class Expectations:
     paces: of each family's default setting, as measured when the run began. costs: counts of settings; other settings
     are taken to need as much longer than the default as they have more operations. samples: that a trial draws.
     held_out: by kind of score, how many examples have their likelihood computed, for each label. machine: how much
-    slower this machine scores than that of the first guesses.
+    slower this machine scores than that of the first guesses. looking: seconds of each evaluator to look at a sample,
+    the primary one first.
     """
 
     def __init__(
@@ -65,9 +66,10 @@ class Expectations:
         *,
         held_out: Mapping[str, int] | None = None,
         machine: float = 1.0,
+        looking: Sequence[float] = (),
     ) -> None:
         self.paces, self._costs, self.samples = paces, costs, samples
-        self._held_out, self._machine = held_out or {}, machine
+        self._held_out, self._machine, self._looking = held_out or {}, machine, tuple(looking)
         self._learned: dict[str, _Learned] = {}  # by family; "" for all together
 
     @classmethod
@@ -76,7 +78,8 @@ class Expectations:
         on_validation, on_test = len(held_out_examples(data, "validation")), len(held_out_examples(data, "test"))
         held_out = {"trial": on_validation, "choice": on_validation, "test": on_test}
         samples = min(protocol.SAMPLES, len(data.splits["validation"]))
-        return cls(outlook.paces, outlook.costs, samples, held_out=held_out, machine=outlook.machine)
+        looking = [evaluator.example for evaluator in outlook.evaluators]
+        return cls(outlook.paces, outlook.costs, samples, held_out=held_out, machine=outlook.machine, looking=looking)
 
     def take(self, record: Record, seconds: float | None = None) -> None:
         """Learns from a finished job; what failed has ended early and teaches nothing.
@@ -177,7 +180,8 @@ class Expectations:
     def _said_scoring(self, family: str, kind: str, n: int) -> float:
         pace, examples = self.paces.get(family, Pace()), self._held_out.get(kind, 0)
         likelihoods = examples * (pace.labels + _TYPICALITY if kind == "test" else 1)
-        return _SCORING[kind] * n / 1_000 * self._machine + pace.likelihood * likelihoods
+        looking = sum(self._looking if kind == "test" else self._looking[:1]) * n
+        return _SCORING[kind] * n / 1_000 * self._machine + looking + pace.likelihood * likelihoods
 
     def _said_training(self, record: Record) -> float:
         return (

@@ -109,10 +109,12 @@ class JobFactory:
         """Real examples against real ones, and the reference families of a kind of data, on both held-out splits."""
         jobs: list[Job] = []
         for split, against in (("validation", "test"), ("test", "validation")):
-            # All metrics of real sequences against others would need a likelihood or an evaluator.
-            if kind != "sequence" and f"reference-floor-{split}-000" not in there:
+            # Without an evaluator, all metrics of real sequences against others would need a likelihood.
+            comparable = kind != "sequence" or self._config.evaluators
+            if comparable and f"reference-floor-{split}-000" not in there:
                 samples = self.final_samples if split == "test" else None
-                jobs.append(FloorJob(self._config.data, split, against, self._cache, self.measured, samples))
+                data, named = self._config.data, self._config.evaluators
+                jobs.append(FloorJob(data, split, against, self._cache, self.measured, samples, named))
             for family, number in product(self._references, range(self._config.seeds)):
                 if f"reference-{family}-{split}-{number:03d}" not in there:
                     job = self._job(
@@ -165,5 +167,6 @@ class JobFactory:
             thorough=self._config.thorough,
             keep_samples=held_out and fields["number"] == 0,
             second_evaluator=held_out,
+            evaluators=self._config.evaluators,
             **fields,
         )

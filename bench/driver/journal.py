@@ -118,7 +118,14 @@ class Journal:
         Raises UsageError where the run was scored through others.
         """
         described = [
-            {"role": role, "name": e.name, "fingerprint": e.fingerprint, "accuracy": e.accuracy}
+            {
+                "role": role,
+                "name": e.name,
+                "fingerprint": e.fingerprint,
+                "accuracy": e.accuracy,
+                "quality": None if e.quality is None else e.quality.as_json(),
+                "weights": None if e.weights is None else asdict(e.weights),
+            }
             for role, e in by_role.items()
         ]
         before = self._folder.read_json(_EVALUATORS)

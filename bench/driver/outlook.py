@@ -16,6 +16,8 @@ from ..budget.pace import Pace, machine_pace, measure_pace
 from ..budget.setting_cost import SettingCosts
 from ..data import DataSet
 from ..errors import UsageError
+from ..evaluators import EvaluatorPace, paces_of
+from ..files import default_cache
 from ..registry import ResolvedFamily
 from ..runs.study_file import StudyFile
 from ..training.one_thread import one_thread
@@ -25,7 +27,8 @@ _DOUBT = 1.5
 
 @dataclass(frozen=True)
 class Outlook:
-    """Of each family of a comparison: what settings cost, and how long the default one takes here.
+    """Of each family of a comparison: what settings cost, and how long the default one takes here; and how long the
+    evaluators take.
 
     machine: how much slower this machine is than that on which first guesses were measured. seconds: that it took to
     find all this out.
@@ -33,6 +36,7 @@ class Outlook:
 
     costs: Mapping[str, SettingCosts]
     paces: Mapping[str, Pace]
+    evaluators: tuple[EvaluatorPace, ...] = ()
     machine: float = 1.0
     seconds: float = 0.0
 
@@ -56,7 +60,8 @@ def look_ahead(config: StudyFile, data: DataSet, *, refuse: bool = False) -> Out
             hangs = Pace(unmeasured=cost.uncountable) if cost.hangs else None
             paces[name] = hangs or measure_pace(family, data, cost.setting, device=device)
         machine = machine_pace()
-    found = Outlook(costs, paces, machine, time.perf_counter() - began)
+    evaluators = paces_of(data, config.evaluators, cache=default_cache())
+    found = Outlook(costs, paces, evaluators, machine, time.perf_counter() - began)
     if refuse:
         refuse_too_little(config, found)
     return found

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -12,6 +12,7 @@ import torch
 from .. import registry
 from ..budget.kinds import too_little
 from ..data import DataSet, open_data
+from ..evaluators import EvaluatorPace
 from ..runs.status import duration_text
 from ..runs.study_file import StudyFile
 from ..scheduling import place
@@ -30,7 +31,7 @@ class Plan:
 
     families: each family's work by part: "tuning", "choice", "finals". workers: that share it. final_samples: that a
     retraining draws. refused: families whose trials would fail, or do not fit into the budget, and why.
-    steps: of each family's full training; 0 for a `fit`. size: the study's.
+    steps: of each family's full training; 0 for a `fit`. size: the study's. evaluators: what they have before them.
     references: seconds of one worker for what families are compared with. around: seconds before the first job, and
     after the last one.
     """
@@ -41,6 +42,7 @@ class Plan:
     refused: Mapping[str, str] = field(default_factory=dict)
     steps: Mapping[str, int] = field(default_factory=dict)
     size: float = 1.0
+    evaluators: Sequence[EvaluatorPace] = ()
     references: float = 0.0
     around: float = 0.0
 
@@ -51,14 +53,16 @@ class Plan:
     @property
     def seconds(self) -> float:
         """Wall time of everything. Where workers are not more than studies, the trials of each follow one another."""
+        before = max((e.training for e in self.evaluators), default=0.0)
+        before = self.around + max(before, sum(e.training for e in self.evaluators) / self.workers)
         together = (self.references + sum(self.total(name).seconds for name in self.families)) / self.workers
         if self.workers > len(self.families):
-            return self.around + together
+            return before + together
         chains = (
             work["tuning"].seconds + (self.total(name).seconds - work["tuning"].seconds) / self.workers
             for name, work in self.families.items()
         )
-        return self.around + max(together, *chains)
+        return before + max(together, *chains)
 
     def as_json(self) -> dict[str, Any]:
         """The plan as `gentune plan --json` prints it."""
@@ -75,12 +79,13 @@ class Plan:
                 for name, w in rows
             ],
             "seconds": self.seconds,
+            "evaluators": [evaluator.as_json() for evaluator in self.evaluators],
             "refused": dict(self.refused),
         }
 
     def lines(self) -> list[str]:
         """The plan in words, one line a family and one for all."""
-        told = []
+        told = [f"plan: {evaluator}" for evaluator in self.evaluators if evaluator.steps]
         for name, parts in self.families.items():
             shares = ", ".join(
                 f"{part} {work.trainings:.3g} ({duration_text(work.seconds)})" for part, work in parts.items()
@@ -119,9 +124,17 @@ def planned(config: StudyFile, data: DataSet, outlook: Outlook, workers: int) ->
     refused = {name: pace.unmeasured for name, pace in outlook.paces.items() if pace.unmeasured}
     for name, least in least_amounts(config, outlook).items():
         refused[name] = too_little(name, kind, amount, least, stopping=config.stopping)
-    references = expected.references(len(REFERENCE_FAMILIES[data.spec.kind]), config.seeds, draws.n)
-    around = outlook.seconds + expected.start + expected.report
-    return Plan(families, workers, draws.n, refused, _steps(config, data), config.size, references, around)
+    return Plan(
+        families,
+        workers,
+        draws.n,
+        refused,
+        _steps(config, data),
+        config.size,
+        outlook.evaluators,
+        references=expected.references(len(REFERENCE_FAMILIES[data.spec.kind]), config.seeds, draws.n),
+        around=outlook.seconds + expected.start + expected.report,
+    )
 
 
 def _steps(config: StudyFile, data: DataSet) -> dict[str, int]:

@@ -61,7 +61,7 @@ def check_objectives(config: StudyFile, data: DataSet) -> None:
 
     What the data's description alone tells has been refused before (`registry.check_objective`).
     """
-    usual = registry.default_objective(data.spec)
+    usual = registry.default_objective(data.spec, config.evaluators)
     for metric in config.objective:
         lacking = _lacking(metric, data, config.devices)
         if lacking is not None:

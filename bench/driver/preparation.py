@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from ...models.data_spec import DataKind
@@ -18,12 +18,14 @@ from .journal import Journal
 Say = Callable[[str], None]
 
 
-def describe_evaluators(data: DataSet, cache: str, journal: Journal, say: Say) -> None:
-    """Tells and writes down through which evaluators the run scores."""
-    by_role = evaluators_by_role(data, cache)
+def describe_evaluators(data: DataSet, named: Sequence[str] | None, cache: str, journal: Journal, say: Say) -> None:
+    """Tells and writes down through which evaluators the run scores. named: as the study names them, if it does."""
+    by_role = evaluators_by_role(data, cache, named)
     for role, evaluator in by_role.items():
-        accuracy = "" if evaluator.accuracy is None else f", accuracy {evaluator.accuracy:.1%} on validation"
-        say(f"{role} evaluator {evaluator.name} ({evaluator.fingerprint}){accuracy}")
+        weights = evaluator.weights
+        of = "" if weights is None else f", weights of {weights.source} (SHA-256 {weights.sha256[:12]}…)"
+        told = of if evaluator.quality is None else f", {evaluator.quality}"
+        say(f"{role} evaluator {evaluator.name} ({evaluator.fingerprint}){told}")
     if not by_role:
         say(f"no evaluator for {data.spec.kind} data: metrics that need one are not defined")
     journal.write_evaluators(by_role)

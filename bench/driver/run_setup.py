@@ -66,16 +66,19 @@ def describe(study: Path | None, options: Mapping[str, Any], *, keywords: bool =
         raise UsageError(f"{where}no budget given; wanted {first}, {second} or {last}")
 
     spec = describe_data(content["data"])
-    content.setdefault("objective", (registry.default_objective(spec),))
+    chosen = registry.normal_form(content.get("evaluators"), spec)
+    content["evaluators"] = chosen
+    registry.check_evaluators(chosen, spec)
+    content.setdefault("objective", (registry.default_objective(spec, chosen),))
     config = parse_study(content, "" if study is None else str(study))
     _refuse_less_than_one(config)
     executor(config.executor)  # a wrong name is refused before a folder is made
     if config.executor == "local" and config.devices != ("auto",):
         place(config.devices, 1, cuda_devices=sys.maxsize, cores=1)  # which are there is known once torch is
-    registry.check_constraints((parse_constraint(text).metric for text in config.constraints or ()), spec)
+    registry.check_constraints((parse_constraint(text).metric for text in config.constraints or ()), spec, chosen)
     everything = config.families == ("all",)
     names, _ = registry.families_for(config.families, spec)
-    lacking = registry.check_objective(config.objective, names, spec)
+    lacking = registry.check_objective(config.objective, names, spec, chosen)
     if lacking and not everything:
         name, reason = next(iter(lacking.items()))
         raise UsageError(f"family {name!r} {reason}")
@@ -142,6 +145,11 @@ def _look_ahead(folder: RunFolder, config: StudyFile) -> Outlook | None:
     from .preflight import preflight
 
     registry.load_plugins(config.plugins)
+    if config.evaluators:
+        from ..evaluators import check_content
+
+        for name in config.evaluators:
+            check_content(name)
     if config.executor == "local":
         import torch
 

@@ -8,20 +8,12 @@ from pathlib import Path
 from typing import Any, Literal
 
 from ...models.base import Batch
+from ...models.data_spec import DataSpec
 from ...search_spaces.space import suggest
 from .. import protocol, registry
 from ..data import DataRef, DataSet, Split, describe_data, locate, open_data
 from ..errors import UsageError
-from ..evaluators import (
-    NAMES,
-    PRETRAINED,
-    Evaluator,
-    default_cache,
-    evaluators_for,
-    load_or_train,
-    load_pretrained,
-    registered,
-)
+from ..evaluators import Evaluator, default_cache, load_evaluator
 from ..metrics import METRICS, Measurement
 from ..scoring.context import ScoringContext
 from ..scoring.references import reference_batch
@@ -82,8 +74,9 @@ def evaluate(
     larger one is subsampled by `seed`.
 
     metrics: names; None for all that samples alone can be scored by, but for those that train networks.
-    evaluator: `primary` or `second`, through which runs are scored; one by its name; or a pretrained one.
-    weights: a local file for a pretrained evaluator.
+    evaluator: `primary` or `second`, through which runs are scored by default; or NAME or NAME:WEIGHTS, as studies name
+        them.
+    weights: the file or folder of a pretrained evaluator, where its name does not say it.
     split: `test`, or `validation` as for choices. Train examples would flatter copies.
 
     Raises UsageError for unknown names, for what cannot be read, and for weights that cannot be had.
@@ -97,11 +90,11 @@ def evaluate(
         raise UsageError(f"a count of {count} was asked for; wanted at least 2")
     if spec.kind not in ("image", "vector"):
         raise UsageError(f"data {spec.name!r} is {spec.kind}; samples of images and vectors can be scored")
-    _check_evaluator(evaluator, weights)
+    named = _named(evaluator, weights, spec)
     loaded = open_data(ref)
     most = min(count or protocol.SAMPLES, len(loaded.splits[held_out]))
     samples = [read_samples(path, loaded.spec, count=most, seed=seed) for path in paths]
-    network = _evaluator(loaded, evaluator, weights, cache or default_cache())
+    network = _evaluator(loaded, named, cache or default_cache())
     scorer = _Scorer(
         ref, loaded, held_out, network, tuple(metrics or metrics_of_samples()), seed, cache or default_cache()
     )
@@ -185,25 +178,26 @@ def _held_out(split: str) -> Literal["validation", "test"]:
     raise UsageError(f"unknown split {split!r}{suggest(split, ('validation', 'test'))}")
 
 
-def _check_evaluator(name: str, weights: Path | None) -> None:
-    ours = ("primary", "second", *NAMES)
-    if name in ours:
-        if weights is not None:
-            raise UsageError(f"evaluator {name!r} takes no weights; pretrained ones do, such as {PRETRAINED[0]}")
-    elif name not in PRETRAINED and name not in registered():
-        raise UsageError(f"unknown evaluator {name!r}{suggest(name, (*ours, *PRETRAINED))}")
+def _named(evaluator: str, weights: Path | None, spec: DataSpec) -> str:
+    """NAME or NAME:WEIGHTS of an evaluator. Raises UsageError for one that cannot look at the data."""
+    if weights is not None:
+        evaluator = f"{evaluator}:{weights}"
+    evaluator = registry.with_absolute_path(evaluator, Path())
+    role, found, _ = evaluator.partition(":")
+    if role in ("primary", "second"):
+        own = registry.default_evaluators(spec)
+        if not own:
+            others = [name for name, card in registry.EVALUATORS.items() if spec.kind in card.kinds]
+            raise UsageError(f"data {spec.name!r} has no feature evaluator; --evaluator takes, say, {others[0]}")
+        if found:
+            raise UsageError(f"evaluator {role!r} takes no weights; pretrained ones do, such as inception:FILE")
+        return own[role == "second"]
+    registry.check_evaluators([evaluator], spec)
+    return evaluator
 
 
-def _evaluator(data: DataSet, name: str, weights: Path | None, cache: Path) -> Evaluator:
+def _evaluator(data: DataSet, named: str, cache: Path) -> Evaluator:
     try:
-        if name in ("primary", "second"):
-            own = evaluators_for(data)
-            if not own:
-                other = PRETRAINED[0]
-                raise UsageError(f"data {data.spec.name!r} has no feature evaluator; --evaluator takes, say, {other}")
-            name = own[name == "second"]
-        if name in NAMES:
-            return load_or_train(data, name, cache=cache)
-        return load_pretrained(name, data.spec, weights=weights)
+        return load_evaluator(data, named, cache=cache)
     except ValueError as error:  # an evaluator that does not take this data
         raise UsageError(str(error)) from error

@@ -15,10 +15,10 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
-from .._torchvision import make_importable
 from ..errors import UsageError
+from .hub_models import loaded_model, place_of, told_in_one_line, weights_of
 
 _CHUNK = 64
 
@@ -26,8 +26,9 @@ _CHUNK = 64
 class ClipEmbedder:
     """A CLIP model with its preprocessing and its tokeniser, frozen; `load_clip` makes one.
 
-    name: the folder or hub name it came from.
+    name: the folder or hub name it came from. weights: which they are.
     fingerprint: changes with the weights, the preprocessing, the tokeniser and the version of transformers.
+    model: the network. tokenizer: None for an embedder of images alone.
     """
 
     def __init__(
@@ -36,8 +37,8 @@ class ClipEmbedder:
         import transformers
 
         self.name = name
-        self.device = torch.device(device)
-        self._model = model.to(self.device, torch.float32).eval().requires_grad_(False)
+        self.weights = weights_of(name)
+        self.model = model.to(torch.device(device), torch.float32).eval().requires_grad_(False)
         self._processor = processor
         self._tokenizer = tokenizer
         self.fingerprint = _fingerprint(model, processor, tokenizer, transformers.__version__)
@@ -53,20 +54,21 @@ class ClipEmbedder:
         if not len(x):
             return self._nothing()
         values = ((x.detach().cpu().clamp(-1.0, 1.0) + 1.0) * 127.5).round().to(torch.uint8)
-        values = values.expand(-1, 3, -1, -1).permute(0, 2, 3, 1)  # (n, H, W, 3)
-        parts = []
-        for rows in values.split(chunk):
-            pictures = self._processor(list(rows.numpy()), return_tensors="pt", input_data_format="channels_last")
-            features = self._model.get_image_features(pixel_values=pictures["pixel_values"].to(self.device))
-            parts.append(_vectors(features))
-        return torch.cat(parts)
+        return torch.cat([self.see(rows) for rows in values.expand(-1, 3, -1, -1).split(chunk)])
+
+    @torch.no_grad()
+    def see(self, rgb: Tensor) -> Tensor:
+        """Embeddings (n, e), float64 on the CPU, of uint8 images (n, 3, H, W), all at once."""
+        rows = list(rgb.cpu().permute(0, 2, 3, 1).numpy())
+        pictures = self._processor(rows, return_tensors="pt", input_data_format="channels_last")
+        return _vectors(self.model.get_image_features(pixel_values=pictures["pixel_values"].to(self._device)))
 
     @torch.no_grad()
     def texts(self, texts: Sequence[str], *, chunk: int = _CHUNK) -> Tensor:
         """Embeddings (n, e), float64 on the CPU."""
         if not len(texts):
             return self._nothing()
-        length = int(self._model.config.text_config.max_position_embeddings)
+        length = int(self.model.config.text_config.max_position_embeddings)
         parts = []
         for start in range(0, len(texts), chunk):
             # Every text is padded to the same length, so that one does not depend on its neighbours.
@@ -76,46 +78,56 @@ class ClipEmbedder:
                 truncation=True,
                 max_length=length,
                 return_tensors="pt",
-            ).to(self.device)
-            features = self._model.get_text_features(
+            ).to(self._device)
+            features = self.model.get_text_features(
                 input_ids=tokens["input_ids"], attention_mask=tokens["attention_mask"]
             )
             parts.append(_vectors(features))
         return torch.cat(parts)
 
     def _nothing(self) -> Tensor:
-        return torch.empty(0, self._model.config.projection_dim, dtype=torch.float64)
+        return torch.empty(0, self.model.config.projection_dim, dtype=torch.float64)
+
+    @property
+    def _device(self) -> torch.device:
+        return next(self.model.parameters()).device
 
 
-def load_clip(source: str | Path, *, device: torch.device | str = "cpu") -> ClipEmbedder:
+class ClipFeatures(nn.Module):
+    """Turns uint8 (n, 3, H, W) into a tuple of one tensor, their embeddings (n, e), not brought to unit length."""
+
+    def __init__(self, embedder: ClipEmbedder) -> None:
+        super().__init__()
+        self.embedder = embedder
+        self.model = embedder.model
+
+    def forward(self, rgb: Tensor) -> tuple[Tensor]:
+        return (self.embedder.see(rgb),)
+
+
+def load_clip(source: str | Path, *, texts: bool = True, device: torch.device | str = "cpu") -> ClipEmbedder:
     """The CLIP model in a local folder, or of a name on the Hugging Face hub such as "openai/clip-vit-base-patch32".
 
+    texts: whether it embeds texts, too, which takes the files of its tokeniser.
     Raises UsageError, with one line, where transformers is not installed and where the model cannot be had.
     """
     name = str(source)
-    make_importable()
-    try:
-        from transformers import CLIPModel, CLIPTokenizer
-        from transformers.models.clip.image_processing_pil_clip import CLIPImageProcessorPil
-    except ImportError as error:
-        raise UsageError("CLIP needs transformers, which is not installed: pip install 'gentune[clip]'") from error
-    folder = Path(name).expanduser()
-    local = folder.is_dir()
-    if not local and (name.startswith((".", "/", "~")) or name.count("/") > 1):
-        raise UsageError(f"no folder {name} with a CLIP model")
-    place = str(folder) if local else name
-    try:
-        model = CLIPModel.from_pretrained(place, local_files_only=local)
-        processor = CLIPImageProcessorPil.from_pretrained(place, local_files_only=local)
-        tokenizer = CLIPTokenizer.from_pretrained(place, local_files_only=local)
-    except (OSError, ValueError, RuntimeError, KeyError) as error:
-        where = "in the folder" if local else "on the hub, or no connection to it"
-        raise UsageError(
-            f"CLIP model {name} cannot be had: no complete model {where} ({_first_line(error)})"
-        ) from error
-    known, wanted = len(tokenizer.get_vocab()), model.text_model.get_input_embeddings().num_embeddings
-    if not wanted // 2 < known <= wanted:  # without its files, the library makes a tokeniser that knows no words
-        raise UsageError(f"CLIP model {name} cannot be had: its tokeniser knows {known} tokens, its model {wanted}")
+    model = loaded_model("CLIP", source, lambda library: library.CLIPModel)
+    from transformers import CLIPTokenizer
+    from transformers.models.clip.image_processing_pil_clip import CLIPImageProcessorPil
+
+    place, local = place_of("CLIP", source)
+    with told_in_one_line("CLIP", source):
+        if local and not texts and not (Path(place) / "preprocessor_config.json").is_file():
+            side = model.config.vision_config.image_size  # CLIP's own preprocessing has no other setting
+            processor = CLIPImageProcessorPil(size={"shortest_edge": side}, crop_size={"height": side, "width": side})
+        else:
+            processor = CLIPImageProcessorPil.from_pretrained(place, local_files_only=local)
+        tokenizer = CLIPTokenizer.from_pretrained(place, local_files_only=local) if texts else None
+    if tokenizer is not None:
+        known, wanted = len(tokenizer.get_vocab()), model.text_model.get_input_embeddings().num_embeddings
+        if not wanted // 2 < known <= wanted:  # without its files, the library makes a tokeniser that knows no words
+            raise UsageError(f"CLIP model {name} cannot be had: its tokeniser knows {known} tokens, its model {wanted}")
     return ClipEmbedder(name, model, processor, tokenizer, device=device)
 
 
@@ -131,11 +143,7 @@ def _fingerprint(model: Any, processor: Any, tokenizer: Any, version: str) -> st
         digest.update(f"{key} {tuple(tensor.shape)}".encode())
         digest.update(tensor.detach().cpu().contiguous().numpy().tobytes())
     settings = json.dumps(processor.to_dict(), sort_keys=True, default=str)
-    vocabulary = json.dumps(tokenizer.get_vocab(), sort_keys=True)
+    vocabulary = "" if tokenizer is None else json.dumps(tokenizer.get_vocab(), sort_keys=True)
     for text in (settings, vocabulary, str(model.config.text_config.max_position_embeddings), version):
         digest.update(text.encode())
     return digest.hexdigest()[:16]
-
-
-def _first_line(error: Exception) -> str:
-    return (str(error).strip().splitlines() or [type(error).__name__])[0]

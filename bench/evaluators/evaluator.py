@@ -9,7 +9,9 @@ from typing import Protocol, cast
 import torch
 from torch import Tensor, nn
 
+from .hub_models import Weights
 from .networks import FeatureNetwork
+from .quality import Quality
 
 _CHUNK = 512
 
@@ -34,7 +36,8 @@ class Evaluator:
 
     name: as in `evaluators_for`.
     fingerprint: changes with the data, the code, the settings and the weights.
-    accuracy: on the validation split; None where it does not classify.
+    quality: how well it does on the validation split what it was trained for; None where it was not trained here.
+    weights: which they are; None where there is nothing but code.
     knows_classes: whether its probabilities are of the data set's classes, rather than of classes of its own.
     """
 
@@ -46,17 +49,24 @@ class Evaluator:
         fingerprint: str,
         network: nn.Module,
         *,
-        accuracy: float | None = None,
+        quality: Quality | None = None,
+        weights: Weights | None = None,
         device: torch.device | str = "cpu",
     ) -> None:
         self.name = name
         self.fingerprint = fingerprint
-        self.accuracy = accuracy
+        self.quality = quality
+        self.weights = weights
         self.device = torch.device(device)
         self._module = copy.deepcopy(network).to(self.device, torch.float64).eval().requires_grad_(False)
 
     def __repr__(self) -> str:
         return f"Evaluator({self.name!r}, fingerprint={self.fingerprint!r}, accuracy={self.accuracy})"
+
+    @property
+    def accuracy(self) -> float | None:
+        """The share of validation examples whose class it tells; None where it does not classify."""
+        return self.quality.value if self.quality is not None and self.quality.task == "classes" else None
 
     def to(self, device: torch.device | str) -> Evaluator:
         """The same evaluator, computing on another device."""
@@ -76,6 +86,12 @@ class Evaluator:
     def probabilities(self, x: Tensor) -> Tensor | None:
         """Class probabilities (n, classes); None where the evaluator does not classify."""
         return self.describe(x).probabilities
+
+    @torch.no_grad()
+    def rebuilt(self, x: Tensor) -> Tensor:
+        """Examples (n, ...) as an evaluator that learned to rebuild them makes them from their features: (n, d)."""
+        module = cast(FeatureNetwork, self._module)
+        return module.head(self.features(x).to(self.device)).cpu()
 
     @torch.no_grad()
     def describe(self, x: Tensor, *, chunk: int | None = None) -> Features:

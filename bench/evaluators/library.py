@@ -12,7 +12,8 @@ import shutil
 import tempfile
 import time
 import uuid
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 import torch
@@ -24,12 +25,16 @@ from ...models import base as models_base
 from ...models.data_spec import DataSpec
 from ...models.nets import sides
 from ..data import DataSet
+from ..registry import chosen, default_evaluators
 from ..seeds import derive
 from ..training import loop as training
 from ..training.one_thread import one_thread
 from . import networks
 from .evaluator import Evaluator
+from .hub_models import Weights, file_hash
 from .networks import Convolutional, FeatureNetwork, Mixer, RandomProjection, Raw
+from .pretrained import load_pretrained
+from .quality import Quality, of_classes, of_reconstruction
 
 _TRAINED: dict[str, Callable[[DataSpec], FeatureNetwork]] = {"convolutional": Convolutional, "mixer": Mixer}
 _FIXED: dict[str, Callable[[DataSpec], nn.Module]] = {"raw": Raw, "random_projection": RandomProjection}
@@ -38,6 +43,12 @@ NAMES = (*_TRAINED, *_FIXED)
 _SETTINGS = training.LoopSettings(batch_size=64)
 _SEED = 1_701
 _FEWEST_STEPS, _EPOCHS, _MOST_STEPS = 300, 8, 3_000
+# Numbers in the examples of all steps; beyond, steps become fewer. 3,000 steps of 32 x 32 RGB pixels have 590 million.
+_MOST_NUMBERS = 1_200_000_000
+# Past these seconds a training ends where it is: on a machine on which that happens, an evaluator differs from others'.
+_MOST_SECONDS = 1_800.0
+_EXAMINED = 10_000  # validation examples on which its quality is measured
+_TIMED = 3  # steps that tell how long others take
 _WEIGHTS, _CARD = "weights.safetensors", "card.json"
 
 
@@ -45,19 +56,28 @@ class _DamagedError(Exception):
     """A cached evaluator is not what its card says."""
 
 
-def evaluators_for(data: DataSet) -> tuple[str, ...]:
+def evaluators_for(data: DataSet, named: Sequence[str] | None = None) -> tuple[str, ...]:
     """Names of the primary evaluator, through which choices are made, and of the second, of another kind.
 
-    Images: two trained networks. Vectors: the raw values, and a frozen random network. None for sequences, whose
-    models are compared by likelihood, and for data whose description says so. Raises ValueError for images with a
-    side under 4 pixels.
+    named: those of a study, each NAME or NAME:WEIGHTS; None: the data's default ones.
+    Raises ValueError for images with a side under 4 pixels.
     """
-    if not data.spec.has_evaluators:
-        return ()
-    if data.spec.kind == "image":
+    names = default_evaluators(data.spec) if named is None else tuple(named)
+    if any(name in _TRAINED for name in names) and data.spec.kind == "image":
         sides.image_shape(data.spec, "the evaluator")
-        return "convolutional", "mixer"
-    return "raw", "random_projection"
+    return names
+
+
+def load_evaluator(data: DataSet, text: str, *, cache: Path) -> Evaluator:
+    """The evaluator that NAME or NAME:WEIGHTS means, on the CPU.
+
+    Raises UsageError for a name that is not known and for weights that cannot be had, ValueError for data that it does
+    not take.
+    """
+    entry = chosen(text)
+    if entry.card.pretrained:
+        return load_pretrained(entry.name, data.spec, weights=entry.weights)
+    return load_or_train(data, entry.name, cache=cache)
 
 
 def load_or_train(data: DataSet, name: str, *, cache: Path) -> Evaluator:
@@ -73,17 +93,42 @@ def load_or_train(data: DataSet, name: str, *, cache: Path) -> Evaluator:
         return Evaluator(name, _hash(identity), _FIXED[name](data.spec))
     if name not in _TRAINED:
         raise KeyError(f"unknown evaluator {name!r}; known are {', '.join(NAMES)}")
-    steps = _steps(len(data.splits["train"]))
-    key = f"{name}-{_hash(_identity(data, name, steps))}"
-    folder = cache / key
+    steps, folder = _place(data, name, cache)
     if folder.exists():
         try:
             return _load(data, name, folder)
         except _DamagedError:
             _set_aside(folder)
-    network, accuracy = _train(data, name, steps)
-    _store(network, {"name": name, "key": key, "data": data.spec.name, "accuracy": accuracy, "steps": steps}, folder)
+    network, trained = _train(data, name, steps)
+    card = {"name": name, "key": folder.name, "data": data.spec.name, "steps": steps, **trained}
+    _store(network, {**card, "quality": _quality(network, data).as_json()}, folder)
     return _load(data, name, folder)
+
+
+@dataclass(frozen=True)
+class Untrained:
+    """An evaluator that has still to be trained: its network, how many steps it takes, and seconds of one here."""
+
+    network: FeatureNetwork
+    steps: int
+    seconds: float
+
+
+def untrained(data: DataSet, name: str, *, cache: Path) -> Untrained | None:
+    """What is known of an in-domain evaluator before its training; None where it is kept, or is not trained at all."""
+    if name not in _TRAINED:
+        return None
+    steps, folder = _place(data, name, cache)
+    if folder.exists():
+        return None
+    network, told = _train(data, name, steps, until=_TIMED)
+    return Untrained(network, steps, float(told["seconds"]) / _TIMED)
+
+
+def _place(data: DataSet, name: str, cache: Path) -> tuple[int, Path]:
+    """The steps of a trained evaluator, and its folder."""
+    steps = _steps(data.spec, len(data.splits["train"]))
+    return steps, cache / f"{name}-{_hash(_identity(data, name, steps))}"
 
 
 def _identity(data: DataSet, name: str, steps: int) -> dict[str, object]:
@@ -98,31 +143,59 @@ def _identity(data: DataSet, name: str, steps: int) -> dict[str, object]:
         "settings": repr(_SETTINGS),
         "seed": _SEED,
         "steps": steps,
+        "card": 2,
     }
 
 
-def _steps(examples: int) -> int:
-    return min(_MOST_STEPS, max(_FEWEST_STEPS, _EPOCHS * examples // _SETTINGS.batch_size))
+def _steps(spec: DataSpec, examples: int) -> int:
+    """Eight epochs, within 300 and 3,000 steps; fewer of large examples, but not below 300."""
+    batch = _SETTINGS.batch_size
+    wanted = min(_MOST_STEPS, _EPOCHS * examples // batch)
+    return max(_FEWEST_STEPS, min(wanted, _MOST_NUMBERS // (batch * spec.dimensions)))
 
 
-def _train(data: DataSet, name: str, steps: int) -> tuple[FeatureNetwork, float | None]:
-    seed = derive(_SEED, name)
+def _train(
+    data: DataSet, name: str, steps: int, *, until: int | None = None
+) -> tuple[FeatureNetwork, dict[str, float | bool]]:
+    """The trained network, and what its card says of the training: seconds, and whether a limit ended it.
+
+    until: the step with which it ends; None: the last one.
+    """
+    seed, run = derive(_SEED, name), training.TrainingRun()
     with one_thread(), torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         network = _TRAINED[name](data.spec)
-        training.train(network, data.splits["train"].to("cpu"), _SETTINGS, steps=steps, seed=seed)
-    return network, _accuracy(network, data)
+        examples = data.splits["train"].to("cpu")
+        end = time.monotonic() + _MOST_SECONDS
+        try:
+            share = 1.0 if until is None else until / steps
+            training.train(network, examples, _SETTINGS, steps=steps, seed=seed, fidelity=share, deadline=end, run=run)
+        except training.DeadlineError:
+            return network.eval(), {"seconds": run.seconds, "ended_early": True}
+    return network, {"seconds": run.seconds, "ended_early": False}
 
 
-def _accuracy(network: FeatureNetwork, data: DataSet) -> float | None:
-    validation, evaluator, right = data.splits["validation"], Evaluator("", "", network), 0
-    for start in range(0, len(validation), evaluator.chunk):  # a part at a time: large sets do not fit into memory
-        part = validation[start : start + evaluator.chunk]
-        probabilities = evaluator.probabilities(part.x)
-        if probabilities is None or part.labels is None:
-            return None
-        right += int((probabilities.argmax(dim=1) == part.labels.cpu()).sum())
-    return right / len(validation)
+def _quality(network: FeatureNetwork, data: DataSet) -> Quality:
+    """What the network is worth on the validation split, or on 10,000 of its examples."""
+    validation, evaluator = data.splits["validation"], Evaluator("", "", network)
+    count = min(_EXAMINED, len(validation))
+    order = torch.arange(count)
+    if count < len(validation):
+        generator = torch.Generator().manual_seed(derive(_SEED, "examined"))
+        order = torch.randperm(len(validation), generator=generator)[:count].sort().values
+    answers, truth = [], []
+    for rows in order.split(evaluator.chunk):  # a part at a time: large sets do not fit into memory
+        part = validation[rows]
+        if network.classifies:
+            probabilities, labels = evaluator.probabilities(part.x), part.labels
+            assert probabilities is not None and labels is not None
+            answers.append(probabilities.argmax(dim=1))
+            truth.append(labels.cpu())
+        else:
+            answers.append(evaluator.rebuilt(part.x))
+            truth.append(part.x.cpu().double().flatten(1))
+    measure = of_classes if network.classifies else of_reconstruction
+    return measure(torch.cat(answers), torch.cat(truth))
 
 
 def _store(network: FeatureNetwork, card: dict[str, object], folder: Path) -> None:
@@ -131,7 +204,7 @@ def _store(network: FeatureNetwork, card: dict[str, object], folder: Path) -> No
     draft = Path(tempfile.mkdtemp(prefix=f".{folder.name}-", dir=folder.parent))
     try:
         save_file({k: v.contiguous() for k, v in network.state_dict().items()}, draft / _WEIGHTS)
-        card = {**card, "weights": _file_hash(draft / _WEIGHTS), "torch": torch.__version__, "written": time.time()}
+        card = {**card, "weights": file_hash(draft / _WEIGHTS), "torch": torch.__version__, "written": time.time()}
         (draft / _CARD).write_text(json.dumps(card, indent=2) + "\n", encoding="utf-8")
         draft.chmod(0o755)  # mkdtemp's folders are the owner's alone; caches may be shared
         try:
@@ -147,17 +220,18 @@ def _load(data: DataSet, name: str, folder: Path) -> Evaluator:
     """Raises _DamagedError where a file is missing, unreadable or not what the card says."""
     try:
         card = json.loads((folder / _CARD).read_text(encoding="utf-8"))
-        if card["weights"] != _file_hash(folder / _WEIGHTS) or card["key"] != folder.name:
+        if card["weights"] != file_hash(folder / _WEIGHTS) or card["key"] != folder.name:
             raise _DamagedError(f"{folder}: the weights are not those of the card")
         weights = load_file(folder / _WEIGHTS)
         with torch.device("meta"):  # no initial values: drawing them would move the process's random state
             network = _TRAINED[name](data.spec)
         network.load_state_dict(weights, assign=True)
-        accuracy = None if card["accuracy"] is None else float(card["accuracy"])
+        quality = Quality.from_json(card["quality"])
     except (OSError, ValueError, KeyError, TypeError, RuntimeError, SafetensorError) as error:
         raise _DamagedError(f"{folder}: {error}") from error
     fingerprint = _hash({"key": card["key"], "weights": card["weights"]})
-    return Evaluator(name, fingerprint, network.eval(), accuracy=accuracy)
+    weights_of_card = Weights("the train split", str(card["weights"]))
+    return Evaluator(name, fingerprint, network.eval(), quality=quality, weights=weights_of_card)
 
 
 def _set_aside(folder: Path) -> None:
@@ -172,10 +246,6 @@ def _code_hash(*modules: object) -> str:
     for module in modules:
         digest.update(Path(str(module.__file__)).read_bytes())  # type: ignore[attr-defined]
     return digest.hexdigest()
-
-
-def _file_hash(path: Path) -> str:
-    return hashlib.sha256(path.read_bytes()).hexdigest()
 
 
 def _hash(identity: Mapping[str, object]) -> str:

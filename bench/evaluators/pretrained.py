@@ -1,8 +1,10 @@
-"""Pretrained feature networks by torch-fidelity's extractors: Inception v3, CLIP, DINOv2, VGG.
+"""Pretrained feature networks: torch-fidelity's extractors (Inception v3 and others), and DINOv2 and CLIP by
+transformers.
 
-Their weights come from a local file or from where the extractors download them. They see 8-bit RGB images, grey ones
-with three equal channels, and compute in float32 as the published figures do: results agree between chunk sizes and
-devices to about 1e-5 of the features' size.
+Their weights come from a local file or folder, or from where the libraries download them. They see 8-bit RGB images,
+grey ones with three equal channels, and compute in float32 as the published figures do: results agree between chunk
+sizes and devices to about 1e-5 of the features' size. Features are as the networks give them, neither whitened nor
+standardised, so that distances compare with published ones.
 
 References: Szegedy et al., arXiv:1512.00567; Radford et al., arXiv:2103.00020; Oquab et al., arXiv:2304.07193;
     Obukhov et al., torch-fidelity, doi:10.5281/zenodo.4957738.
@@ -10,11 +12,11 @@ References: Szegedy et al., arXiv:1512.00567; Radford et al., arXiv:2103.00020; 
 
 from __future__ import annotations
 
-import copy
 import hashlib
 import http.client
 import pickle
 import warnings
+from collections.abc import Mapping
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -24,28 +26,14 @@ from torch import Tensor, nn
 
 from ...models.data_spec import DataSpec
 from ..errors import UsageError
+from ..registry import chosen
 from .evaluator import Evaluator
+from .hub_models import Weights, file_hash
 
-# Those that are offered by name; others that are registered with torch-fidelity are taken too.
-PRETRAINED = (
-    "inception-v3-compat",
-    "clip-rn50",
-    "clip-rn101",
-    "clip-rn50x4",
-    "clip-rn50x16",
-    "clip-rn50x64",
-    "clip-vit-b-32",
-    "clip-vit-b-16",
-    "clip-vit-l-14",
-    "clip-vit-l-14-336px",
-    "dinov2-vit-s-14",
-    "dinov2-vit-b-14",
-    "dinov2-vit-l-14",
-    "dinov2-vit-g-14",
-    "vgg16",
-)
 _PREPROCESSING = "levels to 8 bits by rounding; grey to three equal channels; resized and scaled by the extractor"
+_NAMES = {"inception": "inception-v3-compat"}  # torch-fidelity's, where they differ from ours
 _PLAIN_WEIGHTS = ("inception-v3-compat", "vgg16")  # of which torch-fidelity reads a state_dict, running what is in it
+_MARKS = {"inception-v3-compat": ("fc.weight", (1_008, 2_048))}  # a weight that tells the network, and its shape
 _DINOV2 = "dinov2-"
 _HUB_REPOSITORY = "facebookresearch_dinov2_main"
 _CHUNK = 32  # at 299 x 299 pixels about 90 MB for the largest layer
@@ -53,16 +41,29 @@ _FAILURES = (OSError, RuntimeError, ValueError, KeyError, AttributeError, TypeEr
 
 
 class PretrainedEvaluator(Evaluator):
-    """An extractor of torch-fidelity's as an evaluator. Its probabilities, if any, are of its own classes."""
+    """A network that takes uint8 (n, 3, H, W) and gives a tuple of features and, if `logits`, of logits.
+
+    Its probabilities, if any, are of its own classes.
+    """
 
     chunk = _CHUNK
 
-    def __init__(self, name: str, fingerprint: str, extractor: nn.Module, spec: DataSpec, *, logits: bool) -> None:
+    def __init__(
+        self,
+        name: str,
+        fingerprint: str,
+        network: nn.Module,
+        spec: DataSpec,
+        *,
+        logits: bool,
+        weights: Weights | None = None,
+    ) -> None:
         self.name = name
         self.fingerprint = fingerprint
-        self.accuracy = None
+        self.quality = None
+        self.weights = weights
         self.device = torch.device("cpu")
-        self._module = copy.deepcopy(extractor).eval().requires_grad_(False)
+        self._module = network.eval().requires_grad_(False)
         self._spec = spec
         self._logits = logits
 
@@ -75,30 +76,50 @@ class PretrainedEvaluator(Evaluator):
         return outputs[0].flatten(1), outputs[1] if self._logits else None
 
 
-def load_pretrained(name: str, spec: DataSpec, *, weights: Path | None = None) -> PretrainedEvaluator:
-    """The named extractor on the CPU, for images of one or three channels.
+def load_pretrained(name: str, spec: DataSpec, *, weights: str | Path | None = None) -> PretrainedEvaluator:
+    """The named evaluator on the CPU, for images of one or three channels.
 
-    weights: a file that the extractor reads (for DINOv2 a state_dict, next to the hub's copy of its code); None to
-        download it, or to find it where an earlier download has put it.
+    name: of the registry's evaluators, or an extractor that is registered with torch-fidelity.
+    weights: a file that the extractor reads (of torch-fidelity's DINOv2 a state_dict, next to the hub's copy of its
+        code), or for `dinov2` and `clip` a folder or a name on the hub; None to download them, or to find them where an
+        earlier download has put them.
 
-    Raises KeyError for unknown names, UsageError for data that is no such image and for weights that cannot be had.
+    Raises UsageError for unknown names, for data that is no such image and for weights that cannot be had.
     """
     if spec.kind != "image" or spec.shape[0] not in (1, 3):
         what = f"has {spec.shape[0]} channels" if spec.kind == "image" else f"is {spec.kind} data"
         raise UsageError(f"evaluator {name!r} looks at grey and RGB images; data {spec.name!r} {what}")
+    card = chosen(name).card
+    if card.weights == "folder":
+        return _by_transformers(name, spec, str(weights or card.origin))
+    return _by_fidelity(name, spec, None if weights is None else Path(weights), card.origin)
+
+
+def _by_transformers(name: str, spec: DataSpec, source: str) -> PretrainedEvaluator:
+    from .clip import ClipFeatures, load_clip
+    from .dinov2 import PREPROCESSING, load_dinov2
+
+    if name == "clip":
+        embedder = load_clip(source, texts=False)
+        network: nn.Module = ClipFeatures(embedder)
+        return PretrainedEvaluator(name, embedder.fingerprint, network, spec, logits=False, weights=embedder.weights)
+    network, weights = load_dinov2(source)
+    made_by = (name, version("transformers"), torch.__version__, PREPROCESSING)
+    return PretrainedEvaluator(name, _fingerprint(made_by, network), network, spec, logits=False, weights=weights)
+
+
+def _by_fidelity(name: str, spec: DataSpec, weights: Path | None, origin: str) -> PretrainedEvaluator:
     if weights is not None and not weights.is_file():
         raise UsageError(f"weights {weights} are not there")
-    extractors = registered()
-    if name not in extractors:
-        raise KeyError(f"unknown evaluator {name!r}; known to torch-fidelity are {', '.join(extractors)}")
-    kind = extractors[name]
+    known = _NAMES.get(name, name)
+    kind = registered()[known]
     layer = kind.get_default_feature_layer_for_metric("fid")
     logits = kind.get_default_feature_layer_for_metric("isc")
     layers = [layer] if logits == layer else [layer, logits]
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
-            extractor = _build(name, kind, layers, weights)
+            extractor = _build(known, kind, layers, weights)
     except UsageError:
         raise
     except (*_FAILURES, pickle.UnpicklingError, http.client.HTTPException) as error:
@@ -106,10 +127,15 @@ def load_pretrained(name: str, spec: DataSpec, *, weights: Path | None = None) -
         why = f"{type(error).__name__}: {first}" if first else type(error).__name__
         if weights is None:
             raise UsageError(
-                f"evaluator {name!r}: its weights cannot be downloaded ({why}); wanted a connection, or --weights FILE"
+                f"evaluator {name!r}: its weights cannot be downloaded ({why}); wanted a connection, or {name}:FILE"
             ) from error
         raise UsageError(f"weights {weights} are not such as evaluator {name!r} reads ({why})") from error
-    return PretrainedEvaluator(name, _fingerprint(name, layers, extractor), extractor, spec, logits=len(layers) == 2)
+    made_by = (known, layers, version("torch-fidelity"), torch.__version__, _PREPROCESSING)
+    file = weights or Path(torch.hub.get_dir()) / "checkpoints" / origin.rsplit("/", 1)[-1]
+    found = Weights(str(weights or origin), file_hash(file) if file.is_file() else "")
+    return PretrainedEvaluator(
+        name, _fingerprint(made_by, extractor), extractor, spec, logits=len(layers) == 2, weights=found
+    )
 
 
 def registered() -> dict[str, Any]:
@@ -122,6 +148,30 @@ def registered() -> dict[str, Any]:
     return FEATURE_EXTRACTORS_REGISTRY
 
 
+def check_content(text: str) -> None:
+    """Raises UsageError where the file of weights that a study names is not what its evaluator reads.
+
+    It looks at names and shapes alone, so that wrong files are refused before the libraries are imported.
+    """
+    entry = chosen(text)
+    name, weights = entry.name, entry.weights
+    if weights is None or not entry.card.pretrained:
+        return
+    try:
+        if entry.card.weights == "folder":
+            from safetensors import safe_open
+
+            for path in sorted(Path(weights).glob("*.safetensors")):
+                with safe_open(path, framework="pt") as file:
+                    file.keys()
+        elif _NAMES.get(name, name) in _PLAIN_WEIGHTS:
+            _check_state(_NAMES.get(name, name), Path(weights))
+    except Exception as error:  # damaged files fail in any way
+        why = (str(error).splitlines() or [""])[0].split(". ")[0]
+        said = f"{type(error).__name__}: {why}" if why else type(error).__name__
+        raise UsageError(f"weights {weights} are not such as evaluator {name!r} reads ({said})") from error
+
+
 def to_rgb(x: Tensor, spec: DataSpec) -> Tensor:
     """Images (n, C, H, W) in [-1, 1] as uint8 (n, 3, H, W): levels spread over 0...255, grey in all channels."""
     assert spec.levels is not None
@@ -130,13 +180,22 @@ def to_rgb(x: Tensor, spec: DataSpec) -> Tensor:
     return pixels.expand(-1, 3, -1, -1).contiguous() if spec.shape[0] == 1 else pixels
 
 
+def _check_state(name: str, weights: Path) -> None:
+    """Raises an error where there is more in a file than tensors, and ValueError where they are of another network."""
+    found = torch.load(weights, map_location="cpu", weights_only=True)
+    if name in _MARKS:
+        mark, shape = _MARKS[name]
+        if not isinstance(found, Mapping) or mark not in found or tuple(found[mark].shape) != shape:
+            raise ValueError(f"it has no tensor {mark} of shape {shape}")
+
+
 def _build(name: str, kind: Any, layers: list[str], weights: Path | None) -> nn.Module:
     if weights is None:
         return kind(name, layers)
     if name.startswith(_DINOV2):
         return _dinov2(name, kind, layers, weights)
     if name in _PLAIN_WEIGHTS:
-        torch.load(weights, map_location="cpu", weights_only=True)  # raises where there is more than tensors
+        _check_state(name, weights)
     return kind(name, layers, feature_extractor_weights_path=str(weights))
 
 
@@ -158,9 +217,9 @@ def _dinov2(name: str, kind: Any, layers: list[str], weights: Path) -> nn.Module
     return extractor.float()
 
 
-def _fingerprint(name: str, layers: list[str], extractor: nn.Module) -> str:
-    digest = hashlib.sha256(repr((name, layers, version("torch-fidelity"), torch.__version__, _PREPROCESSING)).encode())
-    for key, tensor in sorted(extractor.state_dict().items()):
+def _fingerprint(made_by: tuple[object, ...], network: nn.Module) -> str:
+    digest = hashlib.sha256(repr(made_by).encode())
+    for key, tensor in sorted(network.state_dict().items()):
         digest.update(f"{key} {tensor.dtype} {tuple(tensor.shape)}".encode())
         digest.update(tensor.detach().cpu().contiguous().flatten().view(torch.uint8).numpy())
     return digest.hexdigest()[:16]

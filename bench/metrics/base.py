@@ -90,6 +90,16 @@ class MetricCard:
         return any(INPUTS[need].through_evaluator for need in self.needs)
 
     @property
+    def of_probabilities(self) -> bool:
+        """Whether it looks at an evaluator's class probabilities."""
+        return any(INPUTS[need].of_probabilities for need in self.needs)
+
+    @property
+    def of_classes(self) -> bool:
+        """Whether it compares with the data set's labels."""
+        return any(INPUTS[need].of_classes for need in self.needs)
+
+    @property
     def of_samples(self) -> bool:
         """Whether any of its inputs is made of the samples, so that it changes with other samples of the model."""
         return any(INPUTS[need].is_of_samples for need in self.needs)
@@ -114,9 +124,12 @@ class MetricCard:
         """Whether it is computed over all trials of a study, and of no single one."""
         return any(INPUTS[need].source == "study" for need in self.needs)
 
-    def undefined_on(self, spec: DataSpec) -> str | None:
+    def undefined_on(self, spec: DataSpec, *, own_classes: bool = False) -> str | None:
         """Why no run on a data set can have it, in words that go on from its name; None where the description of the
-        data does not tell."""
+        data does not tell.
+
+        own_classes: whether the evaluator has classes of its own, so that their probabilities take no labels.
+        """
         cards = [INPUTS[need] for need in self.needs]
         if self.of_a_study:
             return "is measured over a whole study"
@@ -124,7 +137,8 @@ class MetricCard:
             return f"is defined for {' and '.join(self.kinds)} data, and {spec.name!r} has {spec.kind} data"
         if self.through_evaluator and not spec.has_evaluators:
             return f"needs a feature evaluator, and {spec.kind} data {spec.name!r} has none"
-        if any(card.of_labels for card in cards) and spec.condition.kind != "label":
+        labelled = (card for card in cards if card.of_labels and not (own_classes and card.of_probabilities))
+        if any(labelled) and spec.condition.kind != "label":
             return f"needs labels, and {spec.name!r} has none"
         if "true_log_density" in self.needs and spec.entropy is None:
             return f"needs data with a known density, and that of {spec.name!r} is not known"

@@ -28,6 +28,7 @@ class InputCard:
     through_evaluator: whether it is computed from an evaluator's features; undefined for data without evaluators.
     of_labels: whether data without labels have none.
     of_classes: whether it holds the data set's labels, which probabilities of other classes do not fit.
+    of_probabilities: whether it holds an evaluator's class probabilities.
     of_likelihood: whether it is made of the likelihoods of held-out examples, `ScoringContext.held_out`.
     provider: computes it from a `bench.scoring.ScoringContext`, None where it is not defined there. Built-in inputs
         leave it out.
@@ -41,6 +42,7 @@ class InputCard:
     through_evaluator: bool = False
     of_labels: bool = False
     of_classes: bool = False
+    of_probabilities: bool = False
     of_likelihood: bool = False
     provider: Callable[[Any], object] | None = None
     of_samples: bool = False
@@ -66,6 +68,7 @@ _CARDS = (
         through_evaluator=True,
         of_samples=True,
         of_labels=True,
+        of_probabilities=True,
     ),
     # Int64 (n,) and (m,): the classes that the samples were asked for, and those of the held-out examples.
     InputCard("conditions", "class conditions", of_classes=True, of_samples=True, of_labels=True),

@@ -6,6 +6,16 @@ Listing costs no torch: classes are imported when they are used.
 from ..errors import check_name, look_up
 from ..metrics.catalogue import METRICS
 from .additions import metric, register_data, register_metric
+from .evaluators import (
+    EVALUATORS,
+    EvaluatorCard,
+    check_evaluators,
+    chosen,
+    default_evaluators,
+    normal_form,
+    seen_through,
+    with_absolute_path,
+)
 from .families import Family, ResolvedFamily, families, family, register_family, size_of
 from .plugins import all_shared, broken, is_shared, load_entry_points, load_plugin, load_plugins, note_origin
 from .selection import (
@@ -16,18 +26,24 @@ from .selection import (
     families_for,
     left_out,
     starts_of,
+    undefined_through,
 )
 
 __all__ = [
+    "EVALUATORS",
     "METRICS",
+    "EvaluatorCard",
     "Family",
     "ResolvedFamily",
     "all_shared",
     "broken",
     "cards_of",
     "check_constraints",
+    "check_evaluators",
     "check_name",
     "check_objective",
+    "chosen",
+    "default_evaluators",
     "default_objective",
     "families",
     "families_for",
@@ -39,10 +55,14 @@ __all__ = [
     "load_plugins",
     "look_up",
     "metric",
+    "normal_form",
     "note_origin",
     "register_data",
     "register_family",
     "register_metric",
+    "seen_through",
     "size_of",
     "starts_of",
+    "undefined_through",
+    "with_absolute_path",
 ]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from ...models.data_spec import DataSpec
@@ -10,6 +10,7 @@ from ...search_spaces.overrides import ChangedCard, OverrideError, Tables, chang
 from ...search_spaces.space import suggest
 from ..errors import UsageError
 from .additions import metric
+from .evaluators import classes_of, seen_through
 from .families import families, family, size_of
 
 
@@ -38,11 +39,13 @@ def families_for(names: Iterable[str], spec: DataSpec) -> tuple[list[str], dict[
     return names, {}
 
 
-def left_out(compared: Iterable[str], objective: Iterable[str], spec: DataSpec) -> dict[str, str]:
+def left_out(
+    compared: Iterable[str], objective: Iterable[str], spec: DataSpec, evaluators: Sequence[str] | None = None
+) -> dict[str, str]:
     """Families that "all" does not stand for on a data set, with the reason; none where a study names some of those
-    that it stands for."""
+    that it stands for. evaluators: as for `undefined_through`."""
     fitting, skipped = families_for(["all"], spec)
-    lacking = check_objective(objective, fitting, spec)
+    lacking = check_objective(objective, fitting, spec, evaluators)
     return skipped | lacking if set(compared) == set(fitting) - set(lacking) else {}
 
 
@@ -81,27 +84,47 @@ def starts_of(
     return settings
 
 
-def check_constraints(metrics: Iterable[str], spec: DataSpec) -> None:
+def undefined_through(name: str, spec: DataSpec, evaluators: Sequence[str] | None) -> str | None:
+    """Why no run can have a metric, in words that go on from its name; None where that is not known beforehand.
+
+    evaluators: as a study names them; None: the data's default ones.
+    """
+    card, classes = metric(name), classes_of(spec, evaluators)
+    reason = card.undefined_on(seen_through(spec, evaluators), own_classes=classes == "own")
+    if reason is not None or not card.of_probabilities or classes == "data":
+        return reason
+    if classes == "none":
+        return "needs an evaluator that classifies, and the first one does not"
+    return "compares classes of the data, and the first evaluator has its own" if card.of_classes else None
+
+
+def check_constraints(metrics: Iterable[str], spec: DataSpec, evaluators: Sequence[str] | None = None) -> None:
     """Raises UsageError for a constrained metric that no trial on the data can have.
 
-    A family that lacks one, such as a likelihood, is not bound by it.
+    A family that lacks one, such as a likelihood, is not bound by it. evaluators: as for `undefined_through`.
     """
     for name in metrics:
-        reason = metric(name).undefined_on(spec)
+        reason = undefined_through(name, spec, evaluators)
         if reason is not None:
             raise UsageError(f"metric {name!r} {reason}, so it cannot be constrained")
 
 
-def check_objective(objective: Iterable[str], names: Iterable[str], spec: DataSpec) -> dict[str, str]:
-    """Families among `names` for which an objective is not defined, each with the reason."""
+def check_objective(
+    objective: Iterable[str], names: Iterable[str], spec: DataSpec, evaluators: Sequence[str] | None = None
+) -> dict[str, str]:
+    """Families among `names` for which an objective is not defined, each with the reason.
+
+    evaluators: as for `undefined_through`. Raises UsageError for an objective that no run on the data can have.
+    """
     lacking = {}
     for name in objective:
         card = metric(name)
         if card.direction == "none":
             raise UsageError(f"metric {name!r} has no better side and cannot be an objective")
-        reason = card.undefined_on(spec)
+        reason = undefined_through(name, spec, evaluators)
         if reason is not None:
-            raise UsageError(f"metric {name!r} {reason}; wanted another objective, such as {default_objective(spec)}")
+            other = default_objective(spec, evaluators)
+            raise UsageError(f"metric {name!r} {reason}; wanted another objective, such as {other}")
         if card.group != "likelihood" and "likelihood" not in card.needs:
             continue
         for family_name in names:
@@ -110,8 +133,11 @@ def check_objective(objective: Iterable[str], names: Iterable[str], spec: DataSp
     return lacking
 
 
-def default_objective(spec: DataSpec) -> str:
-    """The metric that is tuned where none is named: through an evaluator if there is one, else a likelihood."""
-    if spec.has_evaluators:
+def default_objective(spec: DataSpec, evaluators: Sequence[str] | None = None) -> str:
+    """The metric that is tuned where none is named: through an evaluator if there is one, else a likelihood.
+
+    evaluators: as for `undefined_through`.
+    """
+    if seen_through(spec, evaluators).has_evaluators and spec.kind != "sequence":
         return "fid" if spec.kind == "image" else "mmd"
     return {"image": "bits_per_dim", "vector": "nll", "sequence": "bits_per_token"}[spec.kind]

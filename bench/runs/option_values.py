@@ -20,6 +20,7 @@ from ...search_spaces.space import suggest
 from ..data.locate import locate
 from ..data.reference import DataRef
 from ..errors import UsageError
+from ..registry.evaluators import chosen, with_absolute_path
 from .constraints import Constraint, parse_constraint
 
 
@@ -84,6 +85,27 @@ def constraints_of(value: object) -> tuple[str, ...] | None:
     if "none" in given:
         raise ValueError("none drops all constraints, the guards too; it stands alone")
     return tuple(dict.fromkeys(str(_parsed(text)) for text in given))
+
+
+def evaluators_of(value: object, info: ValidationInfo) -> tuple[str, ...] | None:
+    """One or two evaluators, each NAME or NAME:WEIGHTS, with absolute paths; None: the data's default ones.
+
+    info: its context is the folder from which relative paths are taken; None: they are absolute already.
+    """
+    if value is None:
+        return None
+    texts = [str(text) for text in names_of(value)]
+    if info.context is not None:
+        texts = [with_absolute_path(text, info.context) for text in texts]
+    try:
+        named = tuple(str(chosen(text)) for text in texts)
+    except UsageError as error:
+        raise ValueError(str(error)) from None
+    if not 1 <= len(named) <= 2:
+        raise ValueError(f"wanted one evaluator or two, got {len(named)}")
+    if len(set(named)) != len(named):
+        raise ValueError("wanted two different evaluators: the second looks at what the first has chosen")
+    return named
 
 
 def _parsed(text: object) -> Constraint:

@@ -22,7 +22,17 @@ from pydantic import (
 )
 
 from ..data.reference import DataRef
-from .option_values import Names, OptionSpec, Paths, constraints_of, reference_of, space_of, start_of, url_of
+from .option_values import (
+    Names,
+    OptionSpec,
+    Paths,
+    constraints_of,
+    evaluators_of,
+    reference_of,
+    space_of,
+    start_of,
+    url_of,
+)
 
 BudgetKind = Literal["trainings", "flops", "seconds"]
 StoppingChoice = Literal["none", "curves", "halving"]
@@ -70,6 +80,15 @@ class StudyFile(BaseModel):
             "Metrics to tune, separated by commas. Default: fid (images), mmd (vectors).", "m1,m2", derived=True
         ),
     ]
+    evaluators: Annotated[
+        tuple[str, ...] | None,
+        BeforeValidator(evaluators_of),
+        OptionSpec(
+            "Feature networks: the one through which choices are made, and a second view; each NAME or NAME:WEIGHTS "
+            "(see `gentune list evaluators`). Default: trained on the data (images), raw,random_projection (vectors).",
+            "a,b",
+        ),
+    ] = None
     space: Annotated[
         dict[str, dict[str, dict[str, Any]]] | None,
         BeforeValidator(space_of),

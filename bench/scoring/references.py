@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import lru_cache
 from pathlib import Path
@@ -13,7 +13,7 @@ from torch import Tensor
 from ...models.base import Batch
 from .. import protocol
 from ..data import DataSet, Split
-from ..evaluators import Evaluator, Features, describe_cached, evaluators_for, load_or_train
+from ..evaluators import Evaluator, Features, describe_cached, evaluators_for, load_evaluator
 from ..seeds import derive
 
 ROLES = ("primary", "second")  # of the evaluators of a data set, in their order
@@ -27,11 +27,13 @@ class Reference:
     features: Features
 
 
-def evaluators_by_role(data: DataSet, cache: str | Path) -> Mapping[str, Evaluator]:
+def evaluators_by_role(data: DataSet, cache: str | Path, named: Sequence[str] | None = None) -> Mapping[str, Evaluator]:
     """The evaluators of a data set, from the cache or trained now: the primary one, through which choices are made,
     and the second; none for data that has no evaluators.
+
+    named: those of a study, one or two, each NAME or NAME:WEIGHTS; None: the data's default ones.
     """
-    return _evaluators(_OfData(data.fingerprint, str(cache), data))
+    return _evaluators(_OfData(data.fingerprint, str(cache), data), None if named is None else tuple(named))
 
 
 def reference_batch(data: DataSet, split: Split, count: int | None = None, *, seed: int = 0) -> Batch:
@@ -93,9 +95,9 @@ class _Wanted(_OfData):
 
 
 @lru_cache(maxsize=2)
-def _evaluators(wanted: _OfData) -> Mapping[str, Evaluator]:
-    names = evaluators_for(wanted.data)
-    found = (load_or_train(wanted.data, name, cache=Path(wanted.cache)) for name in names)
+def _evaluators(wanted: _OfData, named: tuple[str, ...] | None) -> Mapping[str, Evaluator]:
+    names = evaluators_for(wanted.data, named)
+    found = (load_evaluator(wanted.data, name, cache=Path(wanted.cache)) for name in names)
     return dict(zip(ROLES, found, strict=False))
 
 

@@ -90,7 +90,6 @@ def _reason_not_to_try(context: ScoringContext, card: MetricCard) -> str | None:
         return None
     if evaluator is None:
         return f"needs a feature evaluator, and {spec.kind} data {spec.name!r} has none"
-    compared = any(INPUTS[need].of_classes for need in card.needs)
-    if compared and context.labelled and "generated_probabilities" in card.needs and not evaluator.knows_classes:
+    if card.of_classes and card.of_probabilities and context.labelled and not evaluator.knows_classes:
         return f"evaluator {evaluator.name} does not know the data's classes"
     return None

@@ -100,7 +100,7 @@ def run_trial(
         seconds={"train": run.seconds_now, "kept": run.seconds_kept, **clock.seconds},
         finished=_now(),
         data=data.as_recorded(job.data),
-        evaluators=_evaluators(data, job.cache, job.second_evaluator),
+        evaluators=_evaluators(data, job, second=job.second_evaluator),
         provenance=provenance() | {"device": _device_name(job.device)},
     )
     folder.write_record(record)
@@ -117,7 +117,7 @@ def run_floor(job: FloorJob, folder: RecordFolder) -> Record:
     split, against = _split(job.split), _split(job.against)
     count = min(len(reference_batch(data, split)), len(reference_batch(data, against)))
     real = reference_batch(data, against, count)
-    evaluators = evaluators_by_role(data, job.cache)
+    evaluators = evaluators_by_role(data, job.cache, job.evaluators)
     context = ScoringContext(data, split, real, evaluators.get("primary"), Path(job.cache))
     scope: Scope = "all" if split == "test" else "quick"
     first = score(context, metric_names(scope, named=job.measured))
@@ -136,7 +136,7 @@ def run_floor(job: FloorJob, folder: RecordFolder) -> Record:
         started=started,
         finished=_now(),
         data=data.as_recorded(job.data),
-        evaluators=_evaluators(data, job.cache, True),
+        evaluators=_evaluators(data, job, second=True),
         provenance=provenance() | {"device": "cpu"},
     )
     for name, measured in baselines(data, split).items():  # before the floor, which marks all as done
@@ -154,7 +154,7 @@ def _of_perfect_model(job: FloorJob, floor: Record, data: DataSet, n: int) -> Re
     count = real_examples(data, split)
     first, *others = (
         perfect_model(reference_for(data, split, count, evaluator=each, cache=job.cache).features.features, n)
-        for each in evaluators_by_role(data, job.cache).values()
+        for each in evaluators_by_role(data, job.cache, job.evaluators).values()
     )
     scored = _with_scores(floor, first, others[0] if others else None)
     return replace(scored, family="perfect_model", params={"normal draws": count}, samples=n)
@@ -185,7 +185,7 @@ def _carry_out(job: TrialJob, base: Record, folder: RecordFolder, clock: Clock, 
     with clock.timing("measure"):
         spent = _spent(job, run, clock, _counted(job, trained))
         operations = spent.operations
-        evaluator = evaluators_by_role(data, job.cache).get("primary")
+        evaluator = evaluators_by_role(data, job.cache, job.evaluators).get("primary")
         context = ScoringContext(data, split, generated, evaluator, Path(job.cache), asked.real_count, model=model)
         if trained.fidelity == 1.0:  # an early model may look like an untrained network, and its score is still useful
             _check_diversity(context.blocks[0])
@@ -318,7 +318,8 @@ def _measure(job: TrialJob, base: Record, context: ScoringContext) -> Record:
     scope, held_out = _scope(job), context.held_out
     first = score(context, metric_names(scope, named=(*job.objective, *job.measured)))
     second = None
-    if job.second_evaluator and (evaluator := evaluators_by_role(context.data, job.cache).get("second")) is not None:
+    evaluator = evaluators_by_role(context.data, job.cache, job.evaluators).get("second")
+    if job.second_evaluator and evaluator is not None:
         names = metric_names(scope, named=job.objective, through_evaluator=True)
         second = score(replace(context, evaluator=evaluator, features=None), names)
     record = _with_scores(replace(base, samples=len(context.generated)), first, second)
@@ -361,9 +362,10 @@ def _check_diversity(context: ScoringContext) -> None:
         raise TrialError(f"collapsed: {found.collapsed}")
 
 
-def _evaluators(data: DataSet, cache: str, second: bool) -> dict[str, dict[str, Any]]:
+def _evaluators(data: DataSet, job: TrialJob | FloorJob, *, second: bool) -> dict[str, dict[str, Any]]:
+    """By role, which evaluators a record's scores are through."""
     roles = ("primary", "second") if second else ("primary",)
-    found = evaluators_by_role(data, cache)
+    found = evaluators_by_role(data, job.cache, job.evaluators)
     return {role: {"name": e.name, "fingerprint": e.fingerprint} for role, e in found.items() if role in roles}
 
 

@@ -69,7 +69,7 @@ def intermediate_score(
         data,
         split,
         generated,
-        evaluators_by_role(data, job.cache).get("primary"),
+        evaluators_by_role(data, job.cache, job.evaluators).get("primary"),
         Path(job.cache),
         model=model,
         held_out=held_out,

@@ -53,6 +53,7 @@ class TrialJob:
         real examples that trials see, for always the same labels.
     thorough: whether a first final is also trained without one class, to detect it.
     keep_model, keep_samples: whether weights and a picture or points of samples are kept as artifacts.
+    evaluators: through which samples are scored, as the study names them; None: the data's default ones.
     lean: whether only the objectives are measured, for studies of tuning itself, which need nothing else.
     """
 
@@ -86,6 +87,7 @@ class TrialJob:
     keep_model: bool = False
     keep_samples: bool = False
     second_evaluator: bool = False
+    evaluators: tuple[str, ...] | None = None
     lean: bool = False
     cache: str = ""
     attempts: int = 1
@@ -142,6 +144,7 @@ class FloorJob:
 
     measured: metrics that are measured whatever they cost.
     samples: how many the perfect model draws, as finals do; None: it is left out.
+    evaluators: as for a trial.
     """
 
     data: DataRef
@@ -150,6 +153,7 @@ class FloorJob:
     cache: str
     measured: tuple[str, ...] = ()
     samples: int | None = None
+    evaluators: tuple[str, ...] | None = None
     number: int = 0
     attempts: int = 1
     device: str = "cpu"

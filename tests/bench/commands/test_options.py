@@ -31,6 +31,7 @@ VALUES: dict[str, Any] = {
     "data": "eight_gaussians",
     "families": ["realnvp", "gaussian_mixture"],
     "objective": ["nll", "precision"],
+    "evaluators": ["random_projection", "raw"],
     "plugins": [str(PLUGIN)],
     "warm_start": ["earlier_run"],
     "space": {"realnvp": {"hidden": {"low": 30, "high": 40}}, "all": {"batch_size": {"choices": [32, 64]}}},

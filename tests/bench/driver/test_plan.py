@@ -96,7 +96,8 @@ def test_a_plan_is_told_and_nothing_is_made(
         main([*arguments, *given, "--workers", "1", "--json"])
     assert not end.value.code
     told = json.loads(capsys.readouterr().out)
-    assert list(told) == ["families", "seconds", "refused"]
+    assert list(told) == ["families", "seconds", "evaluators", "refused"]
+    assert [e["name"] for e in told["evaluators"]] == ["raw", "random_projection"]
     assert [row["family"] for row in told["families"]] == ["tiny", "gaussian"]
     assert all(set(row) == {"family", "steps", "trainings", "operations", "seconds"} for row in told["families"])
     assert [row["steps"] for row in told["families"]] == [20, 0], "a `fit` has no steps"

@@ -236,15 +236,18 @@ def test_notes_go_to_standard_error(tmp_path: Path, capsys: pytest.CaptureFixtur
         (("good.npy", "--data", "digits", "--metrics", "fdi"), "unknown metric 'fdi'; did you mean 'fid'?"),
         (
             ("good.npy", "--data", "digits", "--evaluator", "inception-v3"),
-            "unknown evaluator 'inception-v3'; did you mean 'inception-v3-compat'?",
+            "unknown evaluator 'inception-v3'; did you mean 'inception'?",
         ),
         (("good.npy", "--data", "digits", "--evaluator", "random_projection"), "looks at vectors"),
         (("good.npy", "--data", "digits", "--split", "train"), "unknown split 'train'"),
         (("good.npy", "--data", "digits", "--count", "1"), "a count of 1 was asked for; wanted at least 2"),
-        (("good.npy", "--data", "digits", "--weights", "w.pth"), "evaluator 'primary' takes no weights"),
+        (
+            ("good.npy", "--data", "digits", "--weights", "w.pth"),
+            "evaluator 'primary' takes no weights; pretrained ones do",
+        ),
         (
             ("good.npy", "--data", "digits", "--evaluator", "inception-v3-compat", "--weights", "w.pth"),
-            "weights w.pth are not there",
+            "w.pth are not there; wanted inception-v3-compat:FILE",
         ),
         (("good.npy", "--data", "two_moons"), "good.npy has shape (20, 8, 8); wanted (n, 2)"),
         (("good.npy", "wide.npy", "--data", "digits"), "wide.npy has shape (20, 8, 9); wanted (n, 1, 8, 8) or"),

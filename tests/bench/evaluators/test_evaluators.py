@@ -205,7 +205,7 @@ def test_the_card_says_what_was_trained(tmp_path: Path) -> None:
     card = json.loads((tmp_path / key / "card.json").read_text())
     assert card["name"] == "mixer"
     assert card["data"] == "bars"
-    assert card["accuracy"] == evaluator.accuracy
+    assert card["quality"]["value"] == evaluator.accuracy
     assert card["steps"] == 30
 
 

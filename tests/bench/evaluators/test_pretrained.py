@@ -13,8 +13,9 @@ import pytest
 import torch
 from torch import Tensor, nn
 
+from gentune.bench import registry
 from gentune.bench.errors import UsageError
-from gentune.bench.evaluators import PRETRAINED, describe_cached, load_pretrained, registered
+from gentune.bench.evaluators import describe_cached, load_pretrained, registered
 from gentune.bench.evaluators.pretrained import to_rgb
 from gentune.models.data_spec import ConditionSpec, DataSpec
 
@@ -122,20 +123,20 @@ def test_what_cannot_be_looked_at_is_refused(tiny: str, tmp_path: Path) -> None:
         load_pretrained(tiny, DataSpec("two", "image", (2, 4, 4), levels=2))
     with pytest.raises(UsageError, match=r"nowhere\.pth are not there"):
         load_pretrained(tiny, GREY, weights=tmp_path / "nowhere.pth")
-    with pytest.raises(KeyError, match="unknown evaluator 'tony'"):
+    with pytest.raises(UsageError, match="unknown evaluator 'tony'"):
         load_pretrained("tony", GREY)
 
 
 @pytest.mark.usefixtures("offline")
 @pytest.mark.parametrize("name", ["inception-v3-compat", "clip-vit-b-32", "dinov2-vit-b-14", "tiny"])
 def test_offline_is_told_in_one_line(name: str, tiny: str) -> None:
-    assert name in (*PRETRAINED, tiny)
+    assert name in (*registry.EVALUATORS, tiny)
     with pytest.raises(UsageError) as error:
         load_pretrained(name, COLOUR)
     said = str(error.value)
     assert f"evaluator {name!r}: its weights cannot be downloaded" in said
     assert "no route to host" in said or name.startswith("dinov2")
-    assert "--weights FILE" in said
+    assert f"{name}:FILE" in said
     assert "\n" not in said
 
 
