@@ -30,6 +30,7 @@ _REACH = 2.0  # deviations to either side
 _CLASSES = 10  # columns of the arithmetic
 _PLANE = 1_000  # examples on the plane
 _PERPLEXITY = 30.0
+_MOST_NUMBERS = 2**26  # in the train examples' codes: 256 MiB
 _DRAWN = 1_000  # codes from which their means and deviations are estimated
 
 
@@ -158,11 +159,7 @@ def _arithmetic(subject: _Subject, judge: Callable[[], Evaluator | None]) -> dic
         return {"undefined": "the family does not encode"}
     if labels is None:
         return {"undefined": "the data has no labels"}
-    train = data.splits["train"].all()
-    train_codes = encoded(subject.model, train)
-    assert train_codes is not None
-    assert train.labels is not None
-    means = torch.stack([train_codes[train.labels == y].mean(0) for y in range(data.spec.classes)])  # (C, c)
+    means = _class_means(subject)
     without = subject.codes - means[labels]
     generator = torch.Generator().manual_seed(derive(subject.seed, "classes"))
     steps = torch.randint(1, max(2, data.spec.classes), labels.shape, generator=generator)
@@ -179,6 +176,22 @@ def _arithmetic(subject: _Subject, judge: Callable[[], Evaluator | None]) -> dic
     return (
         result | {"own": labels[_spread(subject.examples)[:_PATHS]].tolist()} | _drawn_rows(subject, "arithmetic", path)
     )
+
+
+def _class_means(subject: _Subject) -> Tensor:
+    """(C, c), of the codes of train examples: of all, or of as many of each class as fit into memory."""
+    train, classes = subject.data.splits["train"], subject.data.spec.classes
+    labels = train.labels
+    assert labels is not None
+    assert subject.codes is not None
+    most = _MOST_NUMBERS // subject.codes.shape[1]
+    if len(train) > most:
+        each = max(1, most // classes)
+        chosen = torch.cat([torch.nonzero(labels == y).flatten()[:each] for y in range(classes)])
+        train, labels = train.select(chosen), labels[chosen]
+    codes = encoded(subject.model, train)
+    assert codes is not None
+    return torch.stack([codes[labels == y].mean(0) for y in range(classes)])
 
 
 def _plane(subject: _Subject) -> dict[str, Any]:

@@ -11,6 +11,7 @@ from torch import Tensor
 
 from ...models.base import Batch
 from ...models.data_spec import DataSpec
+from ..data.examples import Examples
 from ..files import write_atomically
 from ..metrics.features import checked_pair, distances, subset
 from ..metrics.memorisation import nearest
@@ -56,7 +57,7 @@ def nearest_neighbours(
 
 
 def write_neighbours(
-    folder: Path, name: str, generated: Batch, train: Batch, found: Neighbours, spec: DataSpec, *, maker: str
+    folder: Path, name: str, generated: Batch, train: Batch | Examples, found: Neighbours, spec: DataSpec, *, maker: str
 ) -> Path | None:
     """Writes `name`.json, indices and distances, and of images `name`.png, whose path it returns.
 

@@ -153,7 +153,7 @@ class _Scorer:
             self._cache,
             seed=self._seed,
             real=real,
-            tested_on=self._data.splits[self._split].all(),
+            tested_on=self._data.splits[self._split],
         )
         return score(context, self._metrics)
 

@@ -9,6 +9,7 @@ from typing import Protocol, cast
 import torch
 from torch import Tensor, nn
 
+from ..data.examples import Column
 from .hub_models import Weights
 from .networks import FeatureNetwork
 from .quality import Quality
@@ -94,10 +95,11 @@ class Evaluator:
         return module.head(self.features(x).to(self.device)).cpu()
 
     @torch.no_grad()
-    def describe(self, x: Tensor, *, chunk: int | None = None) -> Features:
-        """Both in one pass, `chunk` examples at a time."""
+    def describe(self, x: Tensor | Column, *, chunk: int | None = None) -> Features:
+        """Both in one pass, `chunk` examples at a time, so that those of a column are never all in memory."""
         features, probabilities = [], []
-        for part in x.split(chunk or self.chunk):
+        size = chunk or self.chunk
+        for part in (x[start : start + size] for start in range(0, len(x), size)):
             found, logits = self._see(part)
             features.append(found.cpu().double())
             if logits is not None:

@@ -15,6 +15,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
 from torch import Tensor
 
+from ..data.examples import Column
 from ..files import write_atomically
 from . import evaluator as _code
 from .evaluator import Evaluator, Features
@@ -27,7 +28,7 @@ class _DamagedError(Exception):
     """A file is not what was written."""
 
 
-def describe_cached(evaluator: Evaluator, x: Tensor, *, cache: Path) -> Features:
+def describe_cached(evaluator: Evaluator, x: Tensor | Column, *, cache: Path) -> Features:
     """What `evaluator.describe(x)` gives, from the cache where it has been asked before.
 
     A damaged file is set aside, its name followed by `.damaged-` and a random part, and made again. Where the cache
@@ -48,10 +49,12 @@ def describe_cached(evaluator: Evaluator, x: Tensor, *, cache: Path) -> Features
     return found
 
 
-def _key(evaluator: Evaluator, x: Tensor) -> str:
-    digest = hashlib.sha256(f"{evaluator.fingerprint} {x.dtype} {tuple(x.shape)}".encode())
+def _key(evaluator: Evaluator, x: Tensor | Column) -> str:
+    none = x[:0]
+    digest = hashlib.sha256(f"{evaluator.fingerprint} {none.dtype} {(len(x), *none.shape[1:])}".encode())
     digest.update(Path(str(_code.__file__)).read_bytes())
-    digest.update(x.detach().cpu().contiguous().numpy().data)
+    for part in x.chunks() if isinstance(x, Column) else (x,):
+        digest.update(part.detach().cpu().contiguous().numpy().data)
     return digest.hexdigest()[:24]
 
 

@@ -13,6 +13,7 @@ from torch import Tensor
 from ...models.base import Batch, GenerativeModel
 from .. import protocol
 from ..data import DataSet, Split
+from ..data.examples import Examples
 from ..evaluators import Evaluator, Features, describe_cached
 from ..metrics import CostReport
 from ..seeds import derive
@@ -20,7 +21,7 @@ from .held_out import HeldOut
 from .imputation import Completion, complete_held_out
 from .latent_codes import in_chunks, path_examples
 from .outlier_detection import outlier_sets, typicality
-from .references import reference_batch, reference_for, whole_train
+from .references import reference_batch, reference_examples, reference_features, whole_train
 
 
 @dataclass(frozen=True, eq=False)
@@ -57,7 +58,7 @@ class ScoringContext:
     model: GenerativeModel | None = None
     held_out: HeldOut | None = None
     cost: CostReport | None = None
-    tested_on: Batch | None = None
+    tested_on: Examples | None = None
 
     @property
     def labelled(self) -> bool:
@@ -109,9 +110,9 @@ class ScoringContext:
         return len(self.generated) if self.real_count is None else self.real_count
 
     @cached_property
-    def train(self) -> Batch:
+    def train(self) -> Examples:
         """The train examples among which copies are looked for: all, since among a part most would not be found."""
-        return reference_batch(self.data, "train", whole_train(self.data), seed=self.seed)
+        return reference_examples(self.data, "train", whole_train(self.data), seed=self.seed)
 
     @cached_property
     def train_features(self) -> Features | None:
@@ -163,6 +164,4 @@ class ScoringContext:
     def _features_of_split(self, split: Split, count: int) -> Features | None:
         if self.evaluator is None:
             return None
-        return reference_for(
-            self.data, split, count, evaluator=self.evaluator, cache=self.cache, seed=self.seed
-        ).features
+        return reference_features(self.data, split, count, evaluator=self.evaluator, cache=self.cache, seed=self.seed)

@@ -57,7 +57,7 @@ PROVIDERS: dict[str, Provider] = {
     "spec": lambda c: c.data.spec,
     "seed": lambda c: derive(c.seed, "metrics"),
     "train_features": lambda c: _features(c.train_features),
-    "train_x": lambda c: c.train.x,
+    "train_x": lambda c: c.train.x[:],
     "synthetic": lambda c: None if c.generated.labels is None else c.generated,
     "real_train": lambda c: c.train,
     "real_test": lambda c: c.reference if c.tested_on is None else c.tested_on,

@@ -4,18 +4,18 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Callable
-from typing import TypeVar
+from typing import Any
 
 import torch
 from torch import Generator, Tensor
 
 from ...models.base import Batch, GenerativeModel
 from .. import protocol
+from ..data.examples import Examples
 from ..metrics.latent import interpolate
 from ..seeds import derive
 
 EPSILON = 1e-4  # the step along a path between codes, as in arXiv:1812.04948
-_Rows = TypeVar("_Rows", Batch, Tensor)
 
 
 def drawn_codes(model: GenerativeModel, n: int, seed: int) -> Tensor:
@@ -47,17 +47,17 @@ def decoded(model: GenerativeModel, codes: Tensor, labels: Tensor | None = None)
         return torch.cat([decode(z.to(model.device), y.to(model.device)).cpu() for z, y in parts])
 
 
-def encoded(model: GenerativeModel | None, batch: Batch) -> Tensor | None:
+def encoded(model: GenerativeModel | None, batch: Batch | Examples) -> Tensor | None:
     """Codes (n, c) of examples, on the CPU; None where the model does not encode."""
     if model is None or not model.can("encode"):
         return None
     return in_chunks(model.encode, model, batch).flatten(1)  # type: ignore[arg-type]
 
 
-def in_chunks(function: Callable[[_Rows], Tensor], model: GenerativeModel, rows: _Rows) -> Tensor:
+def in_chunks(function: Callable[[Any], Tensor], model: GenerativeModel, rows: Batch | Examples | Tensor) -> Tensor:
     """A model's function of examples or codes, some at a time on its device; the result lies on the CPU."""
     with torch.no_grad():
-        parts = [rows[start : start + protocol.CHUNK] for start in range(0, len(rows), protocol.CHUNK)]
+        parts = (rows[start : start + protocol.CHUNK] for start in range(0, len(rows), protocol.CHUNK))
         return torch.cat([function(part.to(model.device)).cpu() for part in parts])
 
 

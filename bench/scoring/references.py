@@ -13,18 +13,11 @@ from torch import Tensor
 from ...models.base import Batch
 from .. import protocol
 from ..data import DataSet, Split
+from ..data.examples import Examples
 from ..evaluators import Evaluator, Features, describe_cached, evaluators_for, load_evaluator
 from ..seeds import derive
 
 ROLES = ("primary", "second")  # of the evaluators of a data set, in their order
-
-
-@dataclass(frozen=True)
-class Reference:
-    """Examples of a split and their features by an evaluator."""
-
-    batch: Batch
-    features: Features
 
 
 def evaluators_by_role(data: DataSet, cache: str | Path, named: Sequence[str] | None = None) -> Mapping[str, Evaluator]:
@@ -36,8 +29,8 @@ def evaluators_by_role(data: DataSet, cache: str | Path, named: Sequence[str] | 
     return _evaluators(_OfData(data.fingerprint, str(cache), data), None if named is None else tuple(named))
 
 
-def reference_batch(data: DataSet, split: Split, count: int | None = None, *, seed: int = 0) -> Batch:
-    """Examples of a split to compare samples with.
+def reference_examples(data: DataSet, split: Split, count: int | None = None, *, seed: int = 0) -> Examples:
+    """Examples of a split to compare samples with, in compact form: of many or large ones not all fit into memory.
 
     count: how many; None: as many as metrics see (`protocol.SAMPLES`), or all of fewer.
     seed: which ones, where there are more; runs use 0.
@@ -45,16 +38,23 @@ def reference_batch(data: DataSet, split: Split, count: int | None = None, *, se
     examples = data.splits[split]
     count = min(protocol.SAMPLES, len(examples)) if count is None else count
     if count == len(examples):
-        return examples.all()
+        return examples
     generator = torch.Generator().manual_seed(derive(seed, "subsample", split, count))
-    return examples[torch.randperm(len(examples), generator=generator)[:count].sort().values]
+    return examples.select(torch.randperm(len(examples), generator=generator)[:count].sort().values)
 
 
-def reference_for(
+def reference_batch(data: DataSet, split: Split, count: int | None = None, *, seed: int = 0) -> Batch:
+    """The same examples in one batch."""
+    return reference_examples(data, split, count, seed=seed).all()
+
+
+def reference_features(
     data: DataSet, split: Split, count: int, *, evaluator: Evaluator, cache: str | Path, seed: int = 0
-) -> Reference:
-    """`count` examples of a split as an evaluator sees them; kept in memory, and on the disk for other processes."""
-    return _reference(_Wanted(data.fingerprint, str(cache), data, split, count, seed, evaluator.fingerprint, evaluator))
+) -> Features:
+    """An evaluator's features of `reference_examples`; kept in memory, and on the disk for other processes."""
+    return _reference_features(
+        _Wanted(data.fingerprint, str(cache), data, split, count, seed, evaluator.fingerprint, evaluator)
+    )
 
 
 def real_examples(data: DataSet, split: Split) -> int:
@@ -102,6 +102,6 @@ def _evaluators(wanted: _OfData, named: tuple[str, ...] | None) -> Mapping[str, 
 
 
 @lru_cache(maxsize=16)
-def _reference(wanted: _Wanted) -> Reference:
-    batch = reference_batch(wanted.data, wanted.split, wanted.count, seed=wanted.seed)
-    return Reference(batch, describe_cached(wanted.evaluator, batch.x, cache=Path(wanted.cache)))
+def _reference_features(wanted: _Wanted) -> Features:
+    examples = reference_examples(wanted.data, wanted.split, wanted.count, seed=wanted.seed)
+    return describe_cached(wanted.evaluator, examples.x, cache=Path(wanted.cache))

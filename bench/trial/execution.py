@@ -27,12 +27,12 @@ from ..runs.records import TOO_SLOW, Figure, Record, State
 from ..runs.run_folder import RecordFolder
 from ..runs.spool import Delivery, Outbox
 from ..scoring.baselines import baselines
-from ..scoring.collapse import diversity
+from ..scoring.collapse import diversity, varied_by_value
 from ..scoring.conditions import asked_conditions
 from ..scoring.context import ScoringContext
 from ..scoring.held_out import held_out_examples, held_out_likelihood
 from ..scoring.perfect_model import perfect_model
-from ..scoring.references import evaluators_by_role, real_examples, reference_batch, reference_for
+from ..scoring.references import evaluators_by_role, real_examples, reference_batch, reference_features
 from ..scoring.sampling import TrialError, check_samples, cost_report, draw_samples
 from ..scoring.scorer import Scope, labels_of_likelihood, metric_names, score
 from ..seeds import derive
@@ -153,7 +153,7 @@ def _of_perfect_model(job: FloorJob, floor: Record, data: DataSet, n: int) -> Re
     split = _split(job.split)
     count = real_examples(data, split)
     first, *others = (
-        perfect_model(reference_for(data, split, count, evaluator=each, cache=job.cache).features.features, n)
+        perfect_model(reference_features(data, split, count, evaluator=each, cache=job.cache).features, n)
         for each in evaluators_by_role(data, job.cache, job.evaluators).values()
     )
     scored = _with_scores(floor, first, others[0] if others else None)
@@ -357,8 +357,11 @@ def _check_diversity(context: ScoringContext) -> None:
     if drawn is None or real is None:
         return
     labels = (context.generated.labels, context.reference.labels)
-    found = diversity(drawn.features, real.features, *labels, images=context.data.spec.kind == "image")
-    if found is not None and found.collapsed is not None:
+    images = context.data.spec.kind == "image"
+    found = diversity(drawn.features, real.features, *labels, images=images)
+    if found is None or found.collapsed is None:
+        return
+    if not (images and varied_by_value(context.generated.x, context.reference.x)):
         raise TrialError(f"collapsed: {found.collapsed}")
 
 

@@ -13,6 +13,7 @@ import torch
 from PIL import Image
 from torch import Generator, Tensor
 
+from gentune.bench.artifacts import latent_pictures
 from gentune.bench.artifacts.latent_pictures import picture_codes
 from gentune.bench.commands.cli import main
 from gentune.bench.data import DataRef, DataSet, load
@@ -134,6 +135,23 @@ def test_arithmetic_moves_examples_to_every_class(tmp_path: Path) -> None:
     test = data.splits["test"].x[:].flatten(1).numpy()
     for row, own in zip(cells, content["own"], strict=True):
         assert np.abs(test - row[own]).max(1).min() < 0.01  # its own class leaves it as it is
+
+
+def test_class_means_of_many_codes_are_those_of_some_examples_of_each_class(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seen = 0
+
+    class Counting(Identity):
+        def encode(self, batch: Batch) -> Tensor:
+            nonlocal seen
+            seen += len(batch)
+            return super().encode(batch)
+
+    monkeypatch.setattr(latent_pictures, "_MOST_NUMBERS", 31 * 5)  # of 31 examples with 5 codes each
+    content = _pictures(Counting(SPEC), _squares(), tmp_path)["arithmetic"]
+    assert seen == 90 + 3 * 10  # the test split, and ten of each class
+    assert content["accuracy"] == 1.0
 
 
 def test_the_plane_keeps_classes_together(tmp_path: Path) -> None:

@@ -14,6 +14,7 @@ from PIL import Image
 
 from gentune.bench.commands.cli import main
 from gentune.bench.data import load
+from gentune.bench.data.examples import Column, Examples
 from gentune.bench.evaluate import external_samples as module
 from gentune.bench.evaluate.external_samples import evaluate
 from gentune.bench.evaluators import Evaluator, default_cache, describe_cached, library, load_or_train
@@ -306,7 +307,7 @@ class Counted(Evaluator):
         super().__init__("counted", fingerprint, Raw(DataSpec("x", "vector", (3,))))
         self.calls = 0
 
-    def describe(self, x: torch.Tensor, *, chunk: int | None = None) -> Any:
+    def describe(self, x: torch.Tensor | Column, *, chunk: int | None = None) -> Any:
         self.calls += 1
         return super().describe(x, chunk=chunk)
 
@@ -323,6 +324,26 @@ def test_features_are_kept(tmp_path: Path) -> None:
     assert torch.equal(found.features, POINTS.double())
     assert found.probabilities is None
     assert len(list(tmp_path.rglob("*"))) == 2  # the folder and one file
+
+
+def test_examples_in_a_file_have_the_same_features_read_in_parts(tmp_path: Path) -> None:
+    """And are known by the same name, so that either finds what the other has kept."""
+    column, asked = Examples.of_arrays(DataSpec("x", "vector", (3,)), POINTS).x, []
+
+    class Watched(Column):
+        def __getitem__(self, index: torch.Tensor | slice) -> torch.Tensor:
+            part = super().__getitem__(index)
+            asked.append(len(part))
+            return part
+
+    evaluator = Counted()
+    evaluator.chunk = 6
+    found = describe_cached(evaluator, Watched(column.stored, column.restore), cache=tmp_path)
+    assert torch.equal(found.features, POINTS.double())
+    assert [n for n in asked if n][-4:] == [6, 6, 6, 2]
+    again = describe_cached(evaluator, POINTS, cache=tmp_path)
+    assert evaluator.calls == 1
+    assert torch.equal(again.features, found.features)
 
 
 def test_probabilities_are_kept(tmp_path: Path) -> None:

@@ -14,7 +14,7 @@ from sklearn.metrics import roc_auc_score
 from torch import Tensor
 
 from gentune.bench.data import load
-from gentune.bench.metrics import MetricCard, MetricValue, UndefinedError
+from gentune.bench.metrics import MetricCard, MetricValue, UndefinedError, utility
 from gentune.bench.metrics.alignment import wilson_interval
 from gentune.bench.metrics.cards_utility import CARDS
 from gentune.bench.metrics.means import crossed_interval, mean_interval, paired_ratio_interval
@@ -339,3 +339,48 @@ def test_an_interval_without_width_is_none() -> None:
     assert mean_interval(torch.ones(1)) == MetricValue(1.0)
     assert crossed_interval(torch.ones(3, 4)) == MetricValue(1.0)
     assert crossed_interval(torch.tensor([[0.0, 1.0], [1.0, 1.0]]), highest=1.0).high == 1.0
+
+
+# Large sets
+
+
+class _Mapped:
+    """Examples of which some at a time are in memory; the most that were asked for at once."""
+
+    def __init__(self, batch: Batch) -> None:
+        self._batch = batch
+        self.most = 0
+
+    @property
+    def labels(self) -> Tensor | None:
+        return self._batch.labels
+
+    def __len__(self) -> int:
+        return len(self._batch)
+
+    def __getitem__(self, index: Tensor | slice, /) -> Batch:
+        some = self._batch[index]
+        self.most = max(self.most, len(some))
+        return some
+
+
+def test_real_examples_are_read_some_at_a_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    """By index for few of each class, in parts to be tested on; the figures are those of examples in memory."""
+    few = GOOD[:80]
+    known = [
+        task_accuracy(few, TEST),
+        augmentation_gain(few, TRAIN, TEST, 0),
+        transfer_accuracy(few, TRAIN, TEST, 0),
+        task_accuracy_ratio(few, TRAIN, TEST, 0),
+    ]
+    monkeypatch.setattr(utility, "_AT_A_TIME", 70)
+    train, test = _Mapped(TRAIN), _Mapped(TEST)
+    found = [
+        task_accuracy(few, test),
+        augmentation_gain(few, train, test, 0),
+        transfer_accuracy(few, train, test, 0),
+        task_accuracy_ratio(few, train, test, 0),
+    ]
+    assert found == known
+    assert test.most == 70
+    assert train.most == 80  # as many as there are synthetic ones

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from gentune.bench.data import load
 from gentune.bench.evaluators import load_or_train
-from gentune.bench.scoring.collapse import FEWEST, diversity
+from gentune.bench.scoring.collapse import FEWEST, diversity, varied_by_value
 
 N = 400
 
@@ -125,6 +125,45 @@ def test_duplicates_among_real_examples_give_no_scale() -> None:
 def test_nothing_is_said_of_too_few_or_of_constant_data() -> None:
     assert diversity(_normal(FEWEST - 1, 2), _normal(N, 2)) is None
     assert diversity(_normal(N, 2), torch.ones(N, 2, dtype=torch.float64)) is None
+
+
+def _patches(n: int, seed: int) -> Tensor:
+    """Images (n, 3, 8, 8) in [-1, 1] whose pixels hardly differ within one: shades, with a little structure."""
+    shade, tilt = _normal(n, 1, seed)[..., None, None], _normal(n, 1, seed + 50)[..., None, None]
+    across = torch.linspace(-0.2, 0.2, 8, dtype=torch.float64)
+    return torch.tanh(shade + tilt * across + 0.05 * _normal(n, 192, seed + 99).view(n, 3, 8, 8))
+
+
+def _independent(images: Tensor, seed: int = 0) -> Tensor:
+    """Every pixel from another image."""
+    flat = images.flatten(1)
+    return flat.gather(0, torch.randint(len(flat), flat.shape, generator=_random(seed))).view_as(images)
+
+
+def _shades(images: Tensor) -> Tensor:
+    """What an evaluator of such images learns: means of a half, (n, 6)."""
+    return images.unflatten(2, (2, 4)).mean((3, 4)).flatten(1)
+
+
+def test_independent_pixels_of_correlated_images_are_no_collapse() -> None:
+    """They are all alike to an evaluator, and yet what a histogram should give."""
+    real, noise = _patches(N, 0), _independent(_patches(N, 1))
+    assert _reason(_shades(noise), _shades(real), images=True) is not None
+    assert varied_by_value(noise, real)
+    assert varied_by_value(noise[:60], real[:60])
+
+
+def test_noise_of_no_datas_values_and_copies_are_still_collapsed() -> None:
+    real = _patches(N, 0)
+    uniform = 2 * torch.rand(real.shape, generator=_random(), dtype=torch.float64) - 1
+    for x in (
+        torch.tanh(0.5 * _normal(N, 192, 1).view_as(real)),  # an untrained generator's: grey, and each image different
+        0.9 * uniform.sign(),
+        real[torch.arange(N) % 10],
+        _independent(real[:5])[torch.arange(N) % 5] + 0.01 * uniform,
+        0.02 * uniform,
+    ):
+        assert not varied_by_value(x, real)
 
 
 @pytest.mark.slow
