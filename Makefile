@@ -50,6 +50,7 @@ bench-final-samples: install
 # docs/benchmarks.md: how fast batches come, and the memory of a large set; 10 GiB of disk for some minutes.
 bench-input: install
 	$(BIN)/python tests/performance/input_path.py
+	$(BIN)/python tests/performance/scoring_memory.py
 
 # docs/families.md: every family tuned on the digits, and its speed next to others; continues where it was stopped.
 bench-families: install
