@@ -15,6 +15,7 @@ import uuid
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from types import ModuleType
 
 import torch
 from safetensors import SafetensorError
@@ -29,15 +30,26 @@ from ..registry import chosen, default_evaluators
 from ..seeds import derive
 from ..training import loop as training
 from ..training.one_thread import one_thread
-from . import networks
+from . import networks, ngrams, perceptron
 from .evaluator import Evaluator
 from .hub_models import Weights, file_hash
 from .networks import Convolutional, FeatureNetwork, Mixer, RandomProjection, Raw
+from .ngrams import Ngrams
+from .perceptron import Perceptron
 from .pretrained import load_pretrained
 from .quality import Quality, of_classes, of_reconstruction
 
-_TRAINED: dict[str, Callable[[DataSpec], FeatureNetwork]] = {"convolutional": Convolutional, "mixer": Mixer}
-_FIXED: dict[str, Callable[[DataSpec], nn.Module]] = {"raw": Raw, "random_projection": RandomProjection}
+_TRAINED: dict[str, Callable[[DataSpec], FeatureNetwork]] = {
+    "convolutional": Convolutional,
+    "mixer": Mixer,
+    "perceptron": Perceptron,
+}
+_FIXED: dict[str, Callable[[DataSpec], nn.Module]] = {
+    "raw": Raw,
+    "random_projection": RandomProjection,
+    "ngrams": Ngrams,
+}
+_OWN_FILES = {"perceptron": perceptron, "ngrams": ngrams}  # of those that are not in `networks`
 NAMES = (*_TRAINED, *_FIXED)
 
 _SETTINGS = training.LoopSettings(batch_size=64)
@@ -89,7 +101,10 @@ def load_or_train(data: DataSet, name: str, *, cache: Path) -> Evaluator:
     if name in _FIXED:
         if name == "random_projection" and data.spec.kind != "vector":
             raise ValueError(f"evaluator {name!r} looks at vectors; data {data.spec.name!r} is {data.spec.kind}")
-        identity = {"name": name, "shape": data.spec.shape, "code": _code_hash(networks)}
+        spec = data.spec
+        identity: dict[str, object] = {"name": name, "shape": spec.shape, "code": _code_hash(*_modules(name))}
+        if spec.kind == "sequence":
+            identity |= {"vocabulary": spec.vocabulary, "padding": spec.padding}
         return Evaluator(name, _hash(identity), _FIXED[name](data.spec))
     if name not in _TRAINED:
         raise KeyError(f"unknown evaluator {name!r}; known are {', '.join(NAMES)}")
@@ -138,7 +153,7 @@ def _identity(data: DataSet, name: str, steps: int) -> dict[str, object]:
         "name": name,
         "data": data.fingerprint,
         "spec": [spec.kind, spec.shape, spec.levels, repr(spec.condition)],
-        "code": _code_hash(networks, sides, training, models_base),
+        "code": _code_hash(*_modules(name), sides, training, models_base),
         "torch": torch.__version__,
         "settings": repr(_SETTINGS),
         "seed": _SEED,
@@ -239,6 +254,11 @@ def _set_aside(folder: Path) -> None:
         folder.replace(folder.with_name(f"{folder.name}.damaged-{uuid.uuid4().hex[:8]}"))
     except FileNotFoundError:  # another process was first
         return
+
+
+def _modules(name: str) -> tuple[ModuleType, ...]:
+    """The files that an in-domain evaluator's network is written in."""
+    return (networks, _OWN_FILES[name]) if name in _OWN_FILES else (networks,)
 
 
 def _code_hash(*modules: object) -> str:

@@ -52,6 +52,8 @@ _CARDS = (
     EvaluatorCard("convolutional", ("image",), "a convolutional network trained on the train split", "data"),
     EvaluatorCard("mixer", ("image",), "an MLP-Mixer trained on the train split", "data"),
     EvaluatorCard("raw", ("image", "vector"), "the values themselves: pixels, standardised coordinates"),
+    EvaluatorCard("perceptron", ("vector",), "a small network trained on the train split; tables with labels", "data"),
+    EvaluatorCard("ngrams", ("sequence",), "frequencies of one, two and three tokens in a row"),
     EvaluatorCard("random_projection", ("vector",), "a frozen network with drawn weights"),
     EvaluatorCard(
         "inception",
