@@ -39,6 +39,7 @@ def test_sequences_are_compared_by_their_ngrams(tmp_path: Path) -> None:
     assert "ngrams" in page and "The second evaluator is" not in page
 
 
+@pytest.mark.slow
 def test_a_table_is_seen_through_a_network_of_its_own(tmp_path: Path) -> None:
     run = gentune.compare(
         data="iris",
