@@ -3,14 +3,14 @@ PYTHON ?= python3.11
 VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
-PRIORBAND := .venv-priorband
+RIVALS := .venv-priorband .venv-smac .venv-hebo
 # One thread a process: several threads on few cores slow one another down by orders of magnitude.
 export OMP_NUM_THREADS ?= 1
 export MKL_NUM_THREADS ?= 1
 export OPENBLAS_NUM_THREADS ?= 1
 
 .PHONY: install demo test lint types unit bench-choice bench-families bench-final-samples bench-input bench-metrics \
-  bench-proposals bench-sizes bench-standings bench-two-speeds bench-tuning tuning-tables format clean
+  bench-proposals bench-sizes bench-standings bench-two-speeds bench-tuning tuning-tables rivals format clean
 
 install: $(STAMP)
 
@@ -81,7 +81,7 @@ bench-two-speeds: install
 	$(BIN)/python tests/performance/two_speeds.py --report --page
 
 # docs/benchmarks.md, what tuning is worth, next to rivals: hours at first, then only what is not done yet.
-bench-tuning: install $(PRIORBAND)/.installed
+bench-tuning: install .venv-priorband/.installed
 	$(BIN)/python tests/performance/tuning/run.py --workers 2
 	$(BIN)/python tests/performance/tuning/run.py --report --page
 
@@ -91,23 +91,40 @@ tuning-tables: install
 	$(BIN)/python tests/performance/tuning/starts.py
 	$(BIN)/python tests/performance/tuning/learn.py
 
-# PriorBand needs an older pandas and botorch than Gentune.
-$(PRIORBAND)/.installed:
-	$(PYTHON) -m venv $(PRIORBAND)
-	$(PRIORBAND)/bin/pip install --quiet torch==2.13.0 'pandas<3' neural-pipeline-search==0.17.0
+# Rivals whose pins clash with Gentune's, each in an environment of its own: PriorBand needs an older pandas and botorch,
+# SMAC3 an older scikit-learn, HEBO an older pymoo.
+rivals: $(addsuffix /.installed,$(RIVALS))
+
+.venv-priorband/.installed:
+	$(PYTHON) -m venv .venv-priorband
+	.venv-priorband/bin/pip install --quiet torch==2.13.0 'pandas<3' neural-pipeline-search==0.17.0
 	touch $@
 
-# docs/benchmarks.md, the proposal engine next to its rivals, likewise.
-bench-proposals: install
+.venv-smac/.installed:
+	$(PYTHON) -m venv .venv-smac
+	.venv-smac/bin/pip install --quiet smac==2.4.0 'scikit-learn<1.8'
+	touch $@
+
+# pymoo 0.5 asks for old packages that it does not need here.
+.venv-hebo/.installed: constraints.txt
+	$(PYTHON) -m venv .venv-hebo
+	.venv-hebo/bin/pip install --quiet --constraint constraints.txt HEBO==0.3.2
+	.venv-hebo/bin/pip install --quiet --no-deps pymoo==0.5.0
+	touch $@
+
+# docs/benchmarks.md, the proposal engine next to its rivals, likewise. Tasks of LCBench need GENTUNE_TASKS.
+bench-proposals: install rivals
 	PYTHONWARNINGS=ignore $(BIN)/pip install --quiet --constraint constraints.txt --editable '.[dev,rivals]'
 	$(BIN)/python tests/performance/proposals/run.py --workers 2
 	$(BIN)/python tests/performance/proposals/run.py --workers 2 --methods $(ABLATIONS) --seeds 5
+	$(BIN)/python tests/performance/proposals/choose.py --variants gentune,$(ABLATIONS) --rivals tpe,tpe_5,gp,gp_5,ax,hebo,smac \
+	  --seeds 5 --json runs/proposals/left_out.json
 	$(BIN)/python tests/performance/proposals/two_objectives.py --workers 2
 	$(BIN)/python tests/performance/proposals/two_objectives.py --report
 	$(BIN)/python tests/performance/proposals/warm_start.py --workers 2
 	$(BIN)/python tests/performance/proposals/warm_start.py --report
 	$(BIN)/python tests/performance/proposals/ask_time.py
-	$(BIN)/python tests/performance/proposals/run.py --report --page --methods random,tpe,gp,gp_5,ax,gentune,$(ABLATIONS)
+	$(BIN)/python tests/performance/proposals/run.py --report --page --methods random,tpe,tpe_5,gp,gp_5,ax,hebo,smac,gentune,$(ABLATIONS)
 
 format: install
 	$(BIN)/ruff check --fix .

@@ -14,8 +14,25 @@ from types import ModuleType
 import numpy as np
 import pytest
 
+from gentune.search_spaces.space import Parameter, SearchSpace
+
 FOLDER = Path(__file__).parent / "proposals"
-MODULES = ("ablations", "methods", "page", "pool", "report", "run", "scores", "store", "task", "two_objectives")
+MODULES = (
+    "ablations",
+    "choose",
+    "methods",
+    "page",
+    "parts",
+    "pipe",
+    "pool",
+    "report",
+    "run",
+    "scores",
+    "served_method",
+    "store",
+    "task",
+    "two_objectives",
+)
 TOY = """
 from task import FailedTrial, Task
 from gentune.search_spaces.space import Parameter, SearchSpace
@@ -225,7 +242,7 @@ def test_command_takes_up_where_it_stopped(bench: dict[str, ModuleType], tmp_pat
     files[1].unlink()
     second = command(tmp_path, "--methods", "random,tpe", "--seeds", "2")
     assert "1 of 4 runs are done" in second.stdout and second.returncode == 0
-    strip = {"seconds", "ask_seconds", "recommend_seconds"}
+    strip = {"seconds", "cpu_seconds", "ask_seconds", "recommend_seconds"}
     again = {f: json.loads(f.read_bytes()) for f in files}
     assert files[0].read_bytes() == stored[files[0]]
     assert {k: v for k, v in again[files[1]].items() if k not in strip} == {
@@ -266,15 +283,175 @@ def test_a_failing_run_is_shown_and_kept_from_the_results(bench: dict[str, Modul
 
 
 def test_a_piece_is_taken_away_for_one_run_alone(bench: dict[str, ModuleType]) -> None:
-    from gentune.bench.proposal import acquisition
+    from gentune.bench.proposal import acquisition, feasibility
 
     without = bench["ablations"].without
     before = acquisition._LEVEL
     with without("level"):
         assert acquisition._LEVEL == 0.0
     assert before == acquisition._LEVEL
+    with without("level+caution"):
+        assert (acquisition._LEVEL, feasibility._CAUTION) == (0.0, 0.0)
+    assert before == acquisition._LEVEL
     for piece in bench["ablations"].PIECES:
         with without(piece):
             pass
     with pytest.raises(ValueError, match="known: additive"), without("addition"):
         pass
+
+
+def test_the_variant_is_chosen_without_the_group_that_is_left_out(bench: dict[str, ModuleType]) -> None:
+    def runs(*levels: float) -> dict[str, dict[int, float]]:
+        return {f"t{i}": {0: level, 1: level + 0.02} for i, level in enumerate(levels)}
+
+    groups = {"a": ["t0"], "b": ["t1"], "c": ["t2"]}
+    # `odd` is the best of all together by its figure on c alone, which has no say about c.
+    scores = {"plain": runs(0.2, 0.2, 0.5), "odd": runs(0.25, 0.25, 0.1), "rival": runs(0.4, 0.4, 0.4)}
+    found = bench["choose"].choose(scores, ["plain", "odd"], ["rival"], groups)
+    assert {group: left.chosen for group, left in found.groups.items()} == {"a": "odd", "b": "odd", "c": "plain"}
+    assert found.best == "odd"
+    ours = (0.26 + 0.26 + 0.51) / 3
+    assert found.overall["rival"].ours == pytest.approx(ours)
+    assert found.overall["rival"].ratio == pytest.approx(ours / 0.41)
+    assert found.tuned["rival"].ratio == pytest.approx((0.26 + 0.26 + 0.11) / 3 / 0.41)
+    assert found.groups["c"].against["rival"].ratio == pytest.approx(0.51 / 0.41)
+    assert found.overall["rival"].interval.low <= found.overall["rival"].ratio <= found.overall["rival"].interval.high
+    assert found.groups["c"].often == {"plain": 1.0, "odd": 0.0}
+    with pytest.raises(ValueError, match="run in 1 groups"):
+        bench["choose"].choose(scores, ["plain"], ["rival"], {"a": ["t0"]})
+
+
+def test_only_runs_that_all_variants_have_count(bench: dict[str, ModuleType]) -> None:
+    groups = {"a": ["t0", "t1"], "b": ["t2"]}
+    scores = {
+        "one": {"t0": {0: 0.1, 1: 9.0}, "t1": {0: 9.0}, "t2": {0: 0.1}},
+        "two": {"t0": {0: 0.2}, "t2": {0: 0.2}},
+        "rival": {"t0": {0: 0.4}, "t2": {0: 0.4, 1: 9.0}},
+    }
+    found = bench["choose"].choose(scores, ["one", "two"], ["rival", "absent"], groups)
+    assert (found.groups["a"].tasks, found.groups["a"].areas) == (1, {"one": 0.1, "two": 0.2})
+    assert found.overall.keys() == {"rival"}
+    assert found.overall["rival"].ratio == pytest.approx(0.25)
+
+
+def test_groups_weigh_alike(scores: ModuleType) -> None:
+    ours = {"a": {0: 0.1}, "b": {0: 0.1}, "c": {0: 0.1}, "d": {0: 0.5}}
+    groups = {"many": ["a", "b", "c"], "few": ["d"], "none": ["e"]}
+    assert scores.mean_score(ours) == pytest.approx(0.2)
+    assert scores.mean_score(ours, groups) == pytest.approx(0.3)
+    found = scores.compare(ours, {task: {0: 0.4} for task in ours}, groups)
+    assert (found.runs, found.ours, found.ratio) == (4, pytest.approx(0.3), pytest.approx(0.75))
+    part = scores.compare(ours, {task: {0: 0.4} for task in ours}, {"few": ["d"]})
+    assert (part.runs, part.ours, set(part.outcomes)) == (1, pytest.approx(0.5), {"d"})
+
+
+def test_the_best_observed_setting_is_scored_beside_the_named_one(bench: dict[str, ModuleType]) -> None:
+    methods, task = bench["methods"], bench["toy_catalogue"].TASKS["toy"]
+    method = methods.OptunaMethod(methods.sampler("random", {}, 0), task.space)
+    method.name = lambda: 0  # always the first trial
+    trace = methods._run(method, task, 0, 12)
+    assert [named[0] for named in trace.named[9:]] == [0, 0, 0]
+    best = int(np.argmin([math.inf if v is None else v for v in trace.values]))
+    assert best != 0
+    assert trace.observed[-1] == (best, task.truth(trace.settings[best]))
+    regrets = bench["scores"].regrets
+    assert regrets(asdict(trace), float)[-1] == task.truth(trace.settings[0])
+    assert regrets(asdict(trace), float, "observed")[-1] == task.truth(trace.settings[best])
+    assert methods.run("random", task, 0, 12).observed is None
+
+
+def test_the_default_is_the_first_trial_where_asked(bench: dict[str, ModuleType]) -> None:
+    task = bench["toy_catalogue"].TASKS["toy"]
+    trace = bench["methods"].run("tpe:default=true", task, 0, 12)
+    assert trace.settings[0] == dict(task.space.default())
+
+
+SERVER = """
+import json, sys
+for line in sys.stdin:
+    message = json.loads(line)
+    if "ask" in message:
+        answer = {"id": 7, "setting": {"kind": "0", "rate": 2.0, "depth": 4.2, "width": 3.0}}
+    elif message.get("tell") == 7 and message["value"] is None:
+        sys.exit(3)
+    else:
+        answer = {}
+        assert "tell" in message or [p["when"] for p in message["space"]] == [{}, {}, {"kind": ["1"]}, {"depth": [4]}]
+    print(json.dumps(answer), flush=True)
+"""
+
+
+def served_space() -> SearchSpace:
+    return SearchSpace(
+        (
+            Parameter("kind", "categorical", None, choices=(None, True)),
+            Parameter("rate", "float", 0.1, low=1e-3, high=1.0, log=True),
+            Parameter("depth", "int", 3, low=1, high=9, when={"kind": (True,)}),
+            Parameter("width", "int", 3, low=1, high=9, when={"depth": (4,)}),
+        )
+    )
+
+
+def test_a_rival_behind_a_pipe_is_told_of_choices_by_number(
+    bench: dict[str, ModuleType], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    served = bench["served_method"]
+    (tmp_path / "smac_server.py").write_text(SERVER, encoding="utf-8")
+    monkeypatch.setattr(served, "SERVERS", tmp_path)
+    method = served.ServedMethod("smac", served_space(), 0, 50, Path(sys.executable))
+    assert method.ask() == {"kind": None, "rate": 1.0}
+    method.tell(0.5)
+    with pytest.raises(RuntimeError, match="smac_server ended with code 3"):
+        method.tell(None)
+    method.close()
+    with pytest.raises(ValueError, match="'depth' has a step"):
+        served.describe(bench["toy_catalogue"].SPACE, bench["toy_catalogue"].SPACE["depth"])
+
+
+def test_an_answer_that_takes_too_long_is_not_waited_for(bench: dict[str, ModuleType], tmp_path: Path) -> None:
+    script = tmp_path / "slow_server.py"
+    script.write_text("import time\ntime.sleep(60)\n", encoding="utf-8")
+    pipe = bench["pipe"].Pipe(Path(sys.executable), script, limit=0.2)
+    with pytest.raises(RuntimeError, match=r"slow_server gave no answer within 0\.2 s"):
+        pipe.send({})
+    pipe.close()
+
+
+def test_a_rival_that_is_not_installed_says_how_to(
+    bench: dict[str, ModuleType], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(bench["pipe"], "ROOT", Path("/nowhere"))
+    with pytest.raises(ValueError, match=r"smac is not installed in \.venv-smac; run `make rivals`"):
+        bench["pipe"].installed_version("smac", "smac")
+
+
+def test_a_budget_of_parts_is_counted_in_full_trainings(bench: dict[str, ModuleType]) -> None:
+    parts, Asked = bench["parts"], bench["parts"].Asked
+    good, bad = {"kind": "a", "rate": 0.1}, {"kind": "a", "rate": 0.6}
+    wanted = [
+        Asked("first", bad),
+        Asked(0, good, 0.5),
+        Asked(1, bad, 0.5),
+        Asked(2, good, 1.0, 0),  # goes on with the half that was trained
+        *(Asked(k, bad, 1.0) for k in range(3, 13)),
+    ]
+    told: list[float | None] = []
+
+    class Planned:
+        def ask(self) -> object:
+            return wanted[len(told)]
+
+        def tell(self, asked: object, value: float | None) -> None:
+            told.append(value)
+
+        def close(self) -> None:
+            pass
+
+    task = replace(bench["toy_catalogue"].TASKS["toy"], curve=lambda setting, share: setting["rate"] / share)
+    trace = parts.run_in_parts(task, 0, 4, Planned())
+    assert told == [0.6, 0.2, 1.2, 0.1, 0.6, 0.6]
+    # After 1, 2, 2.5, 3.5 and 4.5 trainings: what was trained less counts for less than the default.
+    assert [named[0] for named in trace.named] == [0, 0, 3, 3]
+    assert trace.named[-1][1] == task.truth(good)
+    with pytest.raises(ValueError, match="no learning curves"):
+        parts.run_in_parts(bench["toy_catalogue"].TASKS["toy"], 0, 4, Planned())

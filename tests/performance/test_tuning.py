@@ -26,7 +26,8 @@ FAMILY = "naive_bayes"
 def scripts(performance_script: Load) -> dict[str, ModuleType]:
     performance_script("tuning.run")  # puts the folders of the scripts that it imports on the path
     names = ("collect", "learn", "pairs", "ratios", "rivals", "run", "starts", "surrogate_tasks")
-    return {name: performance_script(f"tuning.{name}") for name in names}
+    found = {name: performance_script(f"tuning.{name}") for name in names}
+    return {**found, "priorband_method": sys.modules["priorband_method"]}
 
 
 @pytest.fixture(scope="module")
@@ -194,7 +195,7 @@ def test_a_pair_that_tuning_makes_worse_is_found(scripts: dict[str, ModuleType])
 
 
 def test_what_is_expected_of_a_parameter_is_its_likely_middle_or_its_default(scripts: dict[str, ModuleType]) -> None:
-    centre = scripts["rivals"].centre
+    centre = scripts["priorband_method"].centre
     assert centre(Parameter("x", "float", 0.5, low=0.1, high=10.0, log=True)) == 0.5
     likely = Parameter("x", "float", 0.5, low=0.1, high=10.0, log=True, likely=(0.2, 0.8))
     assert centre(likely) == pytest.approx(0.4)
@@ -220,11 +221,11 @@ def test_priorband_is_asked_and_told_through_a_pipe(
     scripts: dict[str, ModuleType], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     (tmp_path / "priorband_server.py").write_text(SERVER, encoding="utf-8")
-    monkeypatch.setattr(scripts["rivals"], "HERE", tmp_path)
+    monkeypatch.setattr(scripts["priorband_method"], "SERVERS", tmp_path)
     on = Parameter("on", "categorical", False, choices=(True, False))
     hidden = Parameter("hidden", "int", 2, low=1, high=4, when={"on": (True,)})
     space = SearchSpace((Parameter("x", "float", 0.5, low=0.0, high=1.0), on, hidden))
-    rival = scripts["rivals"].PriorBand(space, 1, Path(sys.executable))
+    rival = scripts["priorband_method"].PriorBand(space, 1, Path(sys.executable))
     first = rival.ask()
     assert (first.setting, first.fidelity) == (space.default(), 1.0)
     rival.tell(first, 3.0)
@@ -234,7 +235,7 @@ def test_priorband_is_asked_and_told_through_a_pipe(
     with pytest.raises(RuntimeError, match="ended with code 3"):
         rival.ask()
     rival.close()
-    assert json.loads(json.dumps(scripts["rivals"].describe(space)))[2]["centre"] == 2
+    assert json.loads(json.dumps(scripts["priorband_method"].describe(space)))[2]["centre"] == 2
 
 
 def test_the_runs_that_are_wanted(scripts: dict[str, ModuleType]) -> None:

@@ -1,4 +1,5 @@
-"""The engine without one of its pieces: `gentune:without=additive` next to `gentune` shows what the piece is worth."""
+"""The engine without pieces of it: `gentune:without=additive` next to `gentune` shows what that piece is worth, and
+`gentune:without=additive+level` what both are."""
 
 from __future__ import annotations
 
@@ -30,13 +31,15 @@ PIECES: dict[str, tuple[tuple[str, str, Any], ...]] = {
 
 
 @contextmanager
-def without(piece: str | None) -> Iterator[None]:
-    """Runs with one piece replaced. Raises ValueError for a piece that is none."""
-    if piece is not None and piece not in PIECES:
-        raise ValueError(f"no piece {piece!r} of the engine; known: {', '.join(PIECES)}")
+def without(pieces: str | None) -> Iterator[None]:
+    """Runs with pieces replaced, their names joined by plus signs. Raises ValueError for a piece that is none."""
+    names = pieces.split("+") if pieces else []
+    for name in names:
+        if name not in PIECES:
+            raise ValueError(f"no piece {name!r} of the engine; known: {', '.join(PIECES)}")
     kept: list[tuple[Any, str, Any]] = []
     try:
-        for module, name, value in PIECES[piece] if piece else ():
+        for module, name, value in (change for piece in names for change in PIECES[piece]):
             home = importlib.import_module(f"gentune.bench.proposal.{module}")
             kept.append((home, name, getattr(home, name)))
             setattr(home, name, value)

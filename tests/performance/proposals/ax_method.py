@@ -40,6 +40,9 @@ class AxMethod:
     def name(self) -> int | None:
         return None
 
+    def close(self) -> None:
+        pass
+
 
 def _config(p: Parameter, dependents: dict[Any, list[str]] | None) -> RangeParameterConfig | ChoiceParameterConfig:
     if p.kind == "categorical":

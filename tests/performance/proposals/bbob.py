@@ -17,20 +17,23 @@ from task import Task
 from gentune.search_spaces.space import Setting
 
 _DIMENSION = 5
-_LEAST = {10: -54.94, 15: 1000.0, 21: 40.78}  # COCO draws them with two decimals
+# COCO draws them with two decimals.
+_LEAST = {3: -462.09, 9: 123.83, 10: -54.94, 15: 1000.0, 17: -16.94, 21: 40.78, 24: 102.61}
+_LOGARITHMIC = (9, 10)
 KNOWN = {f"bbob_f{function}": 0.0 for function in _LEAST}
 
 
 def bbob_task(function: int) -> Task:
-    """f10: a rotated ill-conditioned ellipsoid, as log(1 + f), for its median lies a million times above its
-    interesting range. f15: Rastrigin's many minima on a funnel, rotated. f21: a hundred
-    peaks without a global trend. All less their least values."""
+    """f3: Rastrigin's many minima, separable. f9: Rosenbrock's valley, rotated, and f10: an ill-conditioned
+    ellipsoid, rotated, both as log(1 + f), for their medians lie far above their interesting range. f15: Rastrigin
+    on a funnel, rotated. f17: Schaffer's ripples, finer towards the best. f21: a hundred peaks without a global
+    trend. f24: two funnels, the wider of which is the worse. All less their least values."""
     suite = _suite(function)
     problem = suite[0]
 
     def truth(setting: Setting, keep: Any = suite) -> float:  # a problem's memory is freed with its suite
         above = float(problem(vector(setting))) - _LEAST[function]
-        return math.log1p(max(above, 0.0)) if function == 10 else above
+        return math.log1p(max(above, 0.0)) if function in _LOGARITHMIC else above
 
     return exact(f"bbob_f{function}", "continuous", box([(-5.0, 5.0)] * _DIMENSION), truth)
 

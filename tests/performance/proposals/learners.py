@@ -27,7 +27,7 @@ from sklearn.neighbors import KNeighborsClassifier
 from sklearn.neural_network import MLPClassifier, MLPRegressor
 from sklearn.svm import SVC
 from spaces import choice, integer, number, real, whole
-from task import FailedTrial, Group, Task
+from task import FailedTrial, Kind, Task
 
 from gentune.search_spaces.space import SearchSpace, Setting
 
@@ -225,9 +225,9 @@ def _scaled(load: Callable[..., Data], size: int) -> Data:
     return (features - features.mean(axis=0)) / np.where(deviation > 0, deviation, 1.0), targets[kept]
 
 
-def _mean_of_folds(name: str, group: Group, space: SearchSpace, build: Build, data: Data, score: Score, n: int) -> Task:
+def _mean_of_folds(name: str, kind: Kind, space: SearchSpace, build: Build, data: Data, score: Score, n: int) -> Task:
     truth = partial(_mean, _folds(name, build, data, score, n), n)
-    return Task(name, group, space, lambda setting, generator: truth(setting), truth)
+    return Task(name, kind, space, lambda setting, generator: truth(setting), truth)
 
 
 def _mean(losses: Callable[[Setting, int], float], folds: int, setting: Setting) -> float:

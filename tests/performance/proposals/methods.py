@@ -1,7 +1,8 @@
 """How each method runs its trials on a task, and which of its trials it names after each.
 
 A method is written `name` or `name:keyword=value:keyword=value`; the keywords go to the sampler's constructor, but for
-`without=piece`, which takes a piece of the engine away (`ablations`).
+`without=piece+piece`, which takes pieces of the engine away (`ablations`), and `default=true`, by which the space's
+default is the first trial. `priorband` runs in parts (`parts`), on tasks that have learning curves.
 """
 
 from __future__ import annotations
@@ -10,7 +11,7 @@ import math
 import time
 import zlib
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Protocol
 
 import numpy as np
@@ -20,8 +21,20 @@ from task import FailedTrial, Task
 from gentune.search_spaces.space import Parameter, SearchSpace, Setting
 
 FIRST_NAMED = 10  # trials after which a method is asked which of its settings it would name
-RIVALS = ("random", "tpe", "gp", "gp_5", "ax")
-DISTRIBUTIONS = {"random": "optuna", "tpe": "optuna", "gp": "optuna", "gp_5": "optuna", "ax": "ax-platform"}
+DISTRIBUTIONS = {
+    **dict.fromkeys(("random", "tpe", "tpe_5", "gp", "gp_5"), "optuna"),
+    "ax": "ax-platform",
+    "smac": "smac",
+    "hebo": "HEBO",
+    "priorband": "neural-pipeline-search",
+}
+RIVALS = tuple(DISTRIBUTIONS)
+FEWER_STARTS = {"tpe_5": "tpe", "gp_5": "gp"}  # from as many starts as ours has
+SERVED = ("smac", "hebo", "priorband")  # in environments of their own, .venv-NAME
+SLOW = ("ax", *SERVED)
+
+
+Named = tuple[int, float | None] | None  # a trial's number and its setting's true value
 
 
 class Method(Protocol):
@@ -36,6 +49,9 @@ class Method(Protocol):
     def name(self) -> int | None:
         """The number of the trial that the method would name now; None: its best observed."""
 
+    def close(self) -> None:
+        """Frees what the method holds."""
+
 
 @dataclass(frozen=True)
 class Trace:
@@ -43,12 +59,14 @@ class Trace:
 
     values: the measured value of each trial, None where it failed. named: after each trial the number of the named one
     and its true value (None where even the truth of it fails), or None while no trial has succeeded.
+    observed: the same of the best observed trial; None where the method always names it.
     ask_seconds: of each trial; recommend_seconds: of each naming that the method computes, 0 elsewhere.
     """
 
     settings: list[dict[str, Any]]
     values: list[float | None]
-    named: list[tuple[int, float | None] | None]
+    named: list[Named]
+    observed: list[Named] | None
     ask_seconds: list[float]
     recommend_seconds: list[float]
 
@@ -60,12 +78,27 @@ def run(spec: str, task: Task, seed: int, trials: int) -> Trace:
     """
     name, keywords = split(spec)
     with without(keywords.pop("without", None)):
-        return _run(create(name, keywords, task.space, seed), task, seed, trials)
+        if name == "priorband":
+            from parts import run_in_parts
+
+            return run_in_parts(task, seed, trials)
+        method = create(name, keywords, task.space, seed, trials)
+        try:
+            return _run(method, task, seed, trials)
+        finally:
+            method.close()
 
 
 def _run(method: Method, task: Task, seed: int, trials: int) -> Trace:
-    trace = Trace([], [], [], [], [])
+    trace = Trace([], [], [], [], [], [])
+    assert trace.observed is not None
     truths: dict[int, float | None] = {}
+
+    def with_truth(number: int | None) -> Named:
+        if number is not None and number not in truths:
+            truths[number] = true_value(task, trace.settings[number])
+        return None if number is None else (number, truths[number])
+
     for k in range(trials):
         began = time.perf_counter()
         setting = dict(method.ask())
@@ -78,14 +111,9 @@ def _run(method: Method, task: Task, seed: int, trials: int) -> Trace:
         began = time.perf_counter()
         chosen = method.name() if best is not None and k + 1 >= FIRST_NAMED else None
         trace.recommend_seconds.append(0.0 if chosen is None else time.perf_counter() - began)
-        chosen = best if chosen is None else chosen
-        if chosen is None:
-            trace.named.append(None)
-            continue
-        if chosen not in truths:
-            truths[chosen] = _truth(task, trace.settings[chosen])
-        trace.named.append((chosen, truths[chosen]))
-    return trace
+        trace.named.append(with_truth(best if chosen is None else chosen))
+        trace.observed.append(with_truth(best))
+    return replace(trace, observed=None) if trace.observed == trace.named else trace
 
 
 def best_observed(values: list[float | None]) -> int | None:
@@ -105,18 +133,23 @@ def split(spec: str) -> tuple[str, dict[str, Any]]:
         keywords[keyword] = _parse(text)
     if name not in (*RIVALS, "gentune"):
         raise ValueError(f"unknown method {name!r}; known: {', '.join((*RIVALS, 'gentune'))}")
-    if name == "ax" and keywords:
-        raise ValueError("ax runs as it comes; it takes no keywords")
+    if name in SLOW and keywords:
+        raise ValueError(f"{name} runs as it comes; it takes no keywords")
     return name, keywords
 
 
-def create(name: str, keywords: dict[str, Any], space: SearchSpace, seed: int) -> Method:
+def create(name: str, keywords: dict[str, Any], space: SearchSpace, seed: int, trials: int) -> Method:
     """A fresh run of a method. Raises TypeError for an unknown keyword."""
+    if name in SERVED:
+        from served_method import ServedMethod
+
+        return ServedMethod(name, space, seed, trials)
     if name == "ax":
         from ax_method import AxMethod
 
         return AxMethod(space, seed)
-    return OptunaMethod(sampler(name, keywords, seed), space)
+    default_first = keywords.pop("default", False)
+    return OptunaMethod(sampler(name, keywords, seed), space, default_first=default_first)
 
 
 def sampler(name: str, keywords: dict[str, Any], seed: int) -> Any:
@@ -127,8 +160,8 @@ def sampler(name: str, keywords: dict[str, Any], seed: int) -> Any:
         from gentune import BayesianSampler
 
         return BayesianSampler(seed=seed, **keywords)
-    if name == "gp_5":
-        name, keywords = "gp", {"n_startup_trials": 5, **keywords}
+    if name in FEWER_STARTS:
+        name, keywords = FEWER_STARTS[name], {"n_startup_trials": 5, **keywords}
     kinds: dict[str, Callable[..., Any]] = {
         "random": optuna.samplers.RandomSampler,
         "tpe": optuna.samplers.TPESampler,
@@ -140,10 +173,12 @@ def sampler(name: str, keywords: dict[str, Any], seed: int) -> Any:
 class OptunaMethod:
     """An Optuna sampler under a define-by-run objective."""
 
-    def __init__(self, sampler: Any, space: SearchSpace) -> None:
+    def __init__(self, sampler: Any, space: SearchSpace, *, default_first: bool = False) -> None:
         import optuna
 
         self._study = optuna.create_study(sampler=sampler)
+        if default_first:
+            self._study.enqueue_trial(dict(space.default()))
         self._sampler = sampler
         self._space = space
         self._trial: Any = None
@@ -163,6 +198,9 @@ class OptunaMethod:
     def name(self) -> int | None:
         recommend = getattr(self._sampler, "recommend", None)
         return None if recommend is None else recommend(self._study).number
+
+    def close(self) -> None:
+        pass
 
 
 def suggest(trial: Any, space: SearchSpace) -> dict[str, Any]:
@@ -191,7 +229,8 @@ def _measure(task: Task, setting: Setting, rng: np.random.Generator) -> float | 
     return value if math.isfinite(value) else None
 
 
-def _truth(task: Task, setting: Setting) -> float | None:
+def true_value(task: Task, setting: Setting) -> float | None:
+    """The truth of a setting; None where it fails."""
     try:
         return float(task.truth(setting))
     except FailedTrial:

@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 import store
-from report import Report
+from report import Report, parts
 from scores import Comparison, Interval, mean_score
 
 PAGE = Path(__file__).parents[3] / "docs" / "benchmarks.md"
@@ -46,6 +46,7 @@ def section(report: Report, results: Path) -> Iterable[str]:
     yield from _failed(report)
     yield from _tasks(report)
     yield from _ablations(report)
+    yield from _left_out(store.read(results / "left_out.json"))
     yield from _two_objectives(store.read(results / "two_objectives.json"))
     yield from _warm_start(store.read(results / "warm_start.json"))
     yield from _ask_time(store.read(results / "ask_time.json"))
@@ -62,15 +63,22 @@ def _intro(report: Report) -> Iterable[str]:
     yield ""
     yield "*Area*: the mean, over trials 10 to the last, of the normalised regret (0: best known, 1: the median"
     yield "random setting) of the setting that a method would name at that moment, by its true mean; lower is better."
-    yield "Rivals name their best observed setting. Runs are paired by task and seed and share the noise of each trial."
-    yield "Brackets hold 95% bootstrap intervals: seeds resampled within tasks, for *other tasks* the tasks as well. A"
-    yield "task is won or lost where a paired t-test over seeds says so at 5%. A rival that ran on fewer seeds is"
-    yield "compared on those."
+    yield "Rivals name their best observed setting; *by observed* takes that of ours, too. Means go over seeds, then"
+    yield "over the tasks of a group, then over groups: groups are where tasks come from. Runs are paired by task"
+    yield "and seed and share the noise of each trial. Brackets hold 95% bootstrap intervals: seeds resampled within"
+    yield "tasks, for *other tasks* the tasks as well. A task is won or lost where a paired t-test over seeds says so"
+    yield "at 5%. A rival that ran on fewer seeds is compared on those."
     yield ""
     yield from _table(
-        ["method", "runs", "area", "median seconds of an ask"],
+        ["method", "runs", "area", "by observed", "median seconds of an ask"],
         [
-            [m, sum(map(len, tasks.values())), f"{mean_score(tasks):.4f}", f"{report.ask_seconds.get(m, 0.0):.3f}"]
+            [
+                m,
+                sum(map(len, tasks.values())),
+                f"{mean_score(tasks, report.groups):.4f}",
+                f"{mean_score(report.scores['observed'][m], report.groups):.4f}",
+                f"{report.ask_seconds.get(m, 0.0):.3f}",
+            ]
             for m, tasks in report.areas.items()
             if not _is_variant(report, m)
         ],
@@ -89,7 +97,17 @@ def _is_variant(report: Report, method: str) -> bool:
 def _overall(report: Report) -> Iterable[str]:
     yield from ("### All tasks", "")
     yield from _table(
-        ["against", "runs", "ours", "rival", "difference", "ratio", "ratio, other tasks", "won / level / lost"],
+        [
+            "against",
+            "runs",
+            "ours",
+            "rival",
+            "difference",
+            "ratio",
+            "ratio, other tasks",
+            "by observed, other tasks",
+            "won / level / lost",
+        ],
         [
             [
                 f"**{rival}**" if report.best.get("all") == rival else rival,
@@ -99,6 +117,7 @@ def _overall(report: Report) -> Iterable[str]:
                 f"{c.difference:+.4f} {_signed(c.difference_interval)}",
                 f"{c.ratio:.3f} {_plain(c.ratio_interval)}",
                 _plain(c.ratio_elsewhere),
+                _elsewhere(report.observed["all"][rival]),
                 " / ".join(map(str, c.wins_ties_losses)),
             ]
             for rival, c in report.comparisons["all"].items()
@@ -110,14 +129,23 @@ def _overall(report: Report) -> Iterable[str]:
 
 def _groups(report: Report) -> Iterable[str]:
     yield from ("### By group", "")
+    if report.tuned_on:
+        yield f"Constants of earlier engines were chosen on {len(report.tuned_on)} of these tasks (seeds 0 to 3), which"
+        yield "*tuned on* counts; figures on them flatter the engine. *Not tuned on* are the others."
+        yield ""
     rows = []
-    for group, names in report.groups.items():
-        comparisons = report.comparisons.get(group, {})
-        best = report.best.get(group)
-        cells: list[Any] = [group, len(names), best or "–", _ratio(comparisons.get(best or ""))]
+    for part, groups in parts(report).items():
+        if part == "all":
+            continue
+        names = [name for tasks in groups.values() for name in tasks]
+        tuned = sum(name in report.tuned_on for name in names)
+        comparisons, best = report.comparisons[part], report.best.get(part)
+        cells: list[Any] = [part, len(names), tuned, best or "–", _ratio(comparisons.get(best or ""))]
         rows.append([*cells, *(_ratio(comparisons.get(rival)) for rival in _rivals(report))])
     yield from _table(
-        ["group", "tasks", "best rival", "ratio to it", *(f"to {r}" for r in _rivals(report))], rows, words=(0, 2)
+        ["group", "tasks", "tuned on", "best rival", "ratio to it", *(f"to {r}" for r in _rivals(report))],
+        rows,
+        words=(0, 3),
     )
 
 
@@ -160,6 +188,31 @@ def _ablations(report: Report) -> Iterable[str]:
         yield "Pieces are those of `tests/performance/proposals/ablations.py`; below 1: the piece helps."
         yield ""
         yield from _table(["without", "runs", "whole", "without it", "ratio"], rows)
+
+
+def _left_out(found: dict[str, Any] | None) -> Iterable[str]:
+    """What `choose.py` found."""
+    if found is None:
+        return
+    yield from ("### Left-out groups", "")
+    yield f"Of {len(found['variants'])} variants of the engine the other groups choose one for each group that is left"
+    yield f"out, by the lowest area of {found['scoring']} settings; {found['seeds']} seeds or more a task. Ratios of"
+    yield "areas, with 95% intervals over other tasks and seeds. *Together*: each group by what others choose, chosen"
+    yield f"again in each resampling; *tuned on*: by `{found['best']}`, which all groups together choose."
+    yield ""
+    rivals = list(found["overall"])
+    rows = [
+        [group, left["tasks"], f"`{left['chosen']}`", *(_share(left["against"].get(rival)) for rival in rivals)]
+        for group, left in found["groups"].items()
+    ]
+    count = sum(left["tasks"] for left in found["groups"].values())
+    rows.append(["**together**", count, "", *(_share(found["overall"][rival]) for rival in rivals)])
+    rows.append(["tuned on", count, f"`{found['best']}`", *(_share(found["tuned"][rival]) for rival in rivals)])
+    yield from _table(["left out", "tasks", "the others choose", *rivals], rows, words=(0, 2))
+
+
+def _share(figure: dict[str, Any] | None) -> str:
+    return "–" if figure is None else f"{figure['ratio']:.3f} {_plain(Interval(**figure['interval']))}"
 
 
 def _two_objectives(found: dict[str, Any] | None) -> Iterable[str]:
@@ -235,6 +288,10 @@ def _table(head: Sequence[str], rows: Iterable[Sequence[Any]], words: Sequence[i
 
 def _ratio(c: Comparison | None) -> str:
     return "–" if c is None else f"{c.ratio:.3f} {_plain(c.ratio_interval)}"
+
+
+def _elsewhere(c: Comparison) -> str:
+    return f"{c.ratio:.3f} {_plain(c.ratio_elsewhere)}"
 
 
 def _plain(interval: Interval) -> str:

@@ -87,11 +87,12 @@ def load_engine() -> str:
 
 
 def _keep(do: Do, job: store.Job, results: Path) -> float:
-    """One run and its file; the seconds that it took."""
+    """One run and its file; the seconds that it took. cpu_seconds: of this process and of those that it waited for."""
     if job.method.startswith("gentune") and load_engine() != job.version:
         raise RuntimeError("the engine's sources have changed since the command began; start it again")
-    began = time.perf_counter()
+    began, cpu = time.perf_counter(), sum(os.times()[:4])
     content = do(job)
     seconds = time.perf_counter() - began
-    store.write(job.path(results), {**asdict(job), "seconds": seconds, **content})
+    times = {"seconds": seconds, "cpu_seconds": sum(os.times()[:4]) - cpu}
+    store.write(job.path(results), {**asdict(job), **times, **content})
     return seconds

@@ -166,7 +166,7 @@ def stranger(name: str) -> Task:
             columns = encoding.columns(encoding.positions([setting]))[0]
             return float(np.cos(waves @ columns + phases).sum())
 
-    return exact(name, task.group, task.space, truth)
+    return exact(name, task.kind, task.space, truth)
 
 
 def _case(family: str, names: tuple[str, ...], i: int) -> Case:

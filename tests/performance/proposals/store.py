@@ -12,7 +12,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from methods import DISTRIBUTIONS, split
+from methods import DISTRIBUTIONS, SERVED, split
+from pipe import installed_version
 
 
 @dataclass(frozen=True)
@@ -43,6 +44,8 @@ def version(method: str) -> str:
     name, _ = split(method)
     if name == "gentune":
         return engine_fingerprint()
+    if name in SERVED:
+        return f"{DISTRIBUTIONS[name]}-{installed_version(name, DISTRIBUTIONS[name])}"
     return f"{DISTRIBUTIONS[name]}-{importlib.metadata.version(DISTRIBUTIONS[name])}"
 
 

@@ -11,7 +11,7 @@ from collections.abc import Callable
 import numpy as np
 from functions import HARTMANN6_BEST, ackley, hartmann6, rosenbrock
 from spaces import box, choice, integer, number, real, vector
-from task import Group, Task
+from task import Kind, Task
 
 from gentune.search_spaces.space import SearchSpace, Setting
 
@@ -21,9 +21,9 @@ _ACKLEY_SHIFT = np.array([1.71, -2.34, 4.13, 0.58, -0.77])
 _ROSENBROCK_SHIFT = np.array([0.13, -0.21, 0.34, -0.08])
 
 
-def exact(name: str, group: Group, space: SearchSpace, truth: Callable[[Setting], float]) -> Task:
+def exact(name: str, kind: Kind, space: SearchSpace, truth: Callable[[Setting], float]) -> Task:
     """A task without noise."""
-    return Task(name, group, space, lambda setting, generator: truth(setting), truth)
+    return Task(name, kind, space, lambda setting, generator: truth(setting), truth)
 
 
 def hartmann6_task() -> Task:

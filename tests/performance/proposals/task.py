@@ -10,7 +10,7 @@ import numpy as np
 
 from gentune.search_spaces.space import SearchSpace, Setting
 
-Group = Literal["continuous", "mixed", "noisy", "failing", "conditional"]
+Kind = Literal["continuous", "mixed", "noisy", "failing", "conditional"]
 
 
 class FailedTrial(Exception):  # noqa: N818 (what it is, not what went wrong)
@@ -23,10 +23,12 @@ class Task:
 
     measure: what one trial at a setting observes, noise drawn from the generator; raises FailedTrial where it fails.
     truth: the mean of what `measure` observes; raises FailedTrial where it fails.
+    curve: what a trial observes after a share of its training, in (0, 1]; at 1 the truth. None: there are no parts.
     """
 
     name: str
-    group: Group
+    kind: Kind
     space: SearchSpace
     measure: Callable[[Setting, np.random.Generator], float]
     truth: Callable[[Setting], float]
+    curve: Callable[[Setting, float], float] | None = None

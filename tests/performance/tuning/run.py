@@ -32,10 +32,11 @@ sys.path.insert(0, str(Path(__file__).parents[1]))
 import pool
 import store
 from lean_trials import lean_record
+from priorband_method import Asked, PriorBand
 from tuning.learn import with_likely
 from tuning.pairs import Pair, by_name, neutral, parse_pair
 from tuning.ratios import report, write_page
-from tuning.rivals import Asked, OptunaRival, PriorBand, Rival
+from tuning.rivals import OptunaRival, Rival
 
 from gentune.bench.budget.counting import count_setting
 from gentune.bench.budget.kinds import Trainings

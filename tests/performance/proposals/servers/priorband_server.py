@@ -8,28 +8,22 @@ with centres where good values are expected, `rungs` units of a full training, a
 tries first. Then {"ask": true} is answered by {"id", "setting", "units", "parent"}, where `parent` is the identifier of
 the trial whose training is to go on, or null, and {"tell": id, "value": number or null} by {}.
 
-Only this file is imported there: the package needs pandas below 3 and a botorch of its own (`make bench-tuning`).
+The package needs pandas below 3 and a botorch of its own (`make rivals`).
 """
 
 from __future__ import annotations
 
-import json
-import logging
 import math
-import os
-import sys
-import warnings
 from typing import Any
 
-for _name in ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS"):
-    os.environ[_name] = "1"
+from serving import serve
 
 FIDELITY = "(units)"  # no family's parameter can have this name
 CONFIDENCE = "medium"
 ETA = 2
 
 
-class Server:
+class PriorBandServer:
     """One study."""
 
     def __init__(self, described: dict[str, Any]) -> None:
@@ -88,21 +82,5 @@ def _parameter(described: dict[str, Any]) -> Any:
     return kind(described["low"], described["high"], log=described["log"], prior=centre, **prior)
 
 
-def main() -> None:
-    warnings.filterwarnings("ignore")
-    logging.disable(logging.WARNING)
-    answers = os.fdopen(os.dup(sys.stdout.fileno()), "w")
-    sys.stdout = sys.stderr  # what the package prints is no answer
-    server: Server | None = None
-    for line in sys.stdin:
-        message = json.loads(line)
-        if server is None:
-            server, answer = Server(message), {}
-        else:
-            answer = server.answer(message)
-        answers.write(json.dumps(answer) + "\n")
-        answers.flush()
-
-
 if __name__ == "__main__":
-    main()
+    serve(PriorBandServer)
