@@ -178,7 +178,8 @@ def _changes(comparison: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
     families = (comparison.get("families") or {}).items()
     return {
         "space": {name: about["changes"] for name, about in families if about.get("changes")},
-        "start": {name: about["start"] for name, about in families if about.get("start")},
+        # Runs of before 2026-12 have one setting in place of a list.
+        "start": {name: s if isinstance(s, list) else [s] for name, about in families if (s := about.get("start"))},
     }
 
 

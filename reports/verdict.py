@@ -179,9 +179,10 @@ def _notes_on_tuning(content: Mapping[str, Any]) -> list[str]:
         )
     for family, changes in content["space"].items():
         found.append(f"This study changed the search space of {family} ({' · '.join(changes)}).")
-    for family, start in content["start"].items():
-        setting = ", ".join(f"{name} = {text_of(value)}" for name, value in start.items())
-        found.append(f"After its default, {family} tried a setting that the study names: {setting}.")
+    for family, starts in content["start"].items():
+        settings = [", ".join(f"{name} = {text_of(value)}" for name, value in start.items()) for start in starts]
+        those = "a setting that the study names" if len(settings) == 1 else "settings that the study names"
+        found.append(f"After its default, {family} tried {those}: {'; '.join(settings)}.")
     for run in content["warm_start"]:
         trials = listing([f"{number} of {family}" for family, number in run["trials"].items()])
         found.append(

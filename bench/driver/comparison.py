@@ -34,7 +34,7 @@ from .expectations import Expectations
 from .job_factory import REFERENCE_FAMILIES, JobFactory
 from .job_queue import JobQueue
 from .journal import Journal
-from .outlook import Outlook, look_ahead
+from .outlook import Outlook, look_ahead, paid_starts
 from .plan import planned
 from .planning import PlannedTrial, TuningOptions, tuning_options
 from .preparation import decide_final_samples, describe_evaluators, family_facts
@@ -261,11 +261,13 @@ class ComparisonDriver:
 
     def _study(self, name: str, repeat: int, options: TuningOptions) -> FamilyStudy:
         assert self._outlook is not None
-        earlier, start = self._earlier.get(name, ()), self._starts.get(name)
+        earlier, start = self._earlier.get(name, ()), self._starts.get(name, ())
         count, card = self._outlook.costs[name].counted, self._resolved[name].card
         study = FamilyStudy(card, options, count, repeat=repeat, earlier=earlier, start=start)
         if repeat == 0:
-            for line in self._cards[name].told:
+            paid = paid_starts(study.costs, start, self.config.budget)
+            capped = [f"the budget pays for {paid} of {len(start)} settings to start with"] if paid < len(start) else []
+            for line in [*self._cards[name].told, *capped]:
                 self._say(f"{name}: {line}")
         return study
 

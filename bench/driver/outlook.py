@@ -6,6 +6,7 @@ import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
+from typing import Any
 
 import torch
 
@@ -112,10 +113,10 @@ def least_amounts(config: StudyFile, outlook: Outlook) -> dict[str, float]:
 
 
 def refuse_expensive_start(config: StudyFile, data: DataSet, outlook: Outlook) -> None:
-    """Raises UsageError for a setting to start with that the budget does not pay for after the default."""
+    """Raises UsageError for a first setting to start with that the budget does not pay for after the default."""
     budget = budget_of(*config.budget)
     cards = registry.cards_of(config.families, data.spec, config.space, config.size)
-    for name, setting in registry.starts_of(cards, config.start).items():
+    for name, (setting, *_) in registry.starts_of(cards, config.start).items():
         cost = outlook.costs[name]
         default, price = cost.of(cost.setting), cost.of(setting)
         if default is not None and price is not None and not budget.allows(default + price, budget.amount):
@@ -123,6 +124,20 @@ def refuse_expensive_start(config: StudyFile, data: DataSet, outlook: Outlook) -
                 f"start.{name}: the default setting takes {default:.3g} and this one {price:.3g} {config.budget[0]}; "
                 f"wanted a budget of at least {default + price:.3g}, got {budget.amount:.3g}"
             )
+
+
+def paid_starts(cost: SettingCosts, settings: Sequence[Mapping[str, Any]], amount: tuple[str, float]) -> int:
+    """How many settings to start with a budget pays for after the default, in their order; all where prices are not
+    known beforehand.
+
+    amount: the budget's kind, and how much.
+    """
+    budget, spent = budget_of(*amount), cost.of(cost.setting) or 0.0
+    for index, setting in enumerate(settings):
+        spent += cost.of(setting) or 0.0
+        if not budget.allows(spent, budget.amount):
+            return index
+    return len(settings)
 
 
 def refuse_too_little(config: StudyFile, outlook: Outlook) -> None:

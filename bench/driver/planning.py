@@ -117,7 +117,7 @@ class TrialPlanner:
     costs: of the family's settings, in the study's budget. lineage: the trainings behind its trials.
     usual_noise: of each objective, by the family's card.
     seed: of the study. earlier: trials of earlier studies of the family, each study's by itself.
-    first: the setting that is tried after the default, in full; None: what the engine proposes.
+    first: settings that are tried after the default, in full; then what the engine proposes.
     """
 
     def __init__(
@@ -129,7 +129,7 @@ class TrialPlanner:
         *,
         seed: int,
         earlier: Sequence[Sequence[Observation]] = (),
-        first: Mapping[str, Any] | None = None,
+        first: Sequence[Mapping[str, Any]] = (),
     ) -> None:
         self._first = first
         self._options, self._costs, self._lineage = options, costs, lineage
@@ -150,9 +150,10 @@ class TrialPlanner:
         budget = self._options.budget
         if budget.is_spent(so_far.remaining):
             return None
-        if so_far.number == 1 and self._first is not None:
+        if 1 <= so_far.number <= len(self._first):
             # It is asked for: the share of the budget that one proposal may take does not bind it.
-            chosen, price = Proposal(dict(self._first), origin="start"), self._costs.of(self._first)
+            setting = self._first[so_far.number - 1]
+            chosen, price = Proposal(dict(setting), origin="start"), self._costs.of(setting)
             if price is None or budget.allows(price, so_far.remaining):
                 return self._planned(so_far, chosen, price or 0.0)
         limit = budget.limit(so_far.remaining, self._cost_of_default(so_far.observations))

@@ -53,7 +53,7 @@ def preflight(config: StudyFile, data: DataSet, cache: Path) -> None:
             own = registry.cards_of([name], data.spec)[name].card
             _check_interface(entry.resolved(config.plugins, own), data, cache)
         if changed.told or name in starts or config.size != 1.0:
-            _check_settings(family, changed, starts.get(name), data)
+            _check_settings(family, changed, starts.get(name, ()), data)
 
 
 def check_objectives(config: StudyFile, data: DataSet) -> None:
@@ -94,13 +94,12 @@ def _lacking(metric: str, data: DataSet, devices: Sequence[str]) -> str | None:
 
 
 def _check_settings(
-    family: ResolvedFamily, changed: ChangedCard, start: Mapping[str, Any] | None, data: DataSet
+    family: ResolvedFamily, changed: ChangedCard, starts: Sequence[Mapping[str, Any]], data: DataSet
 ) -> None:
     """Builds and samples a family where a study's space leads that its card's does not."""
     space = family.card.space
     settings = [("its default setting", space.default())]
-    if start is not None:
-        settings.append((f"start.{family.name}", dict(start)))
+    settings += [(f"start.{family.name}", dict(start)) for start in starts]
     for name, value in changed.beyond:
         reached = {parent: values[0] for parent, values in space[name].when.items()} if name in space else {}
         settings.append((f"space.{family.name}: {name} = {value}", space.activate({**reached, name: value})))

@@ -48,7 +48,7 @@ def decide_final_samples(
 def family_facts(
     families: Mapping[str, ResolvedFamily],
     cards: Mapping[str, ChangedCard],
-    starts: Mapping[str, Mapping[str, Any]],
+    starts: Mapping[str, Sequence[Mapping[str, Any]]],
     kind: DataKind,
 ) -> dict[str, dict[str, Any]]:
     """What reports tell of each family: of its card, and of what the study changes in it."""
@@ -60,7 +60,7 @@ def family_facts(
             "conditional": family.card.conditional,
             "papers": list(family.card.papers),
             "changes": list(cards[name].told),
-            "start": starts.get(name),
+            "start": [dict(setting) for setting in starts.get(name, ())],
         }
         for name, family in families.items()
     }

@@ -47,7 +47,7 @@ class FamilyStudy:
     options: as for every study of the comparison. repeat: which repetition of the whole tuning it belongs to.
     count: counts the operations of a setting, as `SettingCosts` has it.
     earlier: trials of earlier studies of the family that proposals learn from, each study's by itself.
-    start: the setting that is tried after the default; None: what the engine proposes.
+    start: settings that are tried after the default, in their order.
     """
 
     def __init__(
@@ -58,7 +58,7 @@ class FamilyStudy:
         *,
         repeat: int = 0,
         earlier: Sequence[Sequence[Observation]] = (),
-        start: Mapping[str, Any] | None = None,
+        start: Sequence[Mapping[str, Any]] = (),
     ) -> None:
         self.card = card
         self.repeat = repeat

@@ -64,9 +64,10 @@ def cards_of(
 
 
 def starts_of(
-    cards: Mapping[str, ChangedCard], start: Mapping[str, Mapping[str, Any]] | None
-) -> dict[str, dict[str, Any]]:
-    """The settings that studies try after the default, by family; none where it is the default.
+    cards: Mapping[str, ChangedCard], start: Mapping[str, Mapping[str, Any] | Sequence[Mapping[str, Any]]] | None
+) -> dict[str, list[dict[str, Any]]]:
+    """The settings that studies try after the default, by family in their order; the default and repetitions are left
+    out.
 
     Raises UsageError for families that are not compared, and for what is no setting of a family's space.
     """
@@ -75,12 +76,16 @@ def starts_of(
         if name not in cards:
             raise UsageError(f"start.{name}: no such family is compared{suggest(name, cards)}")
         card = cards[name].card
-        try:
-            setting = start_setting(card, given)
-        except OverrideError as error:
-            raise UsageError(str(error)) from None
-        if setting != card.space.default():
-            settings[name] = setting
+        tried = [card.space.default()]
+        for entry in [given] if isinstance(given, Mapping) else given:
+            try:
+                setting = start_setting(card, entry)
+            except OverrideError as error:
+                raise UsageError(str(error)) from None
+            if setting not in tried:
+                tried.append(setting)
+        if len(tried) > 1:
+            settings[name] = tried[1:]
     return settings
 
 

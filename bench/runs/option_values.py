@@ -134,15 +134,28 @@ def space_of(value: object) -> dict[str, dict[str, dict[str, Any]]] | None:
     return _tables(value, ("FAMILY", "NAME", "KEY"), OVERRIDES) or None
 
 
-def start_of(value: object) -> dict[str, dict[str, Any]] | None:
-    """Settings by family and parameter, also from texts FAMILY.NAME=VALUE; None: no settings."""
-    return _tables(value, ("FAMILY", "NAME"), None) or None
+def start_of(value: object) -> dict[str, Any] | None:
+    """A setting by family and parameter, or a list of settings by family; also from texts FAMILY.NAME=VALUE, of one
+    setting; None: no settings."""
+    if not isinstance(value, Mapping):
+        return _tables(value, ("FAMILY", "NAME"), None) or None
+    return {str(name): _settings_of(entry, str(name)) for name, entry in value.items()} or None
+
+
+def _settings_of(value: object, family: str) -> Any:
+    """One setting, or a list of them, as it is given."""
+    if isinstance(value, list | tuple):
+        return [_checked_tables(entry, ("NAME",), None, f"{family}[{i}]") for i, entry in enumerate(value)]
+    return _checked_tables(value, ("NAME",), None, family)
 
 
 def tables_over(below: Mapping[str, Any], above: Mapping[str, Any]) -> dict[str, Any]:
-    """Tables by name, of an option, with others laid over them name by name."""
+    """Tables by name, of an option, with others laid over them name by name; they replace lists of tables."""
     merged = dict(below)
     for name, value in above.items():
+        if isinstance(value, list) or isinstance(below.get(name), list):
+            merged[name] = value
+            continue
         innermost = not any(isinstance(entry, Mapping) for entry in value.values())
         merged[name] = laid_over(below.get(name, {}), value) if innermost else tables_over(below.get(name, {}), value)
     return merged

@@ -111,7 +111,7 @@ class StudyFile(BaseModel):
         ),
     ] = 1.0
     start: Annotated[
-        dict[str, dict[str, Any]] | None,
+        dict[str, dict[str, Any] | list[dict[str, Any]]] | None,
         BeforeValidator(start_of),
         OptionSpec(
             "Value of a setting that a family's study tries after the default, from which it has the rest; may be "

@@ -157,7 +157,7 @@ def test_the_page_on_spaces_shows_what_works(tmp_path: Path) -> None:
     assert cards["vae"].space["batch_size"].choices == (32, 64)
     assert cards["vae"].space["learning_rate"].likely == (5e-4, 1.5e-3)
     assert cards["realnvp"].space["hidden"].low == 32
-    start = registry.starts_of(changed, study.start)["realnvp"]
+    (start,) = registry.starts_of(changed, study.start)["realnvp"]
     assert (start["hidden"], start["depth"], start["transforms"]) == (40, 2, 4)
     assert study.constraints == ("authenticity >= 0.3",)
 

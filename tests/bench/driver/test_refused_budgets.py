@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -9,11 +10,12 @@ import pytest
 
 from gentune.bench import registry
 from gentune.bench.budget.counting import count_setting
-from gentune.bench.budget.kinds import Budget, FloatingPointOperations, Trainings, too_little
-from gentune.bench.budget.operations import UncountableError
+from gentune.bench.budget.kinds import Budget, FloatingPointOperations, Seconds, Trainings, too_little
+from gentune.bench.budget.operations import Operations, UncountableError
+from gentune.bench.budget.setting_cost import SettingCosts
 from gentune.bench.data import DataRef, open_data
 from gentune.bench.driver.comparison import ComparisonDriver
-from gentune.bench.driver.outlook import Outlook, costs_of_families, least_amounts
+from gentune.bench.driver.outlook import Outlook, costs_of_families, least_amounts, paid_starts
 from gentune.bench.driver.run_setup import describe, drive
 from gentune.bench.errors import UsageError, WorkError
 from gentune.bench.runs.run_folder import RunFolder
@@ -115,3 +117,13 @@ def test_counting_waits_only_so_long(tiny: Path, monkeypatch: pytest.MonkeyPatch
     monkeypatch.setattr("gentune.bench.budget.counting.PATIENCE", 0.2)
     with pytest.raises(UncountableError, match=r"a step of its training and two samples took longer than 0.2 s"):
         count_setting(family, open_data(DataRef("two_moons")), family.card.space.default())
+
+
+def test_settings_to_start_with_count_as_far_as_the_budget_pays() -> None:
+    def count(setting: Mapping[str, Any]) -> Operations:
+        return Operations(train=100.0 * setting["width"], per_sample=0.0)
+
+    cost, unpriced = (SettingCosts(count, {"width": 1.0}, 10, budget) for budget in (Trainings(4.0), Seconds(1.0)))
+    starts = [{"width": 2.0}, {"width": 1.0}, {"width": 0.5}]
+    assert [paid_starts(cost, starts, ("trainings", amount)) for amount in (2.9, 3.0, 4.2, 4.5)] == [0, 1, 2, 3]
+    assert paid_starts(unpriced, starts, ("seconds", 1.0)) == 3

@@ -47,7 +47,7 @@ def count(setting: Mapping[str, Any]) -> Operations:
 
 
 def study(lag: int = 0, budget: float = 8.0, kind: str = "trainings", **options: Any) -> FamilyStudy:
-    counting, start = options.pop("count", count), options.pop("start", None)
+    counting, start = options.pop("count", count), options.pop("start", ())
     tuning = TuningOptions(budget_of(kind, budget), ["lower"], 100, lag=lag, **options)
     return FamilyStudy(CARD, tuning, counting, start=start)
 
@@ -91,21 +91,22 @@ def run(study: FamilyStudy, workers: int, seed: int, *, stop_after: int | None =
 @pytest.mark.parametrize("two_speeds", [False, True])
 def test_a_given_setting_is_tried_after_the_default(two_speeds: bool) -> None:
     given = {"rate": 0.05, "width": 60}
-    begun = study(start=given, two_speeds=two_speeds)
-    records = run(begun, workers=1, seed=0, stop_after=3)
-    assert records[1].params == given
+    other = {"rate": 0.07, "width": 20}
+    begun = study(start=[given, other], two_speeds=two_speeds)
+    records = run(begun, workers=1, seed=0, stop_after=4)
+    assert [records[number].params for number in (1, 2)] == [given, other]
     first, second = (dataclasses.replace(r, number=n) for n, r in list(records.items())[:2])
-    again = study(start=given, two_speeds=two_speeds)
+    again = study(start=[given, other], two_speeds=two_speeds)
     again.tell(first)
     resumed = again.ask()
     assert resumed is not None
     assert (resumed.proposal.setting, resumed.proposal.origin, resumed.proposal.fidelity) == (given, "start", 1.0)
     assert resumed.cost == second.cost > 2.0
-    assert records[2].params not in (records[0].params, given)
+    assert records[3].params not in (records[0].params, given, other)
 
 
 def test_a_given_setting_that_the_budget_does_not_pay_for_gives_way_to_a_proposal() -> None:
-    small = study(budget=2.5, start={"rate": 0.05, "width": 60})
+    small = study(budget=2.5, start=[{"rate": 0.05, "width": 60}])
     small.tell(carry_out(small.ask()))  # type: ignore[arg-type]
     asked = small.ask()
     assert asked is not None

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 import random
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -185,3 +187,35 @@ def test_resume_takes_the_limit(begin: Callable[..., RunFolder], capsys: pytest.
         main(["resume", str(begin(trainings=1).path), "--max-hours", "-1"])
     assert end.value.code == 2
     assert "max_hours" in capsys.readouterr().err
+
+
+@pytest.mark.slow
+def test_a_limit_on_real_workers_ends_in_a_report_and_a_larger_one_goes_on(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Two workers, more tuning than fits, and finals of 3,600 samples, some seconds each."""
+    out = tmp_path / "run"
+    asked = ["--data", "iris", "--families", "gaussian,pca", "--trainings", "500", "--seeds", "2"]
+
+    def run(*arguments: str) -> tuple[dict[str, Any], int]:
+        with pytest.raises(SystemExit) as end:
+            main([*arguments, "--quiet", "--json"])
+        assert not end.value.code
+        return json.loads(capsys.readouterr().out), len(RunFolder.open(out).records("trial"))
+
+    began = time.monotonic()
+    board, trials = run("compare", *asked, "--workers", "2", "--max-hours", "0.02", "--out", str(out))
+    assert time.monotonic() - began < 72 + 60, "the start before the limit counts, and the report after it"
+    assert board["state"] == "time limit"
+    assert {entry["family"]: entry["trials"] for entry in board["cut"]} == {
+        family: len([r for r in RunFolder.open(out).records("trial") if r.family == family])
+        for family in ("gaussian", "pca")
+    }
+    assert all(0 < entry["spent"] < 500 for entry in board["cut"])
+    assert "The time limit cut the tuning of gaussian and pca" in board["verdict"]
+    assert all(row["finals"] > 0 for row in board["rows"])
+    assert (out / "report" / "index.html").is_file()
+
+    board, more = run("resume", str(out), "--max-hours", "0.03")
+    assert board["state"] == "time limit"
+    assert more > trials
