@@ -132,7 +132,7 @@ class Journal:
         if before is not None and [e["fingerprint"] for e in before] != [e["fingerprint"] for e in described]:
             raise UsageError(
                 f"{self._folder.path} was scored through evaluators {', '.join(e['fingerprint'] for e in before)}, "
-                f"which this version or machine would train differently; begin a new run"
+                f"and this version, machine or file of weights gives others; begin a new run"
             )
         self._folder.write_json(_EVALUATORS, described)
 

@@ -53,8 +53,8 @@ class Plan:
     @property
     def seconds(self) -> float:
         """Wall time of everything. Where workers are not more than studies, the trials of each follow one another."""
-        before = max((e.training for e in self.evaluators), default=0.0)
-        before = self.around + max(before, sum(e.training for e in self.evaluators) / self.workers)
+        longest = max((e.preparing for e in self.evaluators), default=0.0)
+        before = self.around + max(longest, sum(e.preparing for e in self.evaluators) / self.workers)
         together = (self.references + sum(self.total(name).seconds for name in self.families)) / self.workers
         if self.workers > len(self.families):
             return before + together

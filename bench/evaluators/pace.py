@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from .. import protocol
 from ..data import DataSet
 from ..registry import chosen
 from ..training.one_thread import one_thread
@@ -22,14 +23,21 @@ class EvaluatorPace:
     """What an evaluator has before it, and how long it takes.
 
     steps: that it will be trained; 0 where nothing is to be trained. training: seconds of these.
-    example: seconds to look at an example. told: how good a kept one is, in words; "" where nothing is known of it.
+    example: seconds to look at an example. real: to look at the real examples that a run compares with, once.
+    told: how good a kept one is, in words; "" where nothing is known of it.
     """
 
     name: str
     steps: int
     training: float
     example: float
+    real: float = 0.0
     told: str = ""
+
+    @property
+    def preparing(self) -> float:
+        """Seconds before samples can be compared."""
+        return self.training + self.real
 
     def __str__(self) -> str:
         first = f" is trained first ({self.steps:,} steps, about {self.training:.0f} s)," if self.steps else ""
@@ -43,6 +51,7 @@ class EvaluatorPace:
             "steps": self.steps,
             "training_seconds": self.training,
             "example_seconds": self.example,
+            "real_seconds": self.real,
             "quality": self.told or None,
         }
 
@@ -53,6 +62,8 @@ def paces_of(data: DataSet, named: Sequence[str] | None, *, cache: Path) -> tupl
     named: as for `evaluators_for`.
     """
     examples = data.splits["train"][:_LOOKED_AT].x
+    held_out = (min(protocol.REAL_EXAMPLES, len(data.splits[split])) for split in ("validation", "test"))
+    real = min(protocol.TRAIN_EXAMPLES, len(data.splits["train"])) + sum(held_out)
     found = []
     with one_thread():
         for text in evaluators_for(data, named):
@@ -66,5 +77,5 @@ def paces_of(data: DataSet, named: Sequence[str] | None, *, cache: Path) -> tupl
             evaluator.describe(examples)
             each = (time.perf_counter() - began) / len(examples)
             told = "" if evaluator.quality is None else str(evaluator.quality)
-            found.append(EvaluatorPace(evaluator.name, steps, steps * seconds, each, told))
+            found.append(EvaluatorPace(evaluator.name, steps, steps * seconds, each, each * real, told))
     return tuple(found)
