@@ -181,8 +181,11 @@ def to_rgb(x: Tensor, spec: DataSpec) -> Tensor:
 
 
 def _check_state(name: str, weights: Path) -> None:
-    """Raises an error where there is more in a file than tensors, and ValueError where they are of another network."""
-    found = torch.load(weights, map_location="cpu", weights_only=True)
+    """Raises ValueError where a file holds more than tensors or none, and where they are of another network."""
+    try:
+        found = torch.load(weights, map_location="cpu", weights_only=True)
+    except Exception as error:  # what is no such file fails in any way
+        raise ValueError("torch.load finds no tensors in it, or more than tensors") from error
     if name in _MARKS:
         mark, shape = _MARKS[name]
         if not isinstance(found, Mapping) or mark not in found or tuple(found[mark].shape) != shape:

@@ -17,6 +17,7 @@ from gentune.bench import registry
 from gentune.bench.errors import UsageError
 from gentune.bench.evaluators import describe_cached, load_pretrained, registered
 from gentune.bench.evaluators.pretrained import to_rgb
+from gentune.bench.metrics import measure
 from gentune.models.data_spec import ConditionSpec, DataSpec
 
 GREY = DataSpec("grey", "image", (1, 4, 4), levels=17, condition=ConditionSpec("label", classes=10))
@@ -217,3 +218,40 @@ def test_inception_is_read_from_a_file(tmp_path: Path) -> None:
     assert torch.equal(seen.probabilities, logits.double().softmax(1))
     one_by_one = evaluator.describe(x, chunk=1)
     assert torch.allclose(one_by_one.features, seen.features, rtol=1e-4, atol=1e-5 * float(seen.features.abs().max()))
+
+
+@pytest.mark.slow
+def test_fid_through_inception_is_what_torch_fidelity_computes_of_the_same_images(tmp_path: Path) -> None:
+    """Its own programme on uint8 images, against ours on the levels of a grey data set."""
+    _random_inception(tmp_path / "w.pth")
+    from torch_fidelity import calculate_metrics
+
+    class Pictures(torch.utils.data.Dataset[Tensor]):
+        def __init__(self, rgb: Tensor) -> None:
+            self.rgb = rgb
+
+        def __len__(self) -> int:
+            return len(self.rgb)
+
+        def __getitem__(self, index: int) -> Tensor:
+            return self.rgb[index]
+
+    levels = torch.randint(17, (2, 12, 1, 8, 8), generator=torch.Generator().manual_seed(2))
+    levels[1] = levels[1] // 2
+    spec = DataSpec("grey", "image", (1, 8, 8), levels=17)
+    x, y = (spec.from_levels(k) for k in levels)
+    theirs = calculate_metrics(
+        input1=Pictures(to_rgb(x, spec)),
+        input2=Pictures(to_rgb(y, spec)),
+        fid=True,
+        cuda=False,
+        cache=False,
+        batch_size=6,
+        save_cpu_ram=True,  # loads in this process
+        verbose=False,
+        feature_extractor_weights_path=str(tmp_path / "w.pth"),
+    )
+    evaluator = load_pretrained("inception", spec, weights=tmp_path / "w.pth")
+    inputs = {"generated_features": evaluator.features(x), "real_features": evaluator.features(y), "seed": 0}
+    ours = measure(["fid"], inputs).values["fid"].value
+    assert ours == pytest.approx(theirs["frechet_inception_distance"], rel=1e-4)
