@@ -27,7 +27,7 @@ from ..runs.records import TOO_SLOW, Figure, Record, State
 from ..runs.run_folder import RecordFolder
 from ..runs.spool import Delivery, Outbox
 from ..scoring.baselines import baselines
-from ..scoring.collapse import diversity, varied_by_value
+from ..scoring.collapse import MOST, diversity, varied_by_value
 from ..scoring.conditions import asked_conditions
 from ..scoring.context import ScoringContext
 from ..scoring.held_out import held_out_examples, held_out_likelihood
@@ -361,7 +361,8 @@ def _check_diversity(context: ScoringContext) -> None:
     found = diversity(drawn.features, real.features, *labels, images=images)
     if found is None or found.collapsed is None:
         return
-    if not (images and varied_by_value(context.generated.x, context.reference.x)):
+    train = reference_batch(context.data, "train", min(MOST, len(context.data.splits["train"]))).x
+    if not (images and varied_by_value(context.generated.x, context.reference.x, train)):
         raise TrialError(f"collapsed: {found.collapsed}")
 
 
