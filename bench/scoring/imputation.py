@@ -66,13 +66,23 @@ def complete_held_out(
     missing = hidden_entries(spec, len(x), seed=seed)
     if not missing.any():
         return None  # the only pixel
-    by_mean = torch.where(missing, data.splits["train"].x[: protocol.TRAIN_EXAMPLES].mean(0), x)
+    by_mean = torch.where(missing, train_mean(data), x)
     device = model.device
     model.evaluation_seed = derive(seed, "completion")
     generator = torch.Generator(device).manual_seed(derive(seed, "completion"))
     x_there, missing_there, start, drawn = (t.to(device) for t in (x, missing, by_mean, samples))
     completed = impute(model, x_there, missing_there, start=start, samples=drawn, generator=generator)
     return Completion(x, missing, completed.cpu(), by_mean)
+
+
+def train_mean(data: DataSet) -> Tensor:
+    """Of the first 20,000 train examples, (*spec.shape), of which some at a time are in memory."""
+    examples = data.splits["train"].x.select(slice(0, protocol.TRAIN_EXAMPLES))
+    means = [(len(part), part.mean(0)) for part in examples.chunks()]
+    if len(means) == 1:
+        return means[0][1]
+    whole = torch.stack([n * mean.double() for n, mean in means]).sum(0) / len(examples)
+    return whole.to(means[0][1].dtype)
 
 
 @torch.no_grad()

@@ -13,10 +13,11 @@ from torch import Generator, Tensor
 
 from gentune.bench.artifacts.finalist import write_completions
 from gentune.bench.data import DataSet, load
+from gentune.bench.data import examples as examples_module
 from gentune.bench.metrics import UndefinedError
 from gentune.bench.metrics.completion import imputation_error
 from gentune.bench.runs.run_folder import RunFolder
-from gentune.bench.scoring.imputation import complete_held_out, hidden_entries, impute
+from gentune.bench.scoring.imputation import complete_held_out, hidden_entries, impute, train_mean
 from gentune.models import Batch, DataSpec, GenerativeModel
 from gentune.models.classical.pca import ProbabilisticPCA
 from gentune.search_spaces import load_card
@@ -48,6 +49,14 @@ class Projecting(Silent):
 def _fitted(model: GenerativeModel, data: DataSet) -> GenerativeModel:
     model.stages()[0].fit(data.splits["train"].all(), _generator())  # type: ignore[misc]
     return model.eval()
+
+
+def test_the_train_mean_of_a_large_set_is_taken_in_parts(monkeypatch: pytest.MonkeyPatch) -> None:
+    data = load("digits")
+    whole = data.splits["train"].x[:]
+    assert torch.equal(train_mean(data), whole.mean(0))
+    monkeypatch.setattr(examples_module, "_CHUNK_NUMBERS", 100 * 64)  # eleven parts, the last one shorter
+    assert torch.allclose(train_mean(data), whole.double().mean(0).float(), rtol=0.0, atol=1e-6)
 
 
 def test_half_of_the_entries_are_hidden_by_pixels() -> None:
