@@ -14,8 +14,10 @@ import numpy as np
 CHALLENGERS = 2  # settings, at most, that are retrained besides the first
 LEAST_PROBABILITY = 0.1  # of being better than the first that a setting needs to be retrained
 # Standard errors of a difference of means by which a challenger has to beat the default. Without any, one of several
-# settings that are all as good as the default takes its place by luck; with one, real gains are left lying.
-MARGIN = 0.5
+# settings that are all as good as the default takes its place by luck; with one, real gains are left lying. Of 500
+# simulated studies with nothing to gain a half harmed 5.4%, three quarters 3.4%, and the loss was .175 and .179 where
+# the default was worse than the best by .3.
+MARGIN = 0.75
 
 Scores = Sequence[float | None]  # of one setting, by seed; None where the training failed
 
