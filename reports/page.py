@@ -173,21 +173,34 @@ def _data_facts(described: Mapping[str, Any]) -> dict[str, Any]:
 def _columns(content: Mapping[str, Any]) -> list[dict[str, Any]]:
     """Metric columns in the leaderboard's order: those that any family has a value of."""
     columns = []
-    poor = {e.get("role") for e in content["evaluators"] if (e.get("quality") or {}).get("poor")}
+    by_role = {e.get("role"): e for e in content["evaluators"]}
     for metric, about in content["metrics"].items():
         for part, second in (("metrics", False), ("second_metrics", True)):
+            looks = card(metric).through_evaluator
             if any("value" in row[part].get(metric, {}) for row in content["rows"]):
                 columns.append(
                     {
                         "metric": metric,
                         "second": second,
                         "objective": metric in content["objective"],
-                        "poor": card(metric).through_evaluator and ("second" if second else "primary") in poor,
+                        **_through(by_role.get("second" if second else "primary") if looks else None),
                         "summary": card(metric).summary,
                         **about,
                     }
                 )
     return columns
+
+
+def _through(evaluator: Mapping[str, Any] | None) -> dict[str, Any]:
+    """What a column's heading says of the evaluator that its figures are through; None: they are through none."""
+    about = evaluator or {}
+    weights = about.get("weights") or {}
+    hashed = f" (weights {weights['sha256'][:12]}…)" if weights.get("sha256") else ""
+    return {
+        "evaluator": about.get("name"),
+        "evaluator_told": f" Through {about['name']}{hashed}." if about.get("name") else "",
+        "poor": bool((about.get("quality") or {}).get("poor")),
+    }
 
 
 def _absent(content: Mapping[str, Any]) -> list[tuple[str, str]]:

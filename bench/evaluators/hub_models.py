@@ -40,7 +40,7 @@ def loaded_model(what: str, source: str | Path, kind: Callable[[Any], Any]) -> A
     except ImportError as error:
         raise UsageError(f"{what} needs transformers, which is not installed: pip install 'gentune[clip]'") from error
     place, local = place_of(what, source)
-    with told_in_one_line(what, source):
+    with told_in_one_line(what, source), _without_bars():
         # Without a word the library draws weights that a file lacks.
         model, info = model_class.from_pretrained(place, local_files_only=local, output_loading_info=True)
     if missing := sorted(info["missing_keys"]):
@@ -48,6 +48,20 @@ def loaded_model(what: str, source: str | Path, kind: Callable[[Any], Any]) -> A
             f"{what} model {source} cannot be had: its files lack {len(missing)} weights, such as {missing[0]}"
         )
     return model.eval().requires_grad_(False)
+
+
+@contextlib.contextmanager
+def _without_bars() -> Iterator[None]:
+    """Keeps transformers from drawing bars of progress among a run's messages."""
+    from transformers.utils import logging
+
+    shown = logging.is_progress_bar_enabled()
+    logging.disable_progress_bar()
+    try:
+        yield
+    finally:
+        if shown:
+            logging.enable_progress_bar()
 
 
 def place_of(what: str, source: str | Path) -> tuple[str, bool]:

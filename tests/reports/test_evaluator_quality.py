@@ -27,7 +27,10 @@ def test_an_evaluator_near_chance_is_told_where_figures_stand(
     folder.write_json("evaluators.json", [entry | {"quality": quality.as_json(), "weights": hashed}, second])
     content = write_leaderboard(folder).content
     assert content["evaluators"][0]["quality"]["poor"] is poor
-    text = parse_page(write_report(folder).read_text(encoding="utf-8")).text
+    page = parse_page(write_report(folder).read_text(encoding="utf-8"))
+    text, titles = page.text, [attributes.get("title") or "" for _, attributes in page.tags]
+    assert "quality · mixer" in text and "second evaluator · inception" in text
+    assert any(title.endswith("Through mixer (weights 0123456789ab…).") for title in titles)
     assert str(quality) in text
     for shown in ("0123456789ab…", "/models/inception.pth", "fedcba987654…", "The second evaluator is inception"):
         assert shown in text

@@ -122,13 +122,14 @@ def test_clip_sees_what_its_embedder_sees_at_its_own_length(clip: Path) -> None:
     assert float((seen.features.norm(dim=1) - 1).abs().max()) > 0.01  # raw, as a Fréchet distance wants them
 
 
-def test_the_weights_are_told_by_their_files_hash(dinov2: Path, clip: Path) -> None:
+def test_the_weights_are_told_by_their_files_hash(dinov2: Path, clip: Path, capfd: pytest.CaptureFixture[str]) -> None:
     for name, folder in (("dinov2", dinov2), ("clip", clip)):
         evaluator = load_pretrained(name, COLOUR, weights=folder)
         assert evaluator.weights is not None
         assert evaluator.weights.source == str(folder)
         assert evaluator.weights.sha256 == file_hash(folder / "model.safetensors")
         assert f"{name}:{folder}" == str(registry.chosen(f"{name}:{folder}"))
+    assert capfd.readouterr() == ("", "")
 
 
 def test_in_domain_and_raw_are_chosen_by_the_same_names(tmp_path: Path) -> None:
