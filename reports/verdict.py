@@ -34,7 +34,7 @@ def verdict(content: Mapping[str, Any], standings: Standings) -> str:
         f"Every trial of {row['family']} failed ({row['failure']}). " for row in rows.values() if row["failure"]
     )
     if not scored:
-        return lost + "No family has final scores on the test split yet, so nothing is ranked."
+        return lost + "No family has final scores on the test split yet, so nothing is ranked." + _unequal(content)
     if content["state"] != "finished" and len(scored) < len(rows):
         so_far = f"So far {len(scored)} of {count(len(rows), 'family', 'families')} have final scores. "
     else:

@@ -339,6 +339,8 @@ class ComparisonDriver:
                 study.end()
                 progress.cut.append(study.name)
             self._say("no time is left for more trials: what they have found is retrained now")
+            if not progress.choices_fit(tuned, dispatcher.running):
+                self._conclusions.without_choices()
 
     def _next_trial(self) -> tuple[FamilyStudy, PlannedTrial] | None:
         # A study with nothing running comes first, then the one with the most work left: the longest chain of

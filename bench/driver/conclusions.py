@@ -43,8 +43,16 @@ class Conclusions:
         self._metric = registry.metric(config.objective[0])
         self._records = {record.name: record for record in folder.records("choice")}
         self._retrained: dict[str, list[TrialJob]] = {}  # by study, what its choice waits for
+        self._briefly = False
         self._concluded: set[str] = set()  # studies whose finals are queued
         self._pinned: set[str] = set()  # kept trainings of incumbents
+
+    def without_choices(self) -> None:
+        """From now on studies choose by their trials alone: there is no time to retrain candidates and finals, too."""
+        self._briefly = True
+        self._say(
+            "no time is left to retrain candidates on validation: trials alone decide what is retrained for the test"
+        )
 
     def reached(self, study: FamilyStudy) -> bool:
         """Whether a study has asked for all its jobs."""
@@ -74,7 +82,7 @@ class Conclusions:
 
     def _retrainings(self, study: FamilyStudy) -> list[TrialJob]:
         """The retrainings of a study's candidates; none where the run has no seeds for them."""
-        if not self._config.choice_seeds:
+        if not self._config.choice_seeds or self._briefly:
             return []
         found = self._journal.candidates(study.card.name, study.repeat)
         if not found:

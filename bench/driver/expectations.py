@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from statistics import median_low
 from typing import Any
 
 from .. import protocol
@@ -18,9 +19,11 @@ from .outlook import Outlook
 
 # A part of a trial hangs where it takes this many times what is expected, and at least so many seconds.
 TIMES, LEAST = 20.0, 60.0
-# Seconds to score a thousand samples by kind of score, before any of its kind has been taken: of a trial, of a
-# retraining on validation (all samples, the same metrics), and on test (every metric).
-_SCORING = {"trial": 0.8, "choice": 0.6, "test": 2.0}
+# Seconds to score, and to score each thousand samples, by kind of score, before any of its kind has been taken: of a
+# trial, of a retraining on validation (all samples, the same metrics), and on test (every metric).
+_SCORING = {"trial": (0.1, 0.55), "choice": (0.1, 0.55), "test": (1.0, 1.6)}
+# The first score of a worker waits for libraries: alone, it may lengthen what is expected so many times at most.
+_FIRST, _RECENT = 3.0, 7  # and only so many of the latest scores count, since other programs come and go
 _TYPICALITY = 4  # likelihoods on test for each held-out example, besides its own: of outliers, and without labels
 # Seconds from what is measured beforehand to the first job, and from the last one to the report.
 _START, _REPORT = 8.0, 3.0
@@ -38,14 +41,24 @@ class _Learned:
 
     taken: dict[str, float] = field(default_factory=dict)
     said: dict[str, float] = field(default_factory=dict)
+    each: dict[str, list[float]] = field(default_factory=dict)  # ratios of single jobs, in the order of their ends
 
     def add(self, part: str, taken: float, said: float) -> None:
+        if said:
+            self.each.setdefault(part, []).append(taken / said)
         self.taken[part] = self.taken.get(part, 0.0) + taken
         self.said[part] = self.said.get(part, 0.0) + said
 
     def ratio(self, part: str) -> float | None:
         """What was taken for each second that was said; None before anything was."""
         return self.taken[part] / self.said[part] if self.said.get(part) else None
+
+    def usual(self, part: str) -> float | None:
+        """The lower median of the latest jobs, which a single slow one does not move; None before any."""
+        ratios = self.each.get(part, [])[-_RECENT:]
+        if len(ratios) == 1:
+            return min(ratios[0], _FIRST)
+        return median_low(ratios) if ratios else None
 
 
 class Expectations:
@@ -117,8 +130,8 @@ class Expectations:
 
         As jobs of the family's own took that were scored so, else those of others, else scores of other kinds.
         """
-        said, rest = self._said_scoring(family, kind, n), self._ratio("", "rest")
-        ratios = (self._ratio(family, kind), self._ratio("", kind), self._ratio("", "measure"))
+        said, rest = self._said_scoring(family, kind, n), self._usual("", "rest")
+        ratios = (self._usual(family, kind), self._usual("", kind), self._usual("", "measure"))
         known = next((ratio for ratio in ratios if ratio is not None), 1.0)
         return known * said + (_REST * self._machine if rest is None else rest)
 
@@ -177,11 +190,15 @@ class Expectations:
     def _ratio(self, family: str, part: str) -> float | None:
         return self._learned[family].ratio(part) if family in self._learned else None
 
+    def _usual(self, family: str, part: str) -> float | None:
+        return self._learned[family].usual(part) if family in self._learned else None
+
     def _said_scoring(self, family: str, kind: str, n: int) -> float:
         pace, examples = self.paces.get(family, Pace()), self._held_out.get(kind, 0)
         likelihoods = examples * (pace.labels + _TYPICALITY if kind == "test" else 1)
         looking = sum(self._looking if kind == "test" else self._looking[:1]) * n
-        return _SCORING[kind] * n / 1_000 * self._machine + looking + pace.likelihood * likelihoods
+        fixed, each = _SCORING[kind]
+        return (fixed + each * n / 1_000) * self._machine + looking + pace.likelihood * likelihoods
 
     def _said_training(self, record: Record) -> float:
         return (

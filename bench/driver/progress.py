@@ -73,6 +73,15 @@ class Progress:
         rest += max(work.seconds for work in trials)
         return _MARGIN * rest * self._slowdown() / self._workers <= self.time_left
 
+    def choices_fit(self, studies: Sequence[FamilyStudy], running: Sequence[Job]) -> bool:
+        """Whether the run's limit leaves time for the choice of studies that have been tuned, and a final of each."""
+        forecast = self._forecast()
+        rest = sum(map(self._seconds, running))
+        for study in studies:
+            rest += forecast.left(self.state(study))["choice"].seconds
+            rest += forecast.job(study.card.name, None, "test", self._final_samples).seconds
+        return rest * self._slowdown() / self._workers <= self.time_left
+
     def seconds_left(
         self, studies: Sequence[FamilyStudy], waiting: Sequence[Job], running: Sequence[tuple[Job, float]]
     ) -> float:

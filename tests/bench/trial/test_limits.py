@@ -183,8 +183,13 @@ def test_finished_jobs_correct_what_was_measured() -> None:
     known.take(_record(fidelity=0.5, seconds=slower), 10.5)
     assert known.training("toy") == 16.0, "half of a training took 8 seconds"
     assert known.sampling("toy", None, 100) == pytest.approx(3.0)
-    assert known.scoring("toy", "trial", 200) == pytest.approx(2.5), "half a second of each job is in none of its parts"
-    assert known.scoring("other", "trial", 200) == pytest.approx(2.5), "another family scores alike"
+    first, later = known.scoring("toy", "trial", 100), {"train": 6.0, "kept": 2.0, "sample": 3.0, "measure": 0.2}
+    assert first < 1.0, "a first score that waits for libraries teaches little"
+    for _ in range(2):
+        known.take(_record(fidelity=0.5, seconds=later), 9.7)
+    assert known.scoring("toy", "trial", 100) == pytest.approx(0.7), "half a second is in none of a job's parts"
+    assert known.scoring("other", "trial", 100) == pytest.approx(0.7), "another family scores alike"
+    assert known.scoring("other", "test", 100) > known.scoring("other", "trial", 100)
     known.take(_record(seconds={"train": 0.1}, objectives=None))
     assert known.training("toy") == 16.0
 
