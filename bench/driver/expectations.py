@@ -26,7 +26,7 @@ _SCORING = {"trial": (0.1, 0.55), "choice": (0.1, 0.55), "test": (1.0, 1.6)}
 _FIRST, _RECENT = 3.0, 7  # and only so many of the latest scores count, since other programs come and go
 _TYPICALITY = 4  # likelihoods on test for each held-out example, besides its own: of outliers, and without labels
 # Seconds from what is measured beforehand to the first job, and from the last one to the report.
-_START, _REPORT = 8.0, 3.0
+_START, _REPORT = 8.0, 5.0
 _REST = 0.2  # seconds of a job outside its parts, before any has ended: its data, its way to a worker and back
 
 

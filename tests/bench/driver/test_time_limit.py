@@ -202,12 +202,10 @@ def test_resume_takes_the_limit(begin: Callable[..., RunFolder], capsys: pytest.
 def test_a_limit_on_real_workers_ends_in_a_report_and_a_larger_one_goes_on(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """Two workers, more tuning than fits, and finals of 3,600 samples, some seconds each.
-
-    On a machine so busy that a run has hardly begun by then, only the end is the same.
-    """
+    """Two workers, and more tuning than fits."""
     out = tmp_path / "run"
-    asked = ["--data", "iris", "--families", "gaussian,pca", "--trainings", "500", "--seeds", "2"]
+    asked = ["--data", "iris", "--families", "gaussian,pca", "--trainings", "500", "--seeds", "1"]
+    asked += ["--choice-seeds", "1", "--final-samples", "500"]
 
     def run(*arguments: str) -> tuple[dict[str, Any], int]:
         with pytest.raises(SystemExit) as end:
@@ -225,8 +223,8 @@ def test_a_limit_on_real_workers_ends_in_a_report_and_a_larger_one_goes_on(
     }
     assert all(0 < entry["spent"] < 500 for entry in board["cut"])
     assert "The time limit cut the tuning of gaussian and pca" in board["verdict"]
-    assert board["rows"] and (out / "report" / "index.html").is_file()
+    assert any(row["finals"] for row in board["rows"]) and (out / "report" / "index.html").is_file()
 
-    board, more = run("resume", str(out), "--max-hours", "0.03")
+    board, more = run("resume", str(out), "--max-hours", "0.035")
     assert board["state"] == "time limit"
     assert more > trials
