@@ -5,7 +5,8 @@
 
 The default setting of every family that trains by steps, at the size that its card gives it, is trained on colour
 patches of 16x16 pixels and on digits of 14x14, and scored on the validation split through both evaluators; so is the
-family `gaussian`. Results are kept, one file for each training, which is done again where setting or code differ.
+family `gaussian`. Results are kept, one file for each training, which is done again where steps or setting differ;
+`--kept` shows the tables of what is there.
 """
 
 from __future__ import annotations
@@ -32,7 +33,6 @@ from gentune.bench.data import DataRef, open_data  # noqa: E402
 from gentune.bench.files import default_cache, write_atomically  # noqa: E402
 from gentune.bench.registry import ResolvedFamily  # noqa: E402
 from gentune.bench.runs.run_folder import RecordFolder  # noqa: E402
-from gentune.bench.training.code_version import code_version  # noqa: E402
 
 ROOT = Path(__file__).parents[2]
 DATA = {
@@ -52,8 +52,10 @@ def families(ref: DataRef, named: Sequence[str]) -> dict[str, ResolvedFamily]:
     return {name: registry.family(name).resolved(card=cards[name]) for name in wanted}
 
 
-def trained(family: ResolvedFamily, data: str, seed: int, folder: Path) -> dict[str, Any]:
-    """The figures of a default setting, from the folder or measured now."""
+def trained(
+    family: ResolvedFamily, data: str, seed: int, folder: Path, *, only_kept: bool = False
+) -> dict[str, Any] | None:
+    """The figures of a default setting, from the folder or measured now; None where only kept ones are wanted."""
     ref = DATA[data]
     spec = open_data(ref).spec
     setting = family.card.space.default()
@@ -63,13 +65,14 @@ def trained(family: ResolvedFamily, data: str, seed: int, folder: Path) -> dict[
         "seed": seed,
         "steps": family.full_steps(spec) if family.card.trains else 0,
         "setting": setting,
-        "code": code_version(family.load()),
     }
     file = folder / f"{data}-{family.name}-{seed}.json"
     if file.is_file():
         kept = json.loads(file.read_text(encoding="utf-8"))
         if {key: kept[key] for key in about} == about:
             return dict(kept)
+    if only_kept:
+        return None
     found = about | _measured(family, ref, seed, folder / "records")
     write_atomically(file, json.dumps(found, indent=1) + "\n")
     return found
@@ -151,6 +154,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--data", choices=tuple(DATA), help="one of the sets")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--out", type=Path, default=ROOT / "runs" / "default_sizes", help="folder of the results")
+    parser.add_argument("--kept", action="store_true", help="tables of what has been trained so far")
     parser.add_argument("--page", action="store_true", help="write the tables into docs/benchmarks.md")
     options = parser.parse_args(arguments)
     named = [name for name in options.families.split(",") if name]
@@ -158,8 +162,11 @@ def main(arguments: Sequence[str] | None = None) -> None:
     for data in [options.data] if options.data else list(DATA):
         found[data] = {}
         for name, family in families(DATA[data], named).items():
-            row = found[data][name] = trained(family, data, options.seed, options.out)
-            print(data, name, row["fid"], f"{row['seconds']} s", row["reason"] or "", flush=True)
+            row = trained(family, data, options.seed, options.out, only_kept=options.kept)
+            if row is not None:
+                found[data][name] = row
+                print(data, name, row["fid"], f"{row['seconds']} s", row["reason"] or "", flush=True)
+    found = {data: rows for data, rows in found.items() if BASELINE in rows}
     print("\n".join(section(found)))
     if options.page:
         text = page.PAGE.read_text(encoding="utf-8")

@@ -52,6 +52,7 @@ def test_a_training_is_done_again_where_its_setting_differs(
     assert set(families) == {"gaussian", "gan"}
     for _ in range(2):
         found = script.trained(families["gan"], "photo_patches", 0, tmp_path)
+    assert script.trained(families["gan"], "photo_patches", 1, tmp_path, only_kept=True) is None
     assert len(done) == 1 and found["setting"] == families["gan"].card.space.default()
     kept = json.loads((tmp_path / "photo_patches-gan-0.json").read_text(encoding="utf-8"))
     (tmp_path / "photo_patches-gan-0.json").write_text(json.dumps(kept | {"steps": 1}), encoding="utf-8")
