@@ -89,10 +89,12 @@ class Evaluator:
         return self.describe(x).probabilities
 
     @torch.no_grad()
-    def rebuilt(self, x: Tensor) -> Tensor:
-        """Examples (n, ...) as an evaluator that learned to rebuild them makes them from their features: (n, d)."""
+    def told(self, x: Tensor) -> Tensor:
+        """What a network that learned without labels tells from the features of examples x (n, ...): of images scores
+        of how they were changed (n, ways), of others the examples rebuilt (n, d)."""
         module = cast(FeatureNetwork, self._module)
-        return module.head(self.features(x).to(self.device)).cpu()
+        head = module.views if module.tells_views else module.head
+        return head(self.features(x).to(self.device)).cpu()
 
     @torch.no_grad()
     def describe(self, x: Tensor | Column, *, chunk: int | None = None) -> Features:

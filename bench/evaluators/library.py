@@ -30,7 +30,7 @@ from ..registry import chosen, default_evaluators
 from ..seeds import derive
 from ..training import loop as training
 from ..training.one_thread import one_thread
-from . import networks, ngrams, perceptron
+from . import networks, ngrams, perceptron, views
 from .evaluator import Evaluator
 from .hub_models import Weights, file_hash
 from .networks import Convolutional, FeatureNetwork, Mixer, RandomProjection, Raw
@@ -55,6 +55,9 @@ NAMES = (*_TRAINED, *_FIXED)
 _SETTINGS = training.LoopSettings(batch_size=64)
 _SEED = 1_701
 _FEWEST_STEPS, _EPOCHS, _MOST_STEPS = 300, 8, 3_000
+# How many times the fewest steps a network takes that learns how images were changed: that is learned more slowly than
+# classes, and hardly overfits, since the changes differ in every epoch.
+_VIEWS = 4
 # Numbers in the examples of all steps; beyond, steps become fewer. 3,000 steps of 32 x 32 RGB pixels have 590 million.
 _MOST_NUMBERS = 1_200_000_000
 # Past these seconds a training ends where it is: on a machine on which that happens, an evaluator differs from others'.
@@ -163,9 +166,10 @@ def _identity(data: DataSet, name: str, steps: int) -> dict[str, object]:
 
 
 def _steps(spec: DataSpec, examples: int) -> int:
-    """Eight epochs, within 300 and 3,000 steps; fewer of large examples, but not below 300."""
+    """Eight epochs, within 300 (of unlabelled images 1,200) and 3,000 steps; fewer of large examples, not below 300."""
     batch = _SETTINGS.batch_size
-    wanted = min(_MOST_STEPS, _EPOCHS * examples // batch)
+    fewest = _FEWEST_STEPS * (_VIEWS if networks.learns_views(spec) else 1)
+    wanted = min(_MOST_STEPS, max(_EPOCHS * examples // batch, fewest))
     return max(_FEWEST_STEPS, min(wanted, _MOST_NUMBERS // (batch * spec.dimensions)))
 
 
@@ -199,6 +203,7 @@ def _quality(network: FeatureNetwork, data: DataSet) -> Quality:
         generator = torch.Generator().manual_seed(derive(_SEED, "examined"))
         order = torch.randperm(len(validation), generator=generator)[:count].sort().values
     answers, truth = [], []
+    changes = torch.Generator().manual_seed(derive(_SEED, "changed"))
     for rows in order.split(evaluator.chunk):  # a part at a time: large sets do not fit into memory
         part = validation[rows]
         if network.classifies:
@@ -206,11 +211,16 @@ def _quality(network: FeatureNetwork, data: DataSet) -> Quality:
             assert probabilities is not None and labels is not None
             answers.append(probabilities.argmax(dim=1))
             truth.append(labels.cpu())
+        elif network.tells_views:
+            x, kinds = views.changed(part.x.cpu(), changes)
+            answers.append(evaluator.told(x).argmax(dim=1))
+            truth.append(kinds)
         else:
-            answers.append(evaluator.rebuilt(part.x))
+            answers.append(evaluator.told(part.x))
             truth.append(part.x.cpu().double().flatten(1))
-    measure = of_classes if network.classifies else of_reconstruction
-    return measure(torch.cat(answers), torch.cat(truth))
+    if network.classifies or network.tells_views:
+        return of_classes(torch.cat(answers), torch.cat(truth), "classes" if network.classifies else "views")
+    return of_reconstruction(torch.cat(answers), torch.cat(truth))
 
 
 def _store(network: FeatureNetwork, card: dict[str, object], folder: Path) -> None:
@@ -258,7 +268,7 @@ def _set_aside(folder: Path) -> None:
 
 def _modules(name: str) -> tuple[ModuleType, ...]:
     """The files that an in-domain evaluator's network is written in."""
-    return (networks, _OWN_FILES[name]) if name in _OWN_FILES else (networks,)
+    return (networks, views, _OWN_FILES[name]) if name in _OWN_FILES else (networks, views)
 
 
 def _code_hash(*modules: object) -> str:

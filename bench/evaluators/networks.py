@@ -14,6 +14,7 @@ from torch import Generator, Tensor, nn
 from ...models.base import Adam, Batch, Losses, Phase, Stage, Trainable
 from ...models.data_spec import DataSpec
 from ...models.nets.sides import Size, image_shape, padded, shrunk
+from . import views
 
 FEATURES = 32  # few enough for the covariance of some hundred samples
 _MOST_PATCHES = 64
@@ -21,10 +22,16 @@ _LARGEST_MAP = 4  # side of the map that the convolutional network flattens
 _LABEL_SMOOTHING = 0.05  # bounds the logits, else the features' scale grows with the length of the training
 
 
-class FeatureNetwork(Trainable):
-    """A body with F features and a head on them: classes where the data has labels, else the pixels themselves.
+def learns_views(spec: DataSpec) -> bool:
+    """Whether a trained evaluator of such data learns to tell how examples were changed."""
+    return spec.kind == "image" and not spec.classes
 
-    With labels it learns by cross-entropy, without by the squared error of reconstruction from the features.
+
+class FeatureNetwork(Trainable):
+    """A body with F features and a head on them: classes where the data has labels, else the values themselves.
+
+    With labels it learns by cross-entropy, without by the squared error of reconstruction from the features; of images
+    it then also learns how they have been changed (`views`), by a head of its own.
     """
 
     learning_rate = 3e-3
@@ -38,6 +45,10 @@ class FeatureNetwork(Trainable):
         outputs = spec.classes if self.classifies else spec.dimensions
         hidden: list[nn.Module] = [] if self.classifies else [nn.Linear(FEATURES, 256), nn.GELU()]
         self.head = nn.Sequential(nn.GELU(), *hidden, nn.Linear(256 if hidden else FEATURES, outputs))
+        self.tells_views = learns_views(spec)
+        if self.tells_views:
+            kinds = len(views.KINDS)
+            self.views = nn.Sequential(nn.GELU(), nn.Linear(FEATURES, 64), nn.GELU(), nn.Linear(64, kinds))
 
     def features(self, x: Tensor) -> Tensor:
         """(n, F), before the head's nonlinearity, so that no feature is cut off at zero."""
@@ -52,7 +63,14 @@ class FeatureNetwork(Trainable):
     def loss(self, batch: Batch, generator: Generator) -> Losses:
         output = self.head(self.body(batch.x))
         if not self.classifies:
-            return Losses(F.mse_loss(output, batch.x.flatten(1)))
+            error = F.mse_loss(output, batch.x.flatten(1))
+            if not self.tells_views:
+                return Losses(error)
+            x, kinds = views.changed(batch.x, generator)
+            told = F.cross_entropy(self.views(self.body(x)), kinds)
+            # As a share of the variance the error is of the size of the other task's, whatever the contrast.
+            share = error / batch.x.var().clamp(min=1e-6)
+            return Losses(share + told, {"unexplained": share.detach(), "views": told.detach()})
         assert batch.labels is not None
         return Losses(F.cross_entropy(output, batch.labels, label_smoothing=_LABEL_SMOOTHING))
 

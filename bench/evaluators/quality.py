@@ -14,10 +14,11 @@ from torch import Tensor
 from ..metrics.alignment import wilson_interval
 from ..metrics.base import NORMAL_95
 
-Task = Literal["classes", "reconstruction"]
+Task = Literal["classes", "views", "reconstruction"]
 NEAR_CHANCE = 0.2
 _WORDS: dict[Task, str] = {
     "classes": "accuracy {value:.1%} (chance {chance:.1%})",
+    "views": "accuracy {value:.1%} in telling how images were changed (chance {chance:.1%})",
     "reconstruction": "{value:.1%} of the variance explained",
 }
 
@@ -26,8 +27,8 @@ _WORDS: dict[Task, str] = {
 class Quality:
     """A figure of a trained evaluator on the validation split.
 
-    task: what it was trained for: to tell classes (the figure is its accuracy), or to rebuild examples from their
-        features (the share of their variance that this explains).
+    task: what it was trained for: to tell classes, or how images were changed (the figure is its accuracy), or to
+        rebuild examples from their features (the share of their variance that this explains).
     value: the figure; low, high: its 95% interval. chance: what the best constant answer has.
     examples: on how many it was measured.
     """
@@ -61,15 +62,17 @@ class Quality:
     def from_json(cls, content: dict[str, Any]) -> Quality:
         """What `as_json` gave. Raises KeyError, TypeError or ValueError for anything else."""
         value, low, high, chance = (float(content[key]) for key in ("value", "low", "high", "chance"))
-        task: Task = "classes" if content["task"] == "classes" else "reconstruction"
+        task: Task = content["task"]
+        if task not in _WORDS:
+            raise ValueError(f"no task {task!r} of an evaluator")
         return cls(task, value, low, high, chance, int(content["examples"]))
 
 
-def of_classes(predicted: Tensor, labels: Tensor) -> Quality:
+def of_classes(predicted: Tensor, labels: Tensor, task: Task = "classes") -> Quality:
     """Accuracy with Wilson's interval, from class numbers (n,) each; chance: the share of the most frequent label."""
     examples, right = len(labels), int((predicted == labels).sum())
     low, high = wilson_interval(right, examples)
-    return Quality("classes", right / examples, low, high, int(labels.bincount().max()) / examples, examples)
+    return Quality(task, right / examples, low, high, int(labels.bincount().max()) / examples, examples)
 
 
 def of_reconstruction(rebuilt: Tensor, x: Tensor) -> Quality:

@@ -112,7 +112,7 @@ def test_the_version_is_the_packages(capsys: pytest.CaptureFixture[str]) -> None
 @pytest.mark.parametrize(
     ("what", "keys", "known"),
     [
-        ("families", "name group summary kinds conditional likelihood error", "ddpm"),
+        ("families", "name group summary kinds conditional likelihood steps error", "ddpm"),
         ("data", "name kind shape classes levels entropy source licence error", "digits"),
         ("metrics", "name group direction unit needs summary error", "fid"),
         ("executors", "name summary where error", "local"),

@@ -98,7 +98,7 @@ def test_labels_that_mean_nothing_make_a_poor_evaluator(tmp_path: Path, monkeypa
     assert poor.quality.poor
     unlabelled = load_or_train(picture_set(labels=False), "convolutional", cache=tmp_path)
     assert unlabelled.quality is not None
-    assert unlabelled.quality.task == "reconstruction"
+    assert unlabelled.quality.task == "views"
     assert unlabelled.quality.examples == 40
 
 
@@ -110,7 +110,8 @@ def _steps(examples: int, shape: tuple[int, int, int]) -> int:
 
 
 def test_steps_follow_examples_and_are_bounded_by_size() -> None:
-    assert _steps(100, (1, 8, 8)) == 300
+    assert _steps(100, (1, 8, 8)) == 4 * 300, "without labels"
+    assert library._steps(picture_set().spec, 100) == 300
     assert _steps(10_000, (1, 28, 28)) == 8 * 10_000 // 64
     assert _steps(50_000, (3, 32, 32)) == 3_000
     assert _steps(200_000, (3, 64, 64)) == library._MOST_NUMBERS // (64 * 3 * 64 * 64)
