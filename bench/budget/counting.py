@@ -8,6 +8,7 @@ from typing import Any
 from ..data import DataSet
 from ..registry import ResolvedFamily
 from ..training.setting import build_model, split_setting
+from ..training.torch_start import load_all_of_torch
 from .operations import EXAMPLES, Operations, TooSlowToCountError, UncountableError, count_operations
 from .time_limit import TookTooLongError, time_limit
 
@@ -25,6 +26,7 @@ def count_setting(family: ResolvedFamily, data: DataSet, params: Mapping[str, An
     card = family.card
     setting = split_setting(card, params)
     spec = data.spec
+    load_all_of_torch()
     try:
         with time_limit(PATIENCE, "a step of its training and two samples"):
             return count_operations(

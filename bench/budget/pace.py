@@ -17,6 +17,7 @@ from ..data.examples import Examples
 from ..registry import ResolvedFamily
 from ..training.loop import LoopSettings, StageTraining
 from ..training.setting import build_model, split_setting
+from ..training.torch_start import load_all_of_torch
 from .time_limit import TookTooLongError, time_limit
 
 PATIENCE = 20.0  # seconds within which a family has to be measured
@@ -50,6 +51,7 @@ def measure_pace(family: ResolvedFamily, data: DataSet, params: Mapping[str, Any
     card, setting, at = family.card, split_setting(family.card, params), torch.device(device)
     conditional = card.fit(data.spec.kind, data.spec.condition.kind).condition != "none"
     training = longest = None
+    load_all_of_torch()
     try:
         with time_limit(PATIENCE, "a few steps and samples"), torch.random.fork_rng(devices=[]):
             model = build_model(family.load(), data.spec, setting.train, 0).to(at)

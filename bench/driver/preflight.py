@@ -29,6 +29,7 @@ from ..scoring.sampling import TrialError, check_samples
 from ..training.code_version import code_version
 from ..training.loop import DivergedError, train
 from ..training.setting import build_model, split_setting
+from ..training.torch_start import load_all_of_torch
 
 _EXAMPLES = 64  # of the train split, on which a step is taken
 _PATIENCE = 5.0  # seconds for a family's step and samples; slow code is no broken interface
@@ -46,6 +47,7 @@ def preflight(config: StudyFile, data: DataSet, cache: Path) -> None:
     check_objectives(config, data)
     cards = registry.cards_of(config.families, data.spec, config.space, config.size)
     starts = registry.starts_of(cards, config.start)
+    load_all_of_torch()
     for name, changed in cards.items():
         entry = registry.family(name)
         family = entry.resolved(config.plugins, changed.card)

@@ -29,9 +29,11 @@ def main() -> None:
     import torch
 
     from .. import registry
+    from ..training.torch_start import load_all_of_torch
     from ..trial.execution import run_job
 
     torch.set_num_threads(1)
+    load_all_of_torch()
     plugins, spool = connection.recv()
     registry.load_plugins(plugins)
     while True:
