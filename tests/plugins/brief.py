@@ -9,9 +9,9 @@ from gentune import search_spaces
 from gentune.models.autoencoders.beta_vae import BetaVAE
 
 CARD = (Path(search_spaces.__file__).parent / "autoencoders" / "beta_vae.toml").read_text(encoding="utf-8")
-for old, new in {'name = "beta_vae"': 'name = "brief"', "digits = 520": "digits = 40"}.items():
-    assert old in CARD
-    CARD = CARD.replace(old, new)
+OLD = 'name = "beta_vae"'
+assert OLD in CARD
+CARD = CARD.replace(OLD, 'name = "brief"') + "\n[sizes.image_8]\nsteps = 40\n"
 
 
 class Brief(BetaVAE):

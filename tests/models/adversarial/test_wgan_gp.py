@@ -115,7 +115,7 @@ def test_eight_gaussians_are_all_covered() -> None:
     data = load("eight_gaussians")
     torch.manual_seed(0)
     model = WGANGP(data.spec)
-    setting, steps = split_setting(card, {}), card.full_steps(DataSize("vector", 2))
+    setting, steps = split_setting(card, {}), card.full_steps(DataSize("vector", 2, len(data.splits["train"])))
     train(model, data.splits["train"].all(), setting.loop, steps=steps, seed=0, average=setting.average)
     assert data.spec.mean is not None
     assert data.spec.deviation is not None
