@@ -24,7 +24,7 @@ Classes = Literal["data", "own", "none"]
 class EvaluatorCard:
     """What is known of an evaluator before it is loaded.
 
-    kinds: of data that it looks at. summary: what it is and what it is good for, in one sentence.
+    kinds: of data that it looks at. summary: what it is, and for which data to take it, in one sentence.
     weights: what a path to them leads to; "none" for those that have none or learn them from the data.
     origin: where they come from without a path: a name on the hub of a folder, a file's address, or "" for what
         torch-fidelity knows.

@@ -1,4 +1,4 @@
-"""Another environment's process that is asked in lines of JSON: rivals whose packages do not install beside Gentune."""
+"""Another environment's process that is asked in lines of JSON: rivals whose packages clash with ours."""
 
 from __future__ import annotations
 
