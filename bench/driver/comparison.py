@@ -51,7 +51,7 @@ class ComparisonDriver:
     config: the folder's study, but for workers, devices and seeds, which may differ from run to run. None: that study
         with the seeds that were asked for last.
     outlook: what its families cost and how long they take; None: it is found out here.
-    say: called with a line of text when something happens. on_update: called often, for live displays.
+    say: called with a line of text when something happens. on_update: called often; what it raises ends the run.
     clock: seconds, from whenever.
     """
 

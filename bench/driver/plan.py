@@ -11,7 +11,7 @@ import torch
 
 from .. import registry
 from ..budget.kinds import too_little
-from ..data import DataSet, open_data
+from ..data import DataSet
 from ..evaluators import EvaluatorPace
 from ..runs.status import duration_text
 from ..runs.study_file import StudyFile
@@ -21,8 +21,8 @@ from .expectations import Expectations
 from .final_samples import final_samples
 from .forecast import Forecast, StudyState, Work
 from .job_factory import REFERENCE_FAMILIES
+from .objectives import checked_data
 from .outlook import Outlook, least_amounts, look_ahead
-from .preflight import check_objectives
 
 
 @dataclass(frozen=True)
@@ -100,8 +100,7 @@ class Plan:
 def plan_of(config: StudyFile) -> Plan:
     """Measures the default settings and plans the comparison; nothing is written."""
     registry.load_plugins(config.plugins)
-    data = open_data(config.data)
-    check_objectives(config, data)
+    data = checked_data(config)
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     devices = place(config.devices, config.workers, cuda_devices=torch.cuda.device_count(), cores=cores)
     return planned(config, data, look_ahead(config, data), len(devices))

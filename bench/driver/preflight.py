@@ -22,7 +22,6 @@ from .. import registry
 from ..budget.time_limit import TookTooLongError, time_limit
 from ..data import DataSet
 from ..errors import UsageError
-from ..metrics.inputs import INPUTS
 from ..registry import ResolvedFamily
 from ..runs.study_file import StudyFile
 from ..scoring.sampling import TrialError, check_samples
@@ -33,18 +32,14 @@ from ..training.torch_start import load_all_of_torch
 
 _EXAMPLES = 64  # of the train split, on which a step is taken
 _PATIENCE = 5.0  # seconds for a family's step and samples; slow code is no broken interface
-_OF_GPUS = ("peak_memory", "energy")  # metrics that a CPU does not tell
-# What inputs of metrics are made with, by the ability of a model that they need.
-_ABILITIES = {"reconstructions": "reconstruct", "codes": "encode", "train_codes": "encode", "path_features_a": "decode"}
 
 
 def preflight(config: StudyFile, data: DataSet, cache: Path) -> None:
-    """Checks the objectives, and every family of a run that is a plug-in, or whose space or size the study changes.
+    """Checks every family of a run that is a plug-in, or whose space or size the study changes.
 
     cache: remembers plug-ins that were found good, by their code, card and data.
-    Raises UsageError with the metric or the family and what is wrong.
+    Raises UsageError with the family and what is wrong.
     """
-    check_objectives(config, data)
     cards = registry.cards_of(config.families, data.spec, config.space, config.size)
     starts = registry.starts_of(cards, config.start)
     load_all_of_torch()
@@ -56,43 +51,6 @@ def preflight(config: StudyFile, data: DataSet, cache: Path) -> None:
             _check_interface(entry.resolved(config.plugins, own), data, cache)
         if changed.told or name in starts or config.size != 1.0:
             _check_settings(family, changed, starts.get(name, ()), data)
-
-
-def check_objectives(config: StudyFile, data: DataSet) -> None:
-    """Raises UsageError for objectives that the data, the devices or a family cannot have.
-
-    What the data's description alone tells has been refused before (`registry.check_objective`).
-    """
-    usual = registry.default_objective(data.spec, config.evaluators)
-    for metric in config.objective:
-        lacking = _lacking(metric, data, config.devices)
-        if lacking is not None:
-            raise UsageError(f"metric {metric!r} {lacking}; wanted another objective, such as {usual}")
-        abilities = {_ABILITIES[need] for need in registry.metric(metric).needs if need in _ABILITIES}
-        missing = {
-            name: [ability for ability in sorted(abilities) if not registry.family(name).load().can(ability)]
-            for name in config.families
-        }
-        able = [name for name, lacks in missing.items() if not lacks]
-        instead = f"--families {','.join(able)}" if able else f"--objective {usual}"
-        for name, lacks in missing.items():
-            if lacks:
-                raise UsageError(
-                    f"family {name!r} cannot {lacks[0]}, so {metric} is not defined for it; wanted {instead}"
-                )
-
-
-def _lacking(metric: str, data: DataSet, devices: Sequence[str]) -> str | None:
-    """What a metric needs and would not get, in words that go on from its name."""
-    needs = registry.metric(metric).needs
-    for need, there in (("modes", data.modes), ("factors", data.factors)):
-        if need in needs and there is None:
-            return f"needs {INPUTS[need].words}, which {data.spec.name!r} does not have"
-    if metric in _OF_GPUS:
-        named = [f"cuda:{i}" for i in range(torch.cuda.device_count())] if list(devices) == ["auto"] else devices
-        if not named or "cpu" in named:
-            return "is measured on CUDA devices, and this run is on the CPU"
-    return None
 
 
 def _check_settings(

@@ -124,8 +124,13 @@ def drive(folder: RunFolder, changes: Mapping[str, Any], listener: Listener) -> 
             from .comparison import ComparisonDriver
             from .interruption import terminable
 
-            with terminable():
-                ComparisonDriver(folder, config, outlook=outlook, say=listener.say, on_update=listener.update).run()
+            with terminable() as stop_if_asked:
+
+                def update() -> None:
+                    stop_if_asked()
+                    listener.update()
+
+                ComparisonDriver(folder, config, outlook=outlook, say=listener.say, on_update=update).run()
     except UsageError:
         folder.remove_unstarted()  # else the right options would be another study in it
         raise
@@ -139,10 +144,7 @@ def _look_ahead(folder: RunFolder, config: StudyFile) -> Outlook | None:
     """
     if folder.records("trial"):
         return None
-    from ..data import open_data
-    from ..files import default_cache
-    from .outlook import look_ahead
-    from .preflight import preflight
+    from .objectives import checked_data
 
     registry.load_plugins(config.plugins)
     if config.evaluators:
@@ -154,7 +156,11 @@ def _look_ahead(folder: RunFolder, config: StudyFile) -> Outlook | None:
         import torch
 
         place(config.devices, 1, cuda_devices=torch.cuda.device_count(), cores=1)
-    data = open_data(config.data)
+    data = checked_data(config)
+    from ..files import default_cache  # and what takes seconds to import, once the objectives are known to be possible
+    from .outlook import look_ahead
+    from .preflight import preflight
+
     preflight(config, data, default_cache())
     return look_ahead(config, data, refuse=True)
 

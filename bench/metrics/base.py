@@ -62,6 +62,8 @@ class MetricCard:
         or on the number of samples; one block: the same of the first block alone, for what trains a classifier.
     kinds: of data for which it is defined; empty: every one.
     measured: whether a clock or a device tells it, so that it differs from run to run.
+    requires: a function without parameters, named as `implementation` is, that raises UndefinedError where this machine
+        lacks something that the metric needs, such as weights. None: it needs nothing.
     """
 
     name: str
@@ -75,14 +77,22 @@ class MetricCard:
     counts: Counts = "blocks"
     kinds: tuple[DataKind, ...] = ()
     measured: bool = False
+    requires: str | Callable[[], object] | None = None
 
     def load(self) -> Callable[..., MetricValue]:
         """The metric's function; its module is imported on the first call."""
-        if callable(self.implementation):
-            return self.implementation
-        module, function = self.implementation.split(":")
-        loaded: Callable[..., MetricValue] = getattr(import_module(module, __package__), function)
+        loaded: Callable[..., MetricValue] = _loaded(self.implementation)
         return loaded
+
+    def lacking(self) -> str | None:
+        """What the metric requires of this machine and does not find, in words that go on from its name."""
+        if self.requires is None:
+            return None
+        try:
+            _loaded(self.requires)()
+        except UndefinedError as reason:
+            return str(reason)
+        return None
 
     @property
     def through_evaluator(self) -> bool:
@@ -216,3 +226,11 @@ def _finite(result: MetricValue) -> MetricValue:
     if any(error is not None and not math.isfinite(error) for error in errors):
         return replace(result, low=None, high=None, generated_error=None)
     return result
+
+
+def _loaded(function: str | Callable[..., Any]) -> Callable[..., Any]:
+    if callable(function):
+        return function
+    module, name = function.split(":")
+    loaded: Callable[..., Any] = getattr(import_module(module, __package__), name)
+    return loaded

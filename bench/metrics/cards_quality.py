@@ -78,6 +78,7 @@ CARDS: tuple[MetricCard, ...] = (
         "Perceptual distance of reconstructed images through AlexNet; needs its weights at hand.",
         ".perceptual:lpips",
         kinds=("image",),
+        requires=".perceptual:pretrained",
     ),
     MetricCard(
         "lpips_in_domain",

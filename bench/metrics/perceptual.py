@@ -46,8 +46,16 @@ def lpips(originals: Tensor, reconstructions: Tensor) -> MetricValue:
     a, b = checked_images(originals, reconstructions)
     if a.shape[1] not in (1, 3):
         raise UndefinedError(f"defined for images of 1 or 3 channels, got {a.shape[1]}")
-    backbone, heads = _pretrained(str(_backbone_file()), str(_heads_file()))
+    backbone, heads = pretrained()
     return mean_interval(lpips_distances(a.float(), b.float(), backbone, heads))
+
+
+def pretrained() -> tuple[Mapping[str, Tensor], tuple[Tensor, ...]]:
+    """AlexNet's state dict as torchvision keeps it, and LPIPS's heads, five tensors (C_l,).
+
+    Raises UndefinedError where this machine lacks one.
+    """
+    return _pretrained(str(_backbone_file()), str(_heads_file()))
 
 
 def lpips_in_domain(original_features: Tensor, reconstruction_features: Tensor) -> MetricValue:

@@ -130,11 +130,15 @@ def check_objective(
         if reason is not None:
             other = default_objective(spec, evaluators)
             raise UsageError(f"metric {name!r} {reason}; wanted another objective, such as {other}")
-        if card.group != "likelihood" and "likelihood" not in card.needs:
+        by_class = "class_log_likelihoods" in card.needs
+        if card.group != "likelihood" and not by_class and "likelihood" not in card.needs:
             continue
         for family_name in names:
-            if family(family_name).require_card().likelihood[spec.kind] == "none":
+            own = family(family_name).require_card()
+            if own.likelihood[spec.kind] == "none":
                 lacking[family_name] = f"has no likelihood, so {name} is not defined for it"
+            elif by_class and own.fit(spec.kind, spec.condition.kind).condition != "label":
+                lacking[family_name] = f"has no likelihood for each class, so {name} is not defined for it"
     return lacking
 
 

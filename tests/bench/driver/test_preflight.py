@@ -14,8 +14,9 @@ import pytest
 import torch
 
 import gentune
-from gentune.bench.data import DataRef, load, open_data
+from gentune.bench.data import DataRef, load
 from gentune.bench.driver import preflight as module
+from gentune.bench.driver.objectives import checked_data
 from gentune.bench.driver.preflight import preflight
 from gentune.bench.driver.run_setup import describe
 from gentune.bench.errors import UsageError
@@ -125,11 +126,6 @@ def test_a_family_that_was_found_good_is_not_looked_at_again(tmp_path: Path, mon
         look_at(tmp_path, "def more(self): return 1")
 
 
-def test_objectives_that_a_family_lacks_the_method_for_are_refused(tmp_path: Path) -> None:
-    with pytest.raises(UsageError, match="'looked_at' cannot reconstruct, so reconstruction_error is not defined"):
-        look_at(tmp_path, objective=("reconstruction_error",))
-
-
 @pytest.mark.parametrize(
     ("options", "said"),
     [
@@ -177,7 +173,7 @@ def test_objectives_that_no_trial_would_have_are_refused(data: str, metric: str,
     options = {"data": data, "families": "gaussian", "objective": metric, "trainings": 1, "devices": "cpu"}
     config = describe(None, options)
     with pytest.raises(UsageError, match=f"^metric '{metric}' {said}; wanted another objective, such as mmd$"):
-        module.check_objectives(config, open_data(config.data))
+        checked_data(config)
 
 
 def test_families_that_have_the_method_are_named() -> None:
@@ -185,4 +181,22 @@ def test_families_that_have_the_method_are_named() -> None:
         None, {"data": "iris", "families": "gan,pca", "objective": "reconstruction_error", "trainings": 1}
     )
     with pytest.raises(UsageError, match=r"'gan' cannot reconstruct, .* wanted --families pca$"):
-        module.check_objectives(config, open_data(config.data))
+        checked_data(config)
+
+
+@pytest.mark.parametrize(
+    ("family", "said"),
+    [("gan", "has no likelihood, so"), ("gaussian", "has no likelihood for each class, so")],
+)
+def test_families_without_class_likelihoods_are_refused(family: str, said: str) -> None:
+    options = {"data": "digits", "families": family, "objective": "bayes_accuracy", "trainings": 1}
+    with pytest.raises(UsageError, match=f"^family '{family}' {said} bayes_accuracy is not defined for it$"):
+        describe(None, options)
+    describe(None, options | {"families": "naive_bayes"})
+
+
+def test_a_metric_without_its_weights_is_refused(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setenv("GENTUNE_LPIPS_WEIGHTS", str(tmp_path / "none.pth"))
+    config = describe(None, {"data": "digits", "families": "vae", "objective": "lpips", "trainings": 1})
+    with pytest.raises(UsageError, match=r"^metric 'lpips' needs AlexNet's ImageNet weights: no file .*such as fid$"):
+        checked_data(config)
