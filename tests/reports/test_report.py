@@ -79,6 +79,14 @@ def test_page_loads_nothing_and_escapes_everything(
     assert figures and {"objective", "default", "study-0"} <= set(json.loads(figures[1]))
 
 
+def test_the_head_says_at_which_size_families_were_trained(
+    tmp_path: Path, write_run: Callable[..., RunFolder], parse_page: Callable[[str], Any]
+) -> None:
+    for name, size in (("own", 1.0), ("half", 0.5)):
+        text = parse_page(write_report(write_run(tmp_path / name, size=size)).read_text()).text
+        assert ("trainings at 0.5 times their size" in text) == (size != 1.0)
+
+
 def test_page_tells_not_defined_from_missing_and_keeps_references_apart(
     tmp_path: Path, write_run: Callable[..., RunFolder]
 ) -> None:
