@@ -104,5 +104,6 @@ CARDS: tuple[MetricCard, ...] = (
         "cost",
         "Energy that the device drew during the trial.",
         measured=True,
+        requires=".cost:counters_of_energy",
     ),
 )

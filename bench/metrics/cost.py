@@ -7,6 +7,7 @@ figures stands for cost, so that they are reported side by side.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from importlib.util import find_spec
 
 from .base import MetricValue, UndefinedError
 
@@ -72,6 +73,12 @@ def sample_flops(cost: CostReport) -> MetricValue:
     if not cost.operations_per_sample:
         raise UndefinedError("the operations of sampling are not counted")
     return MetricValue(float(cost.operations_per_sample))
+
+
+def counters_of_energy() -> None:
+    """Raises UndefinedError where the package that reads NVIDIA's counters is missing."""
+    if find_spec("pynvml") is None:
+        raise UndefinedError("needs the package nvidia-ml-py, which reads the device's counters (extra `energy`)")
 
 
 def energy(cost: CostReport) -> MetricValue:

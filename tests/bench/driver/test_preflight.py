@@ -195,6 +195,13 @@ def test_families_without_class_likelihoods_are_refused(family: str, said: str) 
     describe(None, options | {"families": "naive_bayes"})
 
 
+def test_energy_without_the_package_that_reads_it_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("gentune.bench.metrics.cost.find_spec", lambda name: None)
+    options = {"data": "two_moons", "families": "gaussian", "objective": "energy", "devices": "cuda:0", "trainings": 1}
+    with pytest.raises(UsageError, match=r"^metric 'energy' needs the package nvidia-ml-py, .*such as mmd$"):
+        checked_data(describe(None, options))
+
+
 def test_a_metric_without_its_weights_is_refused(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setenv("GENTUNE_LPIPS_WEIGHTS", str(tmp_path / "none.pth"))
     config = describe(None, {"data": "digits", "families": "vae", "objective": "lpips", "trainings": 1})
