@@ -128,8 +128,9 @@ class Stage:
     """A part of training with a share of the budget: either `phases`, run in turn, or one `fit`.
 
     One *step* of a stage runs every phase once (each with its own number of optimiser steps in a row, each on a
-    batch of its own). `fit(data, generator)` gets the whole train split on the device and trains by itself (EM,
-    counting, closed forms); it returns the number of floating-point operations it took, where it can tell.
+    batch of its own). `fit(data, generator)` gets the train split on the device and trains by itself (EM,
+    counting, closed forms); it returns the number of floating-point operations it took, where it can tell. Of a split
+    of more than 1 GiB it gets as many examples as fit into that, drawn by the seed.
     share: of the full training's steps; the shares of all stages with phases add up to 1.
     depends_on: the training hyperparameters that this stage's result depends on; None: all of them.
     parts: shares of its steps, in order, within which all steps take as many operations: several where a network grows.

@@ -50,6 +50,12 @@ class Column:
         """Of the compact form."""
         return len(self) * math.prod(self.stored.shape[1:]) * self.stored.element_size()
 
+    @property
+    def bytes_of_one(self) -> int:
+        """Of one value as batches hold it."""
+        one = self[:1]
+        return one.numel() * one.element_size()
+
     def chunks(self) -> Iterator[Tensor]:
         """All values in order, some at a time, on the CPU."""
         rows = max(1, _CHUNK_NUMBERS // max(1, math.prod(self.stored.shape[1:])))

@@ -22,6 +22,7 @@ from ...models.base import Adam, Batch, Losses, Phase, Progress, Stage, Trainabl
 from ..data.examples import Examples
 from ..seeds import derive
 from .averages import ExponentialProfile, PowerAverages, coefficients, rebuild
+from .fitting import FitTraining
 from .state import PlannedStage, StateStore, TrainingRun, TrainingState, copy_of, furthest, plan, put_state, take_state
 from .watch import DeadlineError, Watch
 
@@ -165,40 +166,6 @@ def _holding(
         return
     with kept.holding(index, waiting):
         yield
-
-
-class FitTraining:
-    """The training of a stage with its own `fit`: one step."""
-
-    def __init__(self, stage: Stage, data: Examples, *, seed: int) -> None:
-        assert stage.fit is not None
-        self.step = 0
-        self._fit, self._data, self._seed = stage.fit, data, seed
-        self._operations = 0.0
-
-    def advance(self, until: int) -> Iterator[int]:
-        """Fits, unless it is fitted already."""
-        if self.step < until:
-            torch.manual_seed(self._seed)
-            generator = torch.Generator(self._data.device).manual_seed(self._seed)
-            self._operations = self._fit(self._data.all(), generator) or 0.0
-            self.step = 1
-            yield self.step
-
-    def tensors(self) -> dict[str, Tensor]:
-        """None besides the model's own."""
-        return {}
-
-    def restore(self, state: TrainingState) -> None:
-        """Restores a state."""
-        self.step = state.step
-
-    def report(self, run: TrainingRun, *, since: int) -> None:
-        """Adds the operations to a run."""
-        run.fit_operations += self._operations
-
-    def use_average(self, half_life: float) -> None:
-        """A fit has none."""
 
 
 class StageTraining:
