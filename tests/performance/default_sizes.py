@@ -102,7 +102,8 @@ def _measured(family: ResolvedFamily, ref: DataRef, seed: int, folder: Path) -> 
     )
     record = run_trial(job, RecordFolder(folder))
     scores = {role: _fid(metrics) for role, metrics in (("main", record.metrics), ("second", record.second_metrics))}
-    return {"fid": scores, "reason": record.reason, "seconds": round(record.seconds.get("train", 0.0), 1)}
+    seconds = sum(record.seconds.get(part, 0.0) for part in ("train", "kept"))  # kept: trained by an earlier command
+    return {"fid": scores, "reason": record.reason, "seconds": round(seconds, 1)}
 
 
 def _fid(metrics: Mapping[str, Any]) -> float | None:

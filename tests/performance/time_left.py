@@ -25,6 +25,8 @@ RUNS = {
     "--size 0.25",
     "table": "--data TABLE --families gaussian,realnvp --trainings 3 --seeds 2 --choice-seeds 1 --workers 2 "
     "--size 0.25",
+    "colour patches": "--data photo_patches --families gaussian,pca --trainings 2 --seeds 1 --choice-seeds 1 "
+    "--workers 2",
     "two speeds": "--data iris --families ddpm --trainings 3 --seeds 2 --choice-seeds 1 --workers 1 --two-speeds "
     "--size 0.25",
 }
