@@ -3,7 +3,7 @@
 from .base import DataReader, DataSet, Modes, Split
 from .found import Found
 from .locate import locate
-from .readers import add_reader, data_specs, describe_data, described, load, open_data, readers, remove_reader
+from .readers import add_reader, data_specs, describe_data, described, lacks, load, open_data, readers, remove_reader
 from .reference import DataRef
 from .source import SourceReader
 
@@ -19,6 +19,7 @@ __all__ = [
     "data_specs",
     "describe_data",
     "described",
+    "lacks",
     "load",
     "locate",
     "open_data",

@@ -99,9 +99,12 @@ class DataReader:
     all have defaults is listed as a data set of its own name. `gentune.testing.DataContract` holds what readers keep.
 
     name: letters, digits, `_`, `-` and `.`.
+    known: of "modes" and "factors" what its data sets have, so that objectives are checked before they are read; None:
+        only reading tells.
     """
 
     name: str
+    known: tuple[str, ...] | None = None
 
     def describe(self, *args: Any, **options: Any) -> DataSpec:
         """The data set's description: quickly, without torch.

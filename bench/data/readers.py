@@ -54,6 +54,12 @@ def describe_data(ref: DataRef) -> DataSpec:
     return _describe(_reader(ref), ref)
 
 
+def lacks(ref: DataRef, what: str) -> bool:
+    """Whether a referenced data set lacks "modes" or "factors"; it is read only where its reader does not tell."""
+    known = _reader(ref).known
+    return getattr(open_data(ref), what) is None if known is None else what not in known
+
+
 def open_data(ref: DataRef, *, again: bool = False) -> DataSet:
     """The referenced data set, the same object in one process. Raises UsageError as `describe_data` does.
 

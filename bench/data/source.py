@@ -34,6 +34,7 @@ class SourceReader(DataReader):
     suffixes: tuple[str, ...] = ()
     folders: bool = False
     keeps: bool = False
+    known = ()  # what is found has neither
 
     def find(self, *args: Any, **options: Any) -> Found:
         """All examples. Raises UsageError, one line, for whatever it cannot read."""

@@ -1,4 +1,4 @@
-"""Objectives that a run could not have are refused before anything else is looked at.
+"""Objectives and constraints that a run could not have are refused before anything else is looked at.
 
 What the data's description alone tells has been refused before (`registry.check_objective`). Here follows what takes
 torch to know, then what takes the data.
@@ -9,9 +9,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from .. import registry
-from ..data import DataRef, DataSet, describe_data, open_data
+from ..data import describe_data, lacks
 from ..errors import UsageError
 from ..metrics.inputs import INPUTS
+from ..runs.constraints import parse_constraint
 from ..runs.study_file import StudyFile
 
 _OF_GPUS = ("peak_memory", "energy")  # metrics that a CPU does not tell
@@ -19,20 +20,30 @@ _OF_GPUS = ("peak_memory", "energy")  # metrics that a CPU does not tell
 _ABILITIES = {"reconstructions": "reconstruct", "codes": "encode", "train_codes": "encode", "path_features_a": "decode"}
 
 
-def checked_data(config: StudyFile) -> DataSet:
-    """The data of a study that can have its objectives.
-
-    Raises UsageError for an objective that this machine, the devices, a family or the data cannot have.
-    """
+def check_metrics(config: StudyFile) -> None:
+    """Raises UsageError for an objective or a constraint that this machine, the devices, a family or the data cannot
+    have."""
     spec = describe_data(config.data)
     usual = registry.default_objective(spec, config.evaluators)
     for name in config.objective:
-        lacking = _lacking_device(name, config.devices) or registry.metric(name).lacking()
-        lacking = lacking or _lacking_data(name, config.data, spec.name)
-        if lacking is not None:
-            raise UsageError(f"metric {name!r} {lacking}; wanted another objective, such as {usual}")
+        if reason := _lacking(name, config, spec.name):
+            raise UsageError(f"metric {name!r} {reason}; wanted another objective, such as {usual}")
         _check_families(config.families, name, usual)
-    return open_data(config.data)
+    for text in config.constraints or ():
+        name = parse_constraint(text).metric
+        if reason := _lacking(name, config, spec.name):
+            raise UsageError(f"metric {name!r} {reason}, so it cannot be constrained")
+
+
+def _lacking(metric: str, config: StudyFile, data: str) -> str | None:
+    """What a metric needs and would not get, in words that go on from its name. data: the data set's name."""
+    if reason := _lacking_device(metric, config.devices) or registry.metric(metric).lacking():
+        return reason
+    needs = registry.metric(metric).needs
+    for need in ("modes", "factors"):
+        if need in needs and lacks(config.data, need):
+            return f"needs {INPUTS[need].words}, which {data!r} does not have"
+    return None
 
 
 def _check_families(families: Sequence[str], metric: str, usual: str) -> None:
@@ -41,11 +52,11 @@ def _check_families(families: Sequence[str], metric: str, usual: str) -> None:
     if not abilities:
         return
     missing = {f: [a for a in abilities if not registry.family(f).load().can(a)] for f in families}
-    able = [family for family, lacks in missing.items() if not lacks]
+    able = [family for family, methods in missing.items() if not methods]
     instead = f"--families {','.join(able)}" if able else f"--objective {usual}"
-    for family, lacks in missing.items():
-        if lacks:
-            reason = f"cannot {lacks[0]}, so {metric} is not defined for it"
+    for family, methods in missing.items():
+        if methods:
+            reason = f"cannot {methods[0]}, so {metric} is not defined for it"
             raise UsageError(f"family {family!r} {reason}; wanted {instead}")
 
 
@@ -59,10 +70,3 @@ def _lacking_device(metric: str, devices: Sequence[str]) -> str | None:
     if devices and "cpu" not in devices:
         return None
     return "is measured on CUDA devices, and this run is on the CPU"
-
-
-def _lacking_data(metric: str, ref: DataRef, data: str) -> str | None:
-    for need in ("modes", "factors"):
-        if need in registry.metric(metric).needs and getattr(open_data(ref), need) is None:
-            return f"needs {INPUTS[need].words}, which {data!r} does not have"
-    return None

@@ -11,7 +11,7 @@ import torch
 
 from .. import registry
 from ..budget.kinds import too_little
-from ..data import DataSet
+from ..data import DataSet, open_data
 from ..evaluators import EvaluatorPace
 from ..runs.status import duration_text
 from ..runs.study_file import StudyFile
@@ -21,7 +21,7 @@ from .expectations import Expectations
 from .final_samples import final_samples
 from .forecast import Forecast, StudyState, Work
 from .job_factory import REFERENCE_FAMILIES
-from .objectives import checked_data
+from .objectives import check_metrics
 from .outlook import Outlook, least_amounts, look_ahead
 
 
@@ -100,7 +100,8 @@ class Plan:
 def plan_of(config: StudyFile) -> Plan:
     """Measures the default settings and plans the comparison; nothing is written."""
     registry.load_plugins(config.plugins)
-    data = checked_data(config)
+    check_metrics(config)
+    data = open_data(config.data)
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     devices = place(config.devices, config.workers, cuda_devices=torch.cuda.device_count(), cores=cores)
     return planned(config, data, look_ahead(config, data), len(devices))

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 from .. import registry
 from ..budget.kinds import too_little
-from ..data import describe_data
+from ..data import describe_data, open_data
 from ..errors import UsageError
 from ..runs.constraints import parse_constraint
 from ..runs.looks import finished, seeds_of
@@ -22,6 +22,7 @@ from ..runs.study_options import flag, metavar, parse_study, read_options, read_
 from ..scheduling import executor
 from ..scheduling.base import place
 from ..training.cache import cache_limit
+from .objectives import check_metrics
 
 if TYPE_CHECKING:
     from .outlook import Outlook
@@ -144,9 +145,8 @@ def _look_ahead(folder: RunFolder, config: StudyFile) -> Outlook | None:
     """
     if folder.records("trial"):
         return None
-    from .objectives import checked_data
-
     registry.load_plugins(config.plugins)
+    check_metrics(config)
     if config.evaluators:
         from ..evaluators import check_content
 
@@ -156,11 +156,11 @@ def _look_ahead(folder: RunFolder, config: StudyFile) -> Outlook | None:
         import torch
 
         place(config.devices, 1, cuda_devices=torch.cuda.device_count(), cores=1)
-    data = checked_data(config)
-    from ..files import default_cache  # and what takes seconds to import, once the objectives are known to be possible
+    from ..files import default_cache
     from .outlook import look_ahead
     from .preflight import preflight
 
+    data = open_data(config.data)
     preflight(config, data, default_cache())
     return look_ahead(config, data, refuse=True)
 

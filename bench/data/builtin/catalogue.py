@@ -146,6 +146,7 @@ class BuiltIn(DataReader):
     name: str
     spec: DataSpec
     loader: str
+    known: tuple[str, ...] | None = ()
 
     def describe(self) -> DataSpec:
         return self.spec
@@ -156,4 +157,7 @@ class BuiltIn(DataReader):
         return data
 
 
-WITHOUT_OPTIONS: dict[str, DataReader] = {spec.name: BuiltIn(spec.name, spec, loader) for spec, loader in _SPECS}
+_KNOWN = {"eight_gaussians": ("modes",), "sprites": ("factors",)}
+WITHOUT_OPTIONS: dict[str, DataReader] = {
+    spec.name: BuiltIn(spec.name, spec, loader, _KNOWN.get(spec.name, ())) for spec, loader in _SPECS
+}

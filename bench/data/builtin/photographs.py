@@ -26,6 +26,7 @@ class PhotoPatches(DataReader):
     """
 
     name = "photo_patches"
+    known = ()
 
     def describe(self, *, size: int = 16) -> DataSpec:
         if not isinstance(size, int) or not _SIZES[0] <= size <= _SIZES[1]:

@@ -16,7 +16,7 @@ import torch
 import gentune
 from gentune.bench.data import DataRef, load
 from gentune.bench.driver import preflight as module
-from gentune.bench.driver.objectives import checked_data
+from gentune.bench.driver.objectives import check_metrics
 from gentune.bench.driver.preflight import preflight
 from gentune.bench.driver.run_setup import describe
 from gentune.bench.errors import UsageError
@@ -173,7 +173,14 @@ def test_objectives_that_no_trial_would_have_are_refused(data: str, metric: str,
     options = {"data": data, "families": "gaussian", "objective": metric, "trainings": 1, "devices": "cpu"}
     config = describe(None, options)
     with pytest.raises(UsageError, match=f"^metric '{metric}' {said}; wanted another objective, such as mmd$"):
-        checked_data(config)
+        check_metrics(config)
+
+
+@pytest.mark.parametrize(("data", "constraint"), [("digits", "mig >= 0.1"), ("two_moons", "energy <= 1")])
+def test_constraints_that_no_trial_would_tell_are_refused(data: str, constraint: str) -> None:
+    options = {"data": data, "families": "gaussian", "constraints": (constraint,), "trainings": 1, "devices": "cpu"}
+    with pytest.raises(UsageError, match=r"^metric '(mig|energy)' .*, so it cannot be constrained$"):
+        check_metrics(describe(None, options))
 
 
 def test_families_that_have_the_method_are_named() -> None:
@@ -181,7 +188,7 @@ def test_families_that_have_the_method_are_named() -> None:
         None, {"data": "iris", "families": "gan,pca", "objective": "reconstruction_error", "trainings": 1}
     )
     with pytest.raises(UsageError, match=r"'gan' cannot reconstruct, .* wanted --families pca$"):
-        checked_data(config)
+        check_metrics(config)
 
 
 @pytest.mark.parametrize(
@@ -199,11 +206,11 @@ def test_energy_without_the_package_that_reads_it_is_refused(monkeypatch: pytest
     monkeypatch.setattr("gentune.bench.metrics.cost.find_spec", lambda name: None)
     options = {"data": "two_moons", "families": "gaussian", "objective": "energy", "devices": "cuda:0", "trainings": 1}
     with pytest.raises(UsageError, match=r"^metric 'energy' needs the package nvidia-ml-py, .*such as mmd$"):
-        checked_data(describe(None, options))
+        check_metrics(describe(None, options))
 
 
 def test_a_metric_without_its_weights_is_refused(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setenv("GENTUNE_LPIPS_WEIGHTS", str(tmp_path / "none.pth"))
     config = describe(None, {"data": "digits", "families": "vae", "objective": "lpips", "trainings": 1})
     with pytest.raises(UsageError, match=r"^metric 'lpips' needs AlexNet's ImageNet weights: no file .*such as fid$"):
-        checked_data(config)
+        check_metrics(config)
