@@ -125,13 +125,6 @@ def test_fingerprints_of_built_in_sets_stay(name: str) -> None:
     assert set(data_specs()) >= set(FINGERPRINTS)
 
 
-@pytest.mark.parametrize("name", sorted(set(FINGERPRINTS) | {"iris"}))
-def test_built_in_readers_tell_what_is_known_of_their_data(name: str) -> None:
-    known, data = readers()[name].known, load(name)
-    assert known is not None
-    assert {what for what in ("modes", "factors") if getattr(data, what) is not None} == set(known)
-
-
 def test_a_reference_is_opened_once(points: Points) -> None:
     ref = DataRef.of("points", count=4)
     data = open_data(ref)
