@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from statistics import median_low
@@ -22,8 +23,9 @@ TIMES, LEAST = 20.0, 60.0
 # Seconds to score, and to score each thousand samples, by kind of score, before any of its kind has been taken: of a
 # trial, of a retraining on validation (all samples, the same metrics), and on test (every metric).
 _SCORING = {"trial": (0.1, 0.55), "choice": (0.1, 0.55), "test": (1.0, 1.6)}
-# The first score of a worker waits for libraries: alone, it may lengthen what is expected so many times at most.
-_FIRST, _RECENT = 3.0, 7  # and only so many of the latest scores count, since other programs come and go
+# The first score of a worker waits for libraries: what was expected before counts as two jobs, until four have ended.
+_FEW = 4
+_RECENT = 7  # only so many of the latest scores count, since other programs come and go
 _TYPICALITY = 4  # likelihoods on test for each held-out example, besides its own: of outliers, and without labels
 # Seconds from what is measured beforehand to the first job, and from the last one to the report.
 _START, _REPORT = 8.0, 5.0
@@ -53,12 +55,13 @@ class _Learned:
         """What was taken for each second that was said; None before anything was."""
         return self.taken[part] / self.said[part] if self.said.get(part) else None
 
-    def usual(self, part: str) -> float | None:
-        """The lower median of the latest jobs, which a single slow one does not move; None before any."""
+    def usual(self, part: str, expected: float) -> float:
+        """The lower median of the latest jobs, which a single slow one does not move.
+
+        expected: before any, and next to a few.
+        """
         ratios = self.each.get(part, [])[-_RECENT:]
-        if len(ratios) == 1:
-            return min(ratios[0], _FIRST)
-        return median_low(ratios) if ratios else None
+        return median_low([expected, expected, *ratios] if len(ratios) < _FEW else ratios)
 
 
 class Expectations:
@@ -128,12 +131,14 @@ class Expectations:
     def scoring(self, family: str, kind: str, n: int) -> float:
         """Seconds of scoring n samples, by kind of score, and of what a job takes besides its parts.
 
-        As jobs of the family's own took that were scored so, else those of others, else scores of other kinds.
+        As jobs of the family's own took that were scored so, those of others, and scores of other kinds: each of these
+        is what is expected of the ones before it. What another kind took more may lie in its fixed part, which a score
+        of ten times the samples does not pay ten times: half of it is believed, on a log scale.
         """
-        said, rest = self._said_scoring(family, kind, n), self._usual("", "rest")
-        ratios = (self._usual(family, kind), self._usual("", kind), self._usual("", "measure"))
-        known = next((ratio for ratio in ratios if ratio is not None), 1.0)
-        return known * said + (_REST * self._machine if rest is None else rest)
+        known = math.sqrt(self._usual("", "measure", 1.0))
+        for whose in ("", family):
+            known = self._usual(whose, kind, known)
+        return known * self._said_scoring(family, kind, n) + self._usual("", "rest", _REST * self._machine)
 
     @property
     def start(self) -> float:
@@ -190,8 +195,8 @@ class Expectations:
     def _ratio(self, family: str, part: str) -> float | None:
         return self._learned[family].ratio(part) if family in self._learned else None
 
-    def _usual(self, family: str, part: str) -> float | None:
-        return self._learned[family].usual(part) if family in self._learned else None
+    def _usual(self, family: str, part: str, expected: float) -> float:
+        return self._learned[family].usual(part, expected) if family in self._learned else expected
 
     def _said_scoring(self, family: str, kind: str, n: int) -> float:
         pace, examples = self.paces.get(family, Pace()), self._held_out.get(kind, 0)

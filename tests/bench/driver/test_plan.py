@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +20,7 @@ from gentune.bench.driver.expectations import Expectations
 from gentune.bench.driver.forecast import Forecast, StudyState, Work
 from gentune.bench.driver.plan import Plan
 from gentune.bench.driver.run_setup import describe
+from gentune.bench.runs.records import Record, Role
 from gentune.bench.runs.status import duration_text
 
 TRIAL, FINAL = 100, 1_000  # samples
@@ -73,6 +75,32 @@ def test_what_is_left_of_a_study_that_is_under_way() -> None:
         "one of four: its own or the default's"
     )
     assert known.left(StudyState("toy", tuned=True, incumbents=[{"width": 16}], finals=2))["finals"] == Work()
+
+
+def test_few_scores_do_not_overturn_what_is_expected() -> None:
+    """The first ones of each worker wait for libraries."""
+    config = describe(None, {"data": "two_moons", "families": "gaussian", "trainings": 6})
+    costs = SettingCosts(count, {"width": 16}, TRIAL, budget_of(*config.budget))
+    known = Expectations({"toy": Pace(10.0, 0.1, 0.01)}, {"toy": costs}, TRIAL)
+    rest = 0.2  # seconds of a job besides its parts
+    trial, test = (known.scoring("toy", kind, TRIAL) - rest for kind in ("trial", "test"))
+
+    def take(role: Role, seconds: float) -> None:
+        record = Record(
+            role, "toy", 0, 0, "test" if role == "final" else "validation", "complete", params={"width": 16}
+        )
+        known.take(replace(record, samples=TRIAL, objectives=(1.0,), seconds={"train": 10.0, "measure": seconds}))
+
+    for _ in range(2):
+        take("trial", 4.0 * trial)
+        assert known.scoring("toy", "trial", TRIAL) == pytest.approx(trial + rest)
+    for _ in range(2):
+        take("trial", 4.0 * trial)
+    assert known.scoring("toy", "trial", TRIAL) == pytest.approx(4.0 * trial + rest)
+    assert known.scoring("toy", "test", TRIAL) == pytest.approx(2.0 * test + rest), "half, on a log scale"
+    for _ in range(4):
+        take("final", 1.5 * test)
+    assert known.scoring("toy", "test", TRIAL) == pytest.approx(1.5 * test + rest)
 
 
 def test_workers_share_what_does_not_follow_one_another() -> None:
