@@ -56,9 +56,9 @@ class _Learned:
         return self.taken[part] / self.said[part] if self.said.get(part) else None
 
     def usual(self, part: str, expected: float) -> float:
-        """The lower median of the latest jobs, which a single slow one does not move.
+        """The lower median of the latest jobs' ratios, which a single slow one does not move.
 
-        expected: before any, and next to a few.
+        expected: the ratio before any has ended; it counts as two jobs until `_FEW` have.
         """
         ratios = self.each.get(part, [])[-_RECENT:]
         return median_low([expected, expected, *ratios] if len(ratios) < _FEW else ratios)

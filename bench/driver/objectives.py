@@ -1,7 +1,7 @@
 """Objectives and constraints that a run could not have are refused before anything else is looked at.
 
-What the data's description alone tells has been refused before (`registry.check_objective`). Here follows what takes
-torch to know, then what takes the data.
+What the data's description and the cards alone tell has been refused before (`registry.check_objective`). Here follow
+the devices, what this machine has to have, what data sets know of themselves, and the methods of families.
 """
 
 from __future__ import annotations

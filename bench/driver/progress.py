@@ -17,8 +17,7 @@ from .study import FamilyStudy
 
 _MOST_SLOWDOWN = 2.0  # that the workers' waiting is taken to cause; more is a disturbance that will pass
 _MARGIN = 1.25  # of time that is kept for retrainings, none of which may have been timed yet
-_SLOWDOWN_FROM = 4  # finished jobs
-_BETWEEN = ("propose", "explain", "store")  # the driver's work while workers wait
+_SLOWDOWN_FROM = 3  # finished jobs
 
 
 class Progress:
@@ -42,21 +41,17 @@ class Progress:
         self._config, self._expected, self._journal = config, expected, journal
         self._final_samples, self._workers, self._elapsed = final_samples, workers, elapsed
         self._done: Counter[tuple[str, str, int]] = Counter((r.role, r.family, r.repeat) for r in records)
-        self._overhead_before = journal.overhead()
+        self._began, self._overhead_before = elapsed(), journal.overhead()
         self._worked, self._finished, self._proposed = 0.0, 0, 0
-        self._first = (elapsed(), 0.0)  # when a job had ended first, and what the driver had worked by then
         self.limit = math.inf if config.max_hours is None else 3_600.0 * config.max_hours
         self.cut = journal.cut  # studies whose tuning the limit has ended
 
     def take(self, record: Record, seconds: float) -> None:
         """Takes the record of a job that has ended, and the seconds from its start to its end."""
         self._done[record.role, record.family, record.repeat] += 1
-        self._proposed += record.role == "trial"
-        if not self._finished:  # workers have started: what comes now tells how long jobs wait for them
-            self._first = self._elapsed(), self._overhead(*_BETWEEN)
-        else:
-            self._worked += seconds
+        self._worked += seconds
         self._finished += 1
+        self._proposed += record.role == "trial"
 
     @property
     def time_left(self) -> float:
@@ -132,12 +127,11 @@ class Progress:
         return sum(now.get(part, 0.0) - self._overhead_before.get(part, 0.0) for part in parts)
 
     def _slowdown(self) -> float:
-        """Wall time by what jobs and the driver took: workers wait, and share the machine."""
-        began, before = self._first
-        accounted = (self._worked + self._overhead(*_BETWEEN) - before) / self._workers
-        if self._finished < _SLOWDOWN_FROM or accounted <= 0:
+        """Wall time by what jobs and the driver took: workers start, wait, and share the machine."""
+        accounted = (self._worked + self._overhead("propose", "explain", "store")) / self._workers
+        if self._finished < _SLOWDOWN_FROM or not accounted:
             return 1.0
-        return min(_MOST_SLOWDOWN, max(1.0, (self._elapsed() - began) / accounted))
+        return min(_MOST_SLOWDOWN, max(1.0, (self._elapsed() - self._began) / accounted))
 
     def _references(self, jobs: Sequence[Job]) -> float:
         """Seconds of the jobs that belong to no study."""

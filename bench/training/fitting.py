@@ -9,6 +9,7 @@ from torch import Tensor
 
 from ...models.base import Batch, Stage
 from ..data.examples import Examples
+from ..seeds import derive
 from .state import TrainingRun, TrainingState
 
 _FIT_BYTES = 2**30  # the most that a `fit` is given at once; families make copies of it in twice the precision
@@ -53,5 +54,5 @@ class FitTraining:
         most = max(1, _FIT_BYTES // max(1, self._data.x.bytes_of_one))
         if n <= most:
             return self._data.all()
-        drawn = torch.randperm(n, generator=torch.Generator().manual_seed(self._seed))[:most]
-        return self._data[drawn.sort().values]
+        generator = torch.Generator().manual_seed(derive(self._seed, "examples"))
+        return self._data[torch.randperm(n, generator=generator)[:most].sort().values]

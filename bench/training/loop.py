@@ -29,7 +29,6 @@ from .watch import DeadlineError, Watch
 __all__ = [
     "DeadlineError",
     "DivergedError",
-    "FitTraining",
     "LoopSettings",
     "StageTraining",
     "TrainingRun",

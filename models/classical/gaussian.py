@@ -44,7 +44,7 @@ class Gaussian(DensityModel):
         return (Stage("closed form", fit=self.fit),)
 
     def fit(self, data: Batch, generator: Generator) -> float:
-        """The closed form on the whole train split; returns its operations, 2 n D^2 + D^3/3 (diag: 3 n D).
+        """The closed form on the train split; returns its operations, 2 n D^2 + D^3/3 (diag: 3 n D).
 
         Raises torch.linalg.LinAlgError where the regularised covariance is singular.
         """

@@ -69,7 +69,7 @@ class GaussianMixture(DensityModel):
         return (Stage("expectation-maximisation", fit=self.fit),)
 
     def fit(self, data: Batch, generator: Generator) -> float:
-        """EM on the whole train split; returns the floating-point operations of its iterations, counted as
+        """EM on the train split; returns the floating-point operations of its iterations, counted as
 
             full  iterations * (4 n k D^2 + (4/3) k D^3)    responsibilities and covariances; factorisations
             tied  iterations * (2 n k D^2 + 2 n D^2 + (4/3) D^3)

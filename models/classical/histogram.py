@@ -42,7 +42,7 @@ class Histogram(GenerativeModel):
         return (Stage("counting", fit=self.fit),)
 
     def fit(self, data: Batch, generator: Generator) -> float:
-        """Counts the whole train split; returns its operations, one for each value and each bin."""
+        """Counts the train split; returns its operations, one for each value and each bin."""
         values = values_of(data.x, self.data)
         if self.joint is not None:
             return self.joint.fit(values)

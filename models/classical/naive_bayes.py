@@ -78,7 +78,7 @@ class NaiveBayes(GenerativeModel):
         return (Stage("counting", fit=self.fit),)
 
     def fit(self, data: Batch, generator: Generator) -> float:
-        """Class frequencies and conditionals of the whole train split; returns its operations, a few for each value.
+        """Class frequencies and conditionals of the train split; returns its operations, a few for each value.
 
         Raises ValueError where labels are missing that the data should have.
         """

@@ -50,7 +50,7 @@ class ProbabilisticPCA(DensityModel):
         return (Stage("closed form", fit=self.fit),)
 
     def fit(self, data: Batch, generator: Generator) -> float:
-        """The closed form on the whole train split; returns its operations, 2 n D^2 + 9 D^3 (Golub and Van Loan 2013,
+        """The closed form on the train split; returns its operations, 2 n D^2 + 9 D^3 (Golub and Van Loan 2013,
         Matrix Computations, section 8.3, for all eigenvectors).
         """
         mean, covariance = moments(data.x, self.data)

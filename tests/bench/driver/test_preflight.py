@@ -16,9 +16,7 @@ import torch
 import gentune
 from gentune.bench.data import DataRef, load
 from gentune.bench.driver import preflight as module
-from gentune.bench.driver.objectives import check_metrics
 from gentune.bench.driver.preflight import preflight
-from gentune.bench.driver.run_setup import describe
 from gentune.bench.errors import UsageError
 from gentune.bench.runs.study_file import StudyFile
 from gentune.bench.scoring.sampling import TrialError, check_samples
@@ -158,59 +156,3 @@ def test_samples_out_of_range_are_no_samples() -> None:
     with pytest.raises(TrialError, match=r"samples are out of range: from 0 to 1\.5; wanted -1 to 1"):
         check_samples(Batch(torch.cat([good[:1], good[:1] + 1.5])), 2, digits)
     check_samples(Batch(torch.full((2, 2), 9.0)), 2, load("two_moons"))
-
-
-@pytest.mark.parametrize(
-    ("data", "metric", "said"),
-    [
-        ("iris", "modes_covered", "needs data with known modes, which 'iris' does not have"),
-        ("iris", "mig", "needs data with known factors, which 'iris' does not have"),
-        ("two_moons", "peak_memory", "is measured on CUDA devices, and this run is on the CPU"),
-        ("two_moons", "energy", "is measured on CUDA devices, and this run is on the CPU"),
-    ],
-)
-def test_objectives_that_no_trial_would_have_are_refused(data: str, metric: str, said: str) -> None:
-    options = {"data": data, "families": "gaussian", "objective": metric, "trainings": 1, "devices": "cpu"}
-    config = describe(None, options)
-    with pytest.raises(UsageError, match=f"^metric '{metric}' {said}; wanted another objective, such as mmd$"):
-        check_metrics(config)
-
-
-@pytest.mark.parametrize(("data", "constraint"), [("digits", "mig >= 0.1"), ("two_moons", "energy <= 1")])
-def test_constraints_that_no_trial_would_tell_are_refused(data: str, constraint: str) -> None:
-    options = {"data": data, "families": "gaussian", "constraints": (constraint,), "trainings": 1, "devices": "cpu"}
-    with pytest.raises(UsageError, match=r"^metric '(mig|energy)' .*, so it cannot be constrained$"):
-        check_metrics(describe(None, options))
-
-
-def test_families_that_have_the_method_are_named() -> None:
-    config = describe(
-        None, {"data": "iris", "families": "gan,pca", "objective": "reconstruction_error", "trainings": 1}
-    )
-    with pytest.raises(UsageError, match=r"'gan' cannot reconstruct, .* wanted --families pca$"):
-        check_metrics(config)
-
-
-@pytest.mark.parametrize(
-    ("family", "said"),
-    [("gan", "has no likelihood, so"), ("gaussian", "has no likelihood for each class, so")],
-)
-def test_families_without_class_likelihoods_are_refused(family: str, said: str) -> None:
-    options = {"data": "digits", "families": family, "objective": "bayes_accuracy", "trainings": 1}
-    with pytest.raises(UsageError, match=f"^family '{family}' {said} bayes_accuracy is not defined for it$"):
-        describe(None, options)
-    describe(None, options | {"families": "naive_bayes"})
-
-
-def test_energy_without_the_package_that_reads_it_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("gentune.bench.metrics.cost.find_spec", lambda name: None)
-    options = {"data": "two_moons", "families": "gaussian", "objective": "energy", "devices": "cuda:0", "trainings": 1}
-    with pytest.raises(UsageError, match=r"^metric 'energy' needs the package nvidia-ml-py, .*such as mmd$"):
-        check_metrics(describe(None, options))
-
-
-def test_a_metric_without_its_weights_is_refused(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    monkeypatch.setenv("GENTUNE_LPIPS_WEIGHTS", str(tmp_path / "none.pth"))
-    config = describe(None, {"data": "digits", "families": "vae", "objective": "lpips", "trainings": 1})
-    with pytest.raises(UsageError, match=r"^metric 'lpips' needs AlexNet's ImageNet weights: no file .*such as fid$"):
-        check_metrics(config)
