@@ -23,13 +23,15 @@ TIMES, LEAST = 20.0, 60.0
 # Seconds to score, and to score each thousand samples, by kind of score, before any of its kind has been taken: of a
 # trial, of a retraining on validation (all samples, the same metrics), and on test (every metric).
 _SCORING = {"trial": (0.1, 0.55), "choice": (0.1, 0.55), "test": (1.0, 1.6)}
-# The first score of a worker waits for libraries: what was expected before counts as two jobs, until four have ended.
-_FEW = 4
-_RECENT = 7  # only so many of the latest scores count, since other programs come and go
+# The first score of a worker waits for libraries: alone, it may lengthen what is expected so many times at most.
+_FIRST, _RECENT = 3.0, 7  # and only so many of the latest scores count, since other programs come and go
 _TYPICALITY = 4  # likelihoods on test for each held-out example, besides its own: of outliers, and without labels
 # Seconds from what is measured beforehand to the first job, and from the last one to the report.
 _START, _REPORT = 8.0, 5.0
-_REST = 0.2  # seconds of a job outside its parts, before any has ended: its data, its way to a worker and back
+_CONCLUDING = 0.01  # seconds of the driver to conclude a study, for each of its trials
+# Seconds of a job outside its parts, its data and its way to a worker and back, until so many jobs have ended: the
+# first one of each worker takes far longer.
+_REST, _REST_FROM = 0.2, 4
 
 
 def kind_of_score(role: str, split: str) -> str:
@@ -55,13 +57,12 @@ class _Learned:
         """What was taken for each second that was said; None before anything was."""
         return self.taken[part] / self.said[part] if self.said.get(part) else None
 
-    def usual(self, part: str, expected: float) -> float:
-        """The lower median of the latest jobs' ratios, which a single slow one does not move.
-
-        expected: the ratio before any has ended; it counts as two jobs until `_FEW` have.
-        """
+    def usual(self, part: str, least: int = 1) -> float | None:
+        """The lower median of the latest jobs, which a single slow one does not move; None before `least` of them."""
         ratios = self.each.get(part, [])[-_RECENT:]
-        return median_low([expected, expected, *ratios] if len(ratios) < _FEW else ratios)
+        if len(ratios) < least:
+            return None
+        return min(ratios[0], _FIRST) if len(ratios) == 1 else median_low(ratios)
 
 
 class Expectations:
@@ -131,14 +132,14 @@ class Expectations:
     def scoring(self, family: str, kind: str, n: int) -> float:
         """Seconds of scoring n samples, by kind of score, and of what a job takes besides its parts.
 
-        As jobs of the family's own took that were scored so, those of others, and scores of other kinds: each of these
-        is what is expected of the ones before it. What another kind took more may lie in its fixed part, which a score
-        of ten times the samples does not pay ten times: half of it is believed, on a log scale.
+        As jobs of the family's own took that were scored so, else those of others, else scores of other kinds. What
+        these took more may lie in their fixed part, which a score of ten times the samples does not pay ten times: half
+        of it is believed, on a log scale.
         """
-        known = math.sqrt(self._usual("", "measure", 1.0))
-        for whose in ("", family):
-            known = self._usual(whose, kind, known)
-        return known * self._said_scoring(family, kind, n) + self._usual("", "rest", _REST * self._machine)
+        said, rest = self._said_scoring(family, kind, n), self._usual("", "rest", _REST_FROM)
+        ratios = (self._usual(family, kind), self._usual("", kind), math.sqrt(self._usual("", "measure") or 1.0))
+        known = next(ratio for ratio in ratios if ratio is not None)
+        return known * said + (_REST * self._machine if rest is None else rest)
 
     @property
     def start(self) -> float:
@@ -149,6 +150,10 @@ class Expectations:
     def report(self) -> float:
         """Seconds from the last job to the end of the command."""
         return _REPORT * self._machine
+
+    def concluding(self, trials: int) -> float:
+        """Seconds of the driver between a tuning of so many trials and its finals: candidates, and what mattered."""
+        return _CONCLUDING * trials * self._machine
 
     def references(self, families: int, seeds: int, final_samples: int) -> float:
         """Seconds of a run's references: real examples against real ones, and so many families with each seed."""
@@ -195,8 +200,8 @@ class Expectations:
     def _ratio(self, family: str, part: str) -> float | None:
         return self._learned[family].ratio(part) if family in self._learned else None
 
-    def _usual(self, family: str, part: str, expected: float) -> float:
-        return self._learned[family].usual(part, expected) if family in self._learned else expected
+    def _usual(self, family: str, part: str, least: int = 1) -> float | None:
+        return self._learned[family].usual(part, least) if family in self._learned else None
 
     def _said_scoring(self, family: str, kind: str, n: int) -> float:
         pace, examples = self.paces.get(family, Pace()), self._held_out.get(kind, 0)

@@ -71,7 +71,7 @@ class Progress:
         rest += self._references(waiting) + sum(map(self._seconds, running))
         trials = [forecast.job(study.card.name, None, "trial", self._expected.samples) for study in studies]
         rest += max(work.seconds for work in trials)
-        return _MARGIN * rest * self._slowdown() / self._workers <= self.time_left
+        return _MARGIN * (rest * self._slowdown() / self._workers + self._concluding(studies)) <= self.time_left
 
     def choices_fit(self, studies: Sequence[FamilyStudy], running: Sequence[Job]) -> bool:
         """Whether the run's limit leaves time for the choice of studies that have been tuned, and a final of each."""
@@ -80,7 +80,7 @@ class Progress:
         for study in studies:
             rest += forecast.left(self.state(study))["choice"].seconds
             rest += forecast.job(study.card.name, None, "test", self._final_samples).seconds
-        return rest * self._slowdown() / self._workers <= self.time_left
+        return rest * self._slowdown() / self._workers + self._concluding(studies) <= self.time_left
 
     def seconds_left(
         self, studies: Sequence[FamilyStudy], waiting: Sequence[Job], running: Sequence[tuple[Job, float]]
@@ -97,7 +97,7 @@ class Progress:
         # However many workers share the rest, one job takes its own time.
         each = [*((job, 0.0) for job in waiting), *running]
         longest = max((self._seconds(job) - seconds for job, seconds in each), default=0.0)
-        rest = max(0.0, whole, longest) * self._slowdown() + self._expected.report
+        rest = max(0.0, whole, longest) * self._slowdown() + self._concluding(studies) + self._expected.report
         return min(rest, max(0.0, self.time_left))
 
     def state(self, study: FamilyStudy) -> StudyState:
@@ -132,6 +132,11 @@ class Progress:
         if self._finished < _SLOWDOWN_FROM or not accounted:
             return 1.0
         return min(_MOST_SLOWDOWN, max(1.0, (self._elapsed() - self._began) / accounted))
+
+    def _concluding(self, studies: Sequence[FamilyStudy]) -> float:
+        """Seconds of the driver for studies that have not chosen yet, by the trials that they have."""
+        waiting = (s for s in studies if not self._journal.incumbents(s.card.name, s.repeat))
+        return sum(self._expected.concluding(len(study.records)) for study in waiting)
 
     def _references(self, jobs: Sequence[Job]) -> float:
         """Seconds of the jobs that belong to no study."""

@@ -77,30 +77,28 @@ def test_what_is_left_of_a_study_that_is_under_way() -> None:
     assert known.left(StudyState("toy", tuned=True, incumbents=[{"width": 16}], finals=2))["finals"] == Work()
 
 
-def test_few_scores_do_not_overturn_what_is_expected() -> None:
-    """The first ones of each worker wait for libraries."""
+def test_what_scores_teach_of_others() -> None:
     config = describe(None, {"data": "two_moons", "families": "gaussian", "trainings": 6})
     costs = SettingCosts(count, {"width": 16}, TRIAL, budget_of(*config.budget))
     known = Expectations({"toy": Pace(10.0, 0.1, 0.01)}, {"toy": costs}, TRIAL)
     rest = 0.2  # seconds of a job besides its parts
     trial, test = (known.scoring("toy", kind, TRIAL) - rest for kind in ("trial", "test"))
 
-    def take(role: Role, seconds: float) -> None:
-        record = Record(
-            role, "toy", 0, 0, "test" if role == "final" else "validation", "complete", params={"width": 16}
-        )
-        known.take(replace(record, samples=TRIAL, objectives=(1.0,), seconds={"train": 10.0, "measure": seconds}))
+    def take(role: Role, measuring: float, besides: float) -> None:
+        split = "test" if role == "final" else "validation"
+        record = Record(role, "toy", 0, 0, split, "complete", samples=TRIAL, params={"width": 16}, objectives=(1.0,))
+        known.take(replace(record, seconds={"train": 10.0, "measure": measuring}), 10.0 + measuring + besides)
 
+    take("trial", 2.25 * trial, 9.0)
+    assert known.scoring("toy", "trial", TRIAL) == pytest.approx(2.25 * trial + rest), (
+        "a worker's first job waits for it"
+    )
+    assert known.scoring("toy", "test", TRIAL) == pytest.approx(1.5 * test + rest), "half, on a log scale"
+    take("final", 2.0 * test, 9.0)
+    assert known.scoring("toy", "test", TRIAL) == pytest.approx(2.0 * test + rest), "one of its own kind is believed"
     for _ in range(2):
-        take("trial", 4.0 * trial)
-        assert known.scoring("toy", "trial", TRIAL) == pytest.approx(trial + rest)
-    for _ in range(2):
-        take("trial", 4.0 * trial)
-    assert known.scoring("toy", "trial", TRIAL) == pytest.approx(4.0 * trial + rest)
-    assert known.scoring("toy", "test", TRIAL) == pytest.approx(2.0 * test + rest), "half, on a log scale"
-    for _ in range(4):
-        take("final", 1.5 * test)
-    assert known.scoring("toy", "test", TRIAL) == pytest.approx(1.5 * test + rest)
+        take("trial", 2.25 * trial, 1.0)
+    assert known.scoring("toy", "trial", TRIAL) == pytest.approx(2.25 * trial + 1.0)
 
 
 def test_workers_share_what_does_not_follow_one_another() -> None:
