@@ -60,12 +60,11 @@ def look_ahead(config: StudyFile, data: DataSet, *, refuse: bool = False) -> Out
             cost = costs[name]
             hangs = Pace(unmeasured=cost.uncountable) if cost.hangs else None
             paces[name] = hangs or measure_pace(family, data, cost.setting, device=device)
+        if refuse:
+            refuse_too_little(config, Outlook(costs, paces))
         machine = machine_pace()
     evaluators = paces_of(data, config.evaluators, cache=default_cache())
-    found = Outlook(costs, paces, evaluators, machine, time.perf_counter() - began)
-    if refuse:
-        refuse_too_little(config, found)
-    return found
+    return Outlook(costs, paces, evaluators, machine, time.perf_counter() - began)
 
 
 def costs_of_families(config: StudyFile, data: DataSet) -> dict[str, SettingCosts]:

@@ -25,7 +25,6 @@ from ..errors import UsageError
 from ..registry import ResolvedFamily
 from ..runs.study_file import StudyFile
 from ..scoring.sampling import TrialError, check_samples
-from ..training.code_version import code_version
 from ..training.loop import DivergedError, train
 from ..training.setting import build_model, split_setting
 from ..training.torch_start import load_all_of_torch
@@ -151,6 +150,8 @@ def _broken(family: ResolvedFamily, reason: str) -> UsageError:
 
 def _marker(family: ResolvedFamily, data: DataSet, cache: Path) -> Path | None:
     """The file whose presence says that a family was found good; None for code that is in no file."""
+    from ..training.code_version import code_version  # reads and parses the core's code on import
+
     code = code_version(family.load())
     if code is None:
         return None

@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from sklearn.datasets import load_digits
 
 from gentune.bench.data import data_specs, load
 from gentune.bench.data.builtin import sprites, toys
@@ -32,6 +33,18 @@ def test_digits_are_split_60_20_20_by_class() -> None:
         shares.append(torch.bincount(batch.labels, minlength=10) / len(batch))
     assert (shares[0] - shares[1]).abs().max() < 0.01
     assert (shares[0] - shares[2]).abs().max() < 0.01
+
+
+def test_digits_are_those_of_scikit_learn() -> None:
+    data = load("digits")
+    images, labels = load_digits(return_X_y=True)
+    wanted = {image.tobytes(): label for image, label in zip(images.astype("u1"), labels, strict=True)}
+    found: dict[bytes, int] = {}
+    for batch in map(Examples.all, data.splits.values()):
+        levels = data.spec.to_levels(batch.x).to(torch.uint8).flatten(1)
+        assert batch.labels is not None
+        found |= dict(zip((row.numpy().tobytes() for row in levels), batch.labels.tolist(), strict=True))
+    assert found == wanted
 
 
 def test_digits_lie_on_the_lattice() -> None:
