@@ -74,7 +74,7 @@ class Likelihood:
     """Log-likelihoods of single examples.
 
     log_prob: (n,) nats. Images: log-probability of the example's integer levels. Vectors: log-density in
-        standardised units. Sequences: log-probability of the tokens that count.
+        standardised units. Sequences: log-probability of the tokens that count and their end (`DataSpec.with_end_of`).
     samples: number of importance samples K (or noise levels) behind each figure, where that applies.
     standard_error: (n,) of an estimate, where the method gives one.
     """
@@ -199,7 +199,8 @@ class GenerativeModel(Trainable):
         log_likelihood(batch) -> Likelihood             log p(x) where batch.condition is None, else log p(x|condition);
                                                         a family that models p(x) alone gives it either way. What is
                                                         reported of a family that takes labels is the sum over classes.
-                                                        Of sequences, the tokens where `data.mask_of(batch.x)` is true
+                                                        Of sequences, the tokens that count and their end, so that
+                                                        probabilities of all sequences sum to 1
         reconstruct(batch) -> Tensor                    like batch.x
         encode(batch) -> Tensor                         codes (n, latent_dim)
         decode(z) or decode(z, condition) -> Tensor     examples of codes; images are not rounded

@@ -155,6 +155,12 @@ class DataSpec:
 
         return torch.ones_like(x, dtype=torch.bool) if self.padding is None else x != self.padding
 
+    def with_end_of(self, x: Tensor) -> Tensor:
+        """Which entries of sequences (n, T) their probability is of: the tokens that count and the first padding token,
+        which says that nothing follows; bool like x."""
+        padded = ~self.mask_of(x)
+        return padded.cumsum(1) - padded.long() == 0
+
     def to_levels(self, x: Tensor) -> Tensor:
         """Images (n, C, H, W) in [-1, 1] to integers 0...L-1 (int64) of the same shape; clips what is outside."""
         return to_levels(x, self._levels())

@@ -33,9 +33,10 @@ class Modes:
 class DataSet:
     """`train` for fitting, `validation` for every choice, `test` for the final table alone.
 
-    log_density: log of the true density (n,) in nats at standardised points (n, D), in original units; None
-        where it is not known.
+    log_density: log of the true density (n,) in nats at standardised points (n, D), in original units; of sequences
+        (n, T) their log-probability. None where it is not known.
     modes: the law's modes, where it is made of such.
+    grammatical: which sequences (n, T) a grammar allows, bool (n,); None where the data have no known grammar.
     factor_names: of what each example was generated from; empty where that is not known.
     factors: their values, int64 (n, f), for each split.
     notes: sentences about what the reader skipped, converted or found wrong.
@@ -47,6 +48,7 @@ class DataSet:
     splits: Mapping[Split, Examples]
     log_density: Callable[[Tensor], Tensor] | None = field(default=None, compare=False)
     modes: Modes | None = field(default=None, compare=False)
+    grammatical: Callable[[Tensor], Tensor] | None = field(default=None, compare=False)
     factor_names: tuple[str, ...] = ()
     factors: Mapping[Split, Tensor] | None = field(default=None, compare=False)
     notes: tuple[str, ...] = ()
@@ -99,8 +101,8 @@ class DataReader:
     all have defaults is listed as a data set of its own name. `gentune.testing.DataContract` holds what readers keep.
 
     name: letters, digits, `_`, `-` and `.`.
-    known: of "modes" and "factors" what its data sets have, so that objectives are checked before they are read; None:
-        only reading tells.
+    known: of "modes", "factors" and "grammatical" what its data sets have, so that objectives are checked before they
+        are read; None: only reading tells.
     """
 
     name: str

@@ -55,7 +55,10 @@ def describe_data(ref: DataRef) -> DataSpec:
 
 
 def lacks(ref: DataRef, what: str) -> bool:
-    """Whether a referenced data set lacks "modes" or "factors"; it is read only where its reader does not tell."""
+    """Whether a referenced data set lacks "modes", "factors" or "grammatical".
+
+    It is read only where its reader does not tell.
+    """
     known = _reader(ref).known
     return getattr(open_data(ref), what) is None if known is None else what not in known
 

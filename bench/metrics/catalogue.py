@@ -62,7 +62,7 @@ _CARDS = (
         ("likelihood", "spec", "true_log_density"),
         "likelihood",
         "Divergence from the true density to the model, where the truth is known.",
-        kinds=("vector",),
+        kinds=("vector", "sequence"),
     ),
     card_of(
         "precision",

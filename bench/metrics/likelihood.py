@@ -42,15 +42,17 @@ def bits_per_dim(likelihood: Likelihood, spec: DataSpec) -> MetricValue:
 
 
 def kl_to_truth(likelihood: Likelihood, spec: DataSpec, true_log_density: Tensor) -> MetricValue:
-    """(1/N) Σ [log p*(x) - log p(x)] over examples of the truth p*, nats; lower is better.
+    """(1/N) Σ [log p*(x) - log p(x)] over examples of the truth p*, nats for each example; lower is better.
+
+    true_log_density: (n,) log p*(x); of sequences a log-probability.
 
     An unbiased estimate of KL(p* || p), hence sometimes negative; of a bound on it from above where the
     likelihood is a bound. The 95% interval is normal, from the standard error over examples.
 
     References: Kullback and Leibler, doi:10.1214/aoms/1177729694.
     """
-    if spec.kind != "vector":
-        raise UndefinedError(f"the true density is known for vectors only, not for {spec.kind} data")
+    if spec.kind == "image":
+        raise UndefinedError("the true density is known for vectors and sequences only, not for images")
     truth = true_log_density.detach().to("cpu", torch.float64)
     negative = _nll_of_examples(likelihood, spec)
     if truth.shape != negative.shape:

@@ -77,7 +77,9 @@ class DataContract:
     def test_what_the_reader_says_is_known_is_known(self) -> None:
         known, data = self._reader().known, self._data()
         if known is not None:
-            assert {what for what in ("modes", "factors") if getattr(data, what) is not None} == set(known)
+            assert {what for what in ("modes", "factors", "grammatical") if getattr(data, what) is not None} == set(
+                known
+            )
 
     def test_there_are_three_splits_without_common_examples(self) -> None:
         splits = self._data().splits

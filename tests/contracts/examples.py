@@ -13,6 +13,7 @@ LABELLED = DataSpec("labelled", "image", (1, 8, 8), levels=17, condition=Conditi
 COLOUR = DataSpec("colour", "image", (3, 7, 10), levels=256)  # an odd side, and one whose half is odd
 PLANE = DataSpec("plane", "vector", (2,))
 TOKENS = DataSpec("tokens", "sequence", (6,), vocabulary=5, padding=4)
+SHORT = replace(TOKENS, shape=(4,))  # of which all sequences can be listed
 PLAIN = (LABELLED, COLOUR, PLANE, TOKENS)
 _CONDITIONS = (
     ConditionSpec("label", classes=3),
@@ -38,6 +39,12 @@ def conditions_like(spec: DataSpec, n: int) -> Tensor | None:
     assert values is not None
     drawn = torch.randint(values, (n, *condition.shape), generator=seeded(n + 1))
     return drawn * (2.0 / (values - 1)) - 1.0 if condition.kind == "image" else drawn
+
+
+def all_sequences(spec: DataSpec) -> Tensor:
+    """Every sequence (n, T) of a description: of all lengths, where they are padded."""
+    x = torch.cartesian_prod(*[torch.arange(spec.vocabulary or 0)] * spec.shape[0])
+    return x if spec.padding is None else torch.where(spec.with_end_of(x), x, spec.padding).unique(dim=0)
 
 
 def seeded(seed: int) -> Generator:

@@ -21,7 +21,7 @@ from gentune.models import Batch, DataSpec, GenerativeModel, Progress, load_clas
 from gentune.search_spaces import FamilyCard, Fit, Parameter, load_card
 
 from .continuation import KeptRun, same_bits, train_kept
-from .examples import CONDITIONED, PLAIN, PLANE, conditions_like, seeded
+from .examples import CONDITIONED, PLAIN, PLANE, SHORT, TOKENS, all_sequences, conditions_like, seeded
 
 _CHEAP = ("width", "hidden", "channels", "steps", "evaluations")  # taken at their low, for speed
 
@@ -254,6 +254,14 @@ class FamilyContract:
             )
         cell = float(edges[1] - edges[0]) ** 2
         assert log_density.double().exp().sum().item() * cell == pytest.approx(1.0, abs=1e-2)
+
+    def test_exact_probabilities_of_sequences_sum_to_one(self) -> None:
+        if TOKENS not in self.specs() or self.the_card().likelihood["sequence"] != "exact":
+            pytest.skip("no exact probability of sequences")
+        model = self._trained(SHORT, steps=20)
+        with torch.no_grad():
+            log_prob = model.log_likelihood(Batch(all_sequences(SHORT))).log_prob  # type: ignore[operator]
+        assert log_prob.double().exp().sum().item() == pytest.approx(1.0, abs=1e-4)
 
     def test_codes_and_reconstructions_have_their_shapes(self, spec: DataSpec) -> None:
         model, batch = self._trained(spec), self.examples(spec, 4)

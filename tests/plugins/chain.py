@@ -72,7 +72,7 @@ def _drawn(n: int, random: np.random.Generator) -> np.ndarray:
 
 
 class Bigram(GenerativeModel):
-    """p(x | length) = prod_t p(x_t | x_{t-1}); lengths are drawn as often as the train split has them."""
+    """p(x) = p(length) prod_t p(x_t | x_{t-1}); lengths are as frequent as in the train split, one more of each."""
 
     lengths: Tensor  # (T + 1,)
 
@@ -88,7 +88,7 @@ class Bigram(GenerativeModel):
 
     def count_lengths(self, data: Batch, generator: Generator) -> float:
         count = self.data.mask_of(data.x).sum(1)
-        self.lengths.copy_(torch.bincount(count, minlength=len(self.lengths)))
+        self.lengths.copy_(1 + torch.bincount(count, minlength=len(self.lengths)))
         return float(data.x.numel())
 
     def loss(self, batch: Batch, generator: Generator) -> Losses:
@@ -111,7 +111,9 @@ class Bigram(GenerativeModel):
 
     @torch.no_grad()
     def log_likelihood(self, batch: Batch) -> Likelihood:
-        return Likelihood(self._log_prob(batch.x), LikelihoodKind.EXACT)
+        share = self.lengths / self.lengths.sum()
+        length = share[self.data.mask_of(batch.x).sum(1)].log() if self.data.padding is not None else 0.0
+        return Likelihood(self._log_prob(batch.x) + length, LikelihoodKind.EXACT)
 
     def _log_prob(self, x: Tensor) -> Tensor:
         mask = self.data.mask_of(x)

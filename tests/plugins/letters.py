@@ -31,12 +31,13 @@ class Letters(GenerativeModel):
 
     @torch.no_grad()
     def sample(self, n: int, *, condition: Tensor | None = None, generator: Generator) -> Tensor:
-        return torch.multinomial(self.log_p.exp(), n, replacement=True, generator=generator).T
+        x = torch.multinomial(self.log_p.exp(), n, replacement=True, generator=generator).T
+        return torch.where(self.data.with_end_of(x), x, x if self.data.padding is None else self.data.padding)
 
     @torch.no_grad()
     def log_likelihood(self, batch: Batch) -> Likelihood:
         chosen = self.log_p[torch.arange(self.log_p.shape[0]), batch.x]  # (n, T)
-        return Likelihood((chosen * self.data.mask_of(batch.x)).sum(1), LikelihoodKind.EXACT)
+        return Likelihood((chosen * self.data.with_end_of(batch.x)).sum(1), LikelihoodKind.EXACT)
 
 
 for _name in ("letters", "more_letters"):

@@ -34,6 +34,16 @@ class TestCheckerboard(DataContract):
     reader = "checkerboard"
 
 
+class TestGrammar(DataContract):
+    reader = "grammar"
+    repeats = True
+
+
+class TestNoisyAr(DataContract):
+    reader = "noisy_ar"
+    repeats = True
+
+
 class TestIris(DataContract):
     reader = "iris"
 

@@ -43,6 +43,8 @@ FINGERPRINTS = {
     "two_moons": "27d6ea068b786079",
     "checkerboard": "a1370613dcca0a69",
     "photo_patches": "369375564c3ff39d",
+    "grammar": "47c1796ca1d134b9",
+    "noisy_ar": "bac3fb8f06d9da3c",
 }
 
 

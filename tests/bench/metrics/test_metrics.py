@@ -176,6 +176,12 @@ def test_kl_to_truth_of_two_normal_laws() -> None:
     assert result.high - result.low < 0.02
 
 
+def test_kl_to_truth_of_sequences_is_the_mean_difference_of_log_probabilities() -> None:
+    tokens = DataSpec("tokens", "sequence", (2,), vocabulary=4)
+    truth, model = torch.tensor([-1.0, -2.0]), torch.tensor([-1.5, -2.25])
+    assert kl_to_truth(exact(model), tokens, truth).value == pytest.approx(0.375)
+
+
 def test_a_density_of_zero_somewhere_leaves_the_likelihood_undefined() -> None:
     likelihood = exact(torch.tensor([-1.0, -math.inf, -2.0]))
     result = measure(
