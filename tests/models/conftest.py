@@ -7,7 +7,15 @@ import pytest
 # Trainings that are kept and continued, for every family; tests of the driver cover the same path with tiny families.
 _SLOW_CHECKS = ("test_continued_training_equals_an_unbroken_one", "test_stages_depend_on_what_they_say")
 # Networks whose operations take long to count, whose densities to integrate, or that sample in many ways.
-_EXPENSIVE = ("TestDdpm", "TestProgressiveGan", "TestRealnvp", "TestStylegan", "TestVqVae")
+_EXPENSIVE = (
+    "TestDdpm",
+    "TestMaf",
+    "TestNeuralSplineFlow",
+    "TestProgressiveGan",
+    "TestRealnvp",
+    "TestStylegan",
+    "TestVqVae",
+)
 _SLOW_IF_EXPENSIVE = (
     "test_its_operations_can_be_counted",
     "test_exact_densities_integrate_to_one",
