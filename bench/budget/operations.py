@@ -1,12 +1,13 @@
 """Counting floating-point operations: the cost of a setting on any machine.
 
 torch's counter sees matrix products, convolutions and attention, forwards and backwards; these are almost
-all of the work of a neural network.
+all of the work of a neural network. It is told of recurrent layers, which on CPUs are one operation each.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+import math
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import accumulate
 from typing import Any
@@ -88,7 +89,7 @@ def _count_step(model: Trainable, stage: Stage, data: Batch, batch_size: int) ->
     with torch.random.fork_rng(devices=[]):
         for share, end in zip(stage.parts, accumulate(stage.parts), strict=True):
             training.step = int(horizon * (end - share / 2))
-            with FlopCounterMode(display=False) as counter:
+            with _counter() as counter:
                 for _ in training.advance(training.step + 1):
                     pass
             total += share * counter.get_total_flops()
@@ -98,6 +99,28 @@ def _count_step(model: Trainable, stage: Stage, data: Batch, batch_size: int) ->
 def _count_sampling(model: GenerativeModel, condition: Tensor | None, sampling: Mapping[str, Any]) -> float:
     # The counter hangs hooks on what needs gradients, and fails at views of parameters, which under no_grad have none.
     model.eval().requires_grad_(False)
-    with torch.no_grad(), FlopCounterMode(display=False) as counter:
+    with torch.no_grad(), _counter() as counter:
         model.sample(_SMALL[0], condition=condition, generator=torch.Generator().manual_seed(0), **sampling)
     return float(counter.get_total_flops())
+
+
+def _counter() -> FlopCounterMode:
+    return FlopCounterMode(display=False, custom_mapping=_RECURRENT)
+
+
+def _of_recurrent_layer(
+    x: Sequence[int], w_input: Sequence[int], w_hidden: Sequence[int], *rest: Any, out_shape: Any = None, **names: Any
+) -> int:
+    """Of a layer over x (T, n, inputs): the products with both of its matrices at every step."""
+    return 2 * x[0] * x[1] * (math.prod(w_input) + math.prod(w_hidden))
+
+
+def _of_recurrent_gradient(*shapes: Any, **names: Any) -> int:
+    """Twice as many: for the gradient of the inputs, and for that of the matrices."""
+    return 2 * _of_recurrent_layer(*shapes)
+
+
+_RECURRENT = {
+    torch.ops.aten.mkldnn_rnn_layer: _of_recurrent_layer,
+    torch.ops.aten.mkldnn_rnn_layer_backward: _of_recurrent_gradient,
+}

@@ -23,7 +23,15 @@ from gentune.search_spaces import FamilyCard, Fit, Parameter, load_card
 from .continuation import KeptRun, same_bits, train_kept
 from .examples import CONDITIONED, PLAIN, PLANE, SHORT, TOKENS, all_sequences, conditions_like, seeded
 
-_CHEAP = ("width", "hidden", "channels", "transforms", "steps", "evaluations")  # taken at their low, for speed
+_CHEAP = (
+    "width",
+    "hidden",
+    "channels",
+    "layers",
+    "transforms",
+    "steps",
+    "evaluations",
+)  # taken at their low, for speed
 
 
 class FamilyContract:

@@ -14,6 +14,7 @@ _EXPENSIVE = (
     "TestProgressiveGan",
     "TestRealnvp",
     "TestStylegan",
+    "TestTransformer",
     "TestVqVae",
 )
 _SLOW_IF_EXPENSIVE = (

@@ -81,3 +81,28 @@ def test_a_family_that_only_fits_counts_nothing_beforehand() -> None:
         lambda: Fitted(SPEC), Batch(torch.randn(8, 3)), LoopSettings(), steps=1, sampling={}, conditional=False
     )
     assert counted.total(100) == 0.0
+
+
+def test_recurrent_layers_are_counted_as_their_products() -> None:
+    class Recurrent(Net):
+        def __init__(self, data: DataSpec) -> None:
+            super().__init__(data)
+            self.first = nn.LSTM(3, 5, num_layers=2, batch_first=True)  # type: ignore[assignment]
+
+        def loss(self, batch: Batch, generator: Generator) -> Losses:
+            return Losses(self.first(batch.x[:, None].expand(-1, 7, -1))[0].square().mean())
+
+        def sample(self, n: int, *, condition: Tensor | None = None, generator: Generator, rounds: int = 1) -> Tensor:
+            return self.first(torch.zeros(n, 4, 3))[0][:, -1]
+
+    counted = count_operations(
+        lambda: Recurrent(SPEC),
+        Batch(torch.randn(64, 3)),
+        LoopSettings(batch_size=8),
+        steps=10,
+        sampling={},
+        conditional=False,
+    )
+    per_token = 2 * 4 * 5 * (3 + 5 + 5 + 5)  # four gates of two layers, from the input and the state
+    assert counted.per_sample == 4 * per_token
+    assert counted.train == 10 * 8 * 7 * 3 * per_token  # backwards twice as many

@@ -65,7 +65,7 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> Iterator[gentune.api.Run]:
             patch.delitem(registered, other)
         yield gentune.compare(
             data="chain",
-            families="all",
+            families="bigram",
             trainings=2,
             seeds=2,
             choice_seeds=1,

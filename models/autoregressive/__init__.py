@@ -1,0 +1,1 @@
+"""Families that model one number, or token, after another."""
