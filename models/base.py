@@ -2,8 +2,8 @@
 
 A family is one class derived from `GenerativeModel` and one TOML file in `search_spaces`. The smallest family
 writes `loss` and `sample`; whatever else it can do, it says by having the method (`log_likelihood`,
-`reconstruct`, `encode`, `decode`). The loop, not the family, owns batch size, EMA, clipping, precision, seeds,
-divergence, checkpoints and the budget.
+`reconstruct`, `encode`, `decode`, `complete`). The loop, not the family, owns batch size, EMA, clipping, precision,
+seeds, divergence, checkpoints and the budget.
 """
 
 from __future__ import annotations
@@ -208,10 +208,15 @@ class GenerativeModel(Trainable):
                                                         standard normal, of length `latent_dim` or, without that, as
                                                         many as the data has numbers
         impute(batch, missing, generator) -> Tensor     batch.x, filled in where `missing` (bool, like it)
+        complete(batch, missing, *, generator, **its sampling hyperparameters) -> Tensor
+                                                        batch.x with draws where `missing` (bool, like it): each given
+                                                        what precedes it in the family's order, so that they are draws
+                                                        from p(missing | the rest) where what is missing comes last
 
-    Batches come on the model's device. Those of `reconstruct`, `encode` and `impute` may have a condition or none. A
-    family that requires a condition is asked for nothing without one: its likelihood is log p(x|condition), and what
-    is asked without conditions (typicality, imputation, codes that are drawn and decoded) is not defined for it.
+    Batches come on the model's device. Those of `reconstruct`, `encode`, `impute` and `complete` may have a condition
+    or none. A family that requires a condition is asked for nothing without one: its likelihood is
+    log p(x|condition), and what is asked without conditions (typicality, imputation, codes that are drawn and
+    decoded) is not defined for it.
     """
 
     data: DataSpec

@@ -144,6 +144,7 @@ def test_light_commands_import_nothing_heavy(arguments: list[str]) -> None:
 # Public entry points, whose keywords are their interface; so are families' constructors and the options of readers.
 ENTRY_POINTS = {
     "bench/commands/evaluation.py:evaluate",
+    "bench/commands/sampling.py:sample",
     "bench/evaluate/external_samples.py:evaluate",
     "bench/proposal/engine.py:propose",
     "bench/training/loop.py:train",

@@ -27,11 +27,13 @@ def sample(
     changes: Mapping[str, str] | None = None,
     model: str | None = None,
     seed: int = 0,
+    complete: Path | None = None,
 ) -> dict[str, Any]:
     """Writes n samples of a kept model to a file; returns what was done.
 
     out: its ending tells the format, one of `FORMATS`. changes: sampling parameters by name, as text.
     model: a kept model of the family; None: the first. seed: of the samples and of the classes that are asked for.
+    complete: a file of examples (`beginnings`) that the samples complete, in turn.
     Raises UsageError for a run without kept models, unknown names, values out of range and formats that do not fit.
     """
     if not 1 <= n <= MOST_SAMPLES:
@@ -39,7 +41,6 @@ def sample(
     registry.load_plugins(folder.study.plugins)
     name = kept_model(folder, family, model)
     card = registry.cards_of([family], describe_data(folder.study.data))[family].card
-    sampling = card.space.only("sample")
     given = {key: _value(card.space, key, text) for key, text in (changes or {}).items()}
 
     from ..data import open_data
@@ -47,19 +48,22 @@ def sample(
     from ..scoring.sampling import check_samples, draw_samples
     from ..seeds import derive
     from ..training.checkpoints import load_model
+    from .beginnings import completed
     from .sample_files import write_sample_file
 
     loaded, about = load_model(folder.artifact("models", name))
     data = open_data(about.data)
-    if out.suffix.lower() not in FORMATS[data.spec.kind]:
-        formats = " or ".join(FORMATS[data.spec.kind])
-        raise UsageError(f"samples of {data.spec.kind} data cannot be written to {out.name}; wanted {formats}")
+    _check_format(out, data.spec.kind)
     if data.fingerprint != about.data_fingerprint:
         raise UsageError(f"data {about.data} have changed since {name} was trained, so its samples would mean others")
+    sampling = card.space.only("sample")
     settings = sampling.activate({k: v for k, v in {**about.params, **given}.items() if k in sampling})
-    conditional = card.fit(data.spec.kind, data.spec.condition.kind).condition != "none"
-    condition = asked_conditions(data, "test", n, seed=seed) if conditional else None
-    drawn = draw_samples(loaded, n, condition, settings=settings, seed=derive(seed, "samples"))
+    how: dict[str, Any] = {"settings": settings, "seed": derive(seed, "samples")}
+    if complete is not None:
+        drawn = completed(loaded, family, n, complete, **how)
+    else:
+        unconditional = card.fit(data.spec.kind, data.spec.condition.kind).condition == "none"
+        drawn = draw_samples(loaded, n, None if unconditional else asked_conditions(data, "test", n, seed=seed), **how)
     check_samples(drawn, n, data)
     content = {
         "synthetic": True,
@@ -70,9 +74,15 @@ def sample(
         "seed": seed,
         "settings": settings,
         "file": str(out),
+        **({} if complete is None else {"complete": str(complete)}),
     }
     write_sample_file(out, drawn, data.spec, content)
     return content
+
+
+def _check_format(out: Path, kind: str) -> None:
+    if out.suffix.lower() not in FORMATS[kind]:
+        raise UsageError(f"samples of {kind} data cannot be written to {out.name}; wanted {' or '.join(FORMATS[kind])}")
 
 
 def _value(space: SearchSpace, name: str, text: str) -> Value:

@@ -39,6 +39,20 @@ def draw_samples(
     return Batch(torch.cat(parts), condition)
 
 
+def complete_examples(
+    model: GenerativeModel, known: Batch, missing: Tensor, *, settings: Mapping[str, Any], seed: int
+) -> Batch:
+    """Examples whose `missing` entries (bool, like known.x) the model has drawn, on the CPU; in chunks as
+    `draw_samples`. The model's class has `complete`; of a batch without conditions it may draw these, too."""
+    parts = []
+    for start in range(0, len(known), protocol.CHUNK):
+        chunk = slice(start, start + protocol.CHUNK)
+        generator = torch.Generator(model.device).manual_seed(derive(seed, "chunk", start))
+        given, there = known[chunk].to(model.device), missing[chunk].to(model.device)
+        parts.append(model.complete(given, there, generator=generator, **settings).cpu())  # type: ignore[operator]
+    return Batch(torch.cat(parts), known.condition)
+
+
 def check_samples(generated: Batch, count: int, data: DataSet) -> None:
     """Raises TrialError for samples of another shape, type or range than the data's, DivergedError where they are not
     finite."""

@@ -1,0 +1,125 @@
+"""Convolutions that see earlier pixels alone, on whole images and at a cursor.
+
+Shapes: maps (n, features, H, W); features are in G groups, group by group (`cursor`). With a cursor a convolution over
+pixels takes and gives (n, features / G, 1, 1), and one over rows takes and gives whole rows (n, features, 1, W).
+"""
+
+from __future__ import annotations
+
+import math
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from .cursor import Cursor, patch
+
+
+class PixelConv(nn.Module):
+    """A masked convolution of (above + 1) rows and, left and right of the pixel, `reach` columns.
+
+    Of a pixel's own row it sees what lies on the left, and of its own features in group c those of the groups before c
+    and, unless `strict`, of c (masks A and B of van den Oord et al., arXiv:1601.06759, section 3.4). Rows below the
+    pixel, which a mask would blank out, are left out of the kernel, and columns on the right where nothing is above.
+
+    inputs, outputs: features in all groups. groups: G.
+    strict: mask A. Its input is the image, which with a cursor it takes as far as it is drawn: (n, C, H, W).
+    """
+
+    mask: Tensor
+
+    def __init__(
+        self, inputs: int, outputs: int, *, groups: int, above: int = 0, reach: int = 0, strict: bool = False
+    ) -> None:
+        super().__init__()
+        self.inputs, self.outputs, self.groups = inputs, outputs, groups
+        self.above, self.left, self.right = above, reach, reach if above else 0
+        self.strict = strict
+        shape = (outputs, inputs, above + 1, self.left + 1 + self.right)
+        self.weight = nn.Parameter(torch.empty(shape))
+        self.bias = nn.Parameter(torch.zeros(outputs))
+        self.register_buffer("mask", self._mask(shape), persistent=False)
+        seen = inputs * (above * shape[3] + self.left + (0.5 if strict else 1.0))
+        bound = math.sqrt(3.0 / max(1.0, seen))
+        nn.init.uniform_(self.weight, -bound, bound)
+
+    def _mask(self, shape: tuple[int, int, int, int]) -> Tensor:
+        outputs, inputs = shape[:2]
+        mask = torch.ones(shape)
+        mask[:, :, -1, self.left + 1 :] = 0.0
+        to = torch.arange(outputs) * self.groups // outputs
+        of = torch.arange(inputs) * self.groups // inputs
+        mask[:, :, -1, self.left] = (of < to[:, None] if self.strict else of <= to[:, None]).float()
+        return mask
+
+    def forward(self, x: Tensor, cursor: Cursor | None = None) -> Tensor:
+        if cursor is not None:
+            return self._at(x, cursor)
+        if not self.above and not self.left:
+            return F.conv2d(x, self.weight * self.mask, self.bias)
+        return F.conv2d(F.pad(x, (self.left, self.right, self.above, 0)), self.weight * self.mask, self.bias)
+
+    def _at(self, x: Tensor, cursor: Cursor) -> Tensor:
+        """x: the image for mask A, else the pixel's features of the cursor's group."""
+        rows = (cursor.row - self.above, cursor.row + 1)
+        columns = (cursor.column - self.left, cursor.column + self.right + 1)
+        seen = patch(x, rows, columns) if self.strict else self._remembered(x, cursor)
+        group = cursor.group(self.outputs)
+        weight = (self.weight[group] * self.mask[group]).flatten(1)
+        return F.linear(seen.flatten(1), weight, self.bias[group])[..., None, None]
+
+    def _remembered(self, x: Tensor, cursor: Cursor) -> Tensor:
+        """What the kernel covers of the features so far, (n, inputs, above + 1, left + 1 + right)."""
+        if self.groups == 1 and not self.above and not self.left:
+            return x
+        width = self.left + cursor.width + self.right
+        memory = cursor.kept(self, lambda: x.new_zeros(len(x), self.inputs, self.above + 1, width))
+        if cursor.begins_row:
+            memory[:, :, :-1] = memory[:, :, 1:].clone()
+            memory[:, :, -1] = 0.0
+        memory[:, cursor.group(self.inputs), -1, cursor.column + self.left] = x.flatten(1)
+        return memory[..., cursor.column : cursor.column + self.left + 1 + self.right]
+
+
+class RowConv(nn.Conv2d):
+    """A convolution over whole rows: the `above` rows above a pixel's own and, left and right of it, `reach` columns.
+
+    current: whether it sees the pixel's own row, too. It may where its input at that row knows earlier rows alone, as
+    the vertical stack's (van den Oord et al., arXiv:1606.05328, section 2.2), and may not where that is the image.
+    """
+
+    def __init__(self, inputs: int, outputs: int, *, above: int, reach: int, current: bool) -> None:
+        super().__init__(inputs, outputs, (above + current, 2 * reach + 1))
+        self.above, self.reach, self.current = above, reach, current
+
+    def forward(self, x: Tensor, cursor: Cursor | None = None) -> Tensor:
+        """With a cursor: the row at the cursor. x: that row of the input, or of the image all that is drawn."""
+        if cursor is not None:
+            return super().forward(F.pad(self._seen(x, cursor), (self.reach, self.reach)))
+        if not self.current:
+            x = x[:, :, :-1]
+        return super().forward(F.pad(x, (self.reach, self.reach, self.above, 0)))
+
+    def _seen(self, x: Tensor, cursor: Cursor) -> Tensor:
+        if not self.current:
+            return patch(x, (cursor.row - self.above, cursor.row), (0, cursor.width))
+        shape = (*x.shape[:2], self.above, cursor.width)
+        rows = torch.cat([cursor.kept(self, lambda: x.new_zeros(shape)), x], dim=2)
+        cursor.keep(self, rows[:, :, 1:])
+        return rows
+
+
+class Head(nn.Module):
+    """Features to logits (n, C L, H, W), channel by channel, as all PixelCNNs end: ReLU, 1 x 1, ReLU, 1 x 1.
+
+    With a cursor (n, L, 1, 1), of its channel.
+    """
+
+    def __init__(self, features: int, levels: int, *, groups: int) -> None:
+        super().__init__()
+        self.first = PixelConv(features, features, groups=groups)
+        self.second = PixelConv(features, groups * levels, groups=groups)
+
+    def forward(self, h: Tensor, cursor: Cursor | None = None) -> Tensor:
+        logits: Tensor = self.second(self.first(h.relu(), cursor).relu(), cursor)
+        return logits
