@@ -26,7 +26,7 @@ from .formats import row_name, to_csv
 from .latent import latent
 from .leaderboard import FILES, Leaderboard, build_leaderboard
 from .moves import moves
-from .pictures import common_limits, load_png, load_points, scatter
+from .pictures import common_limits, load_png, load_points, load_texts, scatter
 from .plots import default_plot, family_styles, objective_plot
 from .surrogate_plots import surrogate_plots
 from .times import costs, times
@@ -265,10 +265,10 @@ def _samples(
         image = load_png(folder.artifact("samples", f"{name}.png"))
         points = clouds[name]
         plot = None if points is None else scatter(points, common_limits(there))
-        if image or plot:
-            pictures.append(
-                {"title": title, "note": note, "colour": colour, "image": image, "plot": plot, "real": name == "real"}
-            )
+        texts = load_texts(folder.artifact("samples", f"{name}.json"))
+        if image or plot or texts:
+            shown = {"image": image, "plot": plot, "texts": texts}
+            pictures.append({"title": title, "note": note, "colour": colour, "real": name == "real", **shown})
     return pictures
 
 

@@ -1,4 +1,4 @@
-"""Samples as the page shows them: images as data URIs, points in the plane as inline SVG."""
+"""Samples as the page shows them: images as data URIs, points in the plane as inline SVG, sequences as text."""
 
 from __future__ import annotations
 
@@ -56,6 +56,17 @@ def load_points(path: Path) -> np.ndarray | None:
     except (KeyError, TypeError, ValueError):
         return None
     return points if points.ndim == 2 and points.shape[1] == 2 and len(points) else None
+
+
+def load_texts(path: Path) -> list[str]:
+    """Sequences as text from a JSON document {"texts": [...]}; none where there is none."""
+    if not path.is_file():
+        return []
+    try:
+        texts = json.loads(path.read_text(encoding="utf-8"))["texts"]
+    except (KeyError, TypeError, ValueError):
+        return []
+    return [str(text) for text in texts] if isinstance(texts, list) else []
 
 
 def common_limits(clouds: Sequence[np.ndarray]) -> tuple[float, float]:

@@ -7,17 +7,16 @@ from pathlib import Path
 import pandas as pd
 import torch
 
-from ...models.data_spec import DataSpec
 from ..data import DataSet
 from ..data.tables.codec import decode
 from ..data.tables.columns import frame_of
 from ..files import write_atomically
 from .pictures import in_original_units, write_samples, write_scatter
+from .texts import text_of
 
 _LOOKED_AT = 2_000  # examples, evenly spread over the train split, among which some of each class are found
 _MOST_COLUMNS, _SHOWN = 10, 60  # of a sheet: a column for each class, or images without an order
 _ROWS = 20
-_TOKENS = 2_000  # of one sequence
 
 
 def write_examples(folder: Path, data: DataSet) -> list[Path]:
@@ -32,7 +31,7 @@ def write_examples(folder: Path, data: DataSet) -> list[Path]:
         return [] if path is None else [path]
     if spec.kind == "sequence":
         path = folder / "examples.txt"
-        write_atomically(path, "".join(f"{_text(x, spec)}\n" for x in some.x[:_ROWS]))
+        write_atomically(path, "".join(f"{text_of(x, spec)}\n" for x in some.x[:_ROWS]))
         return [path]
     points = in_original_units(some.x, spec)
     if spec.table is not None:
@@ -46,9 +45,3 @@ def write_examples(folder: Path, data: DataSet) -> list[Path]:
         written.append(folder / "examples.png")
         write_scatter(written[1], points, groups.numpy(), maker=None)
     return written
-
-
-def _text(tokens: torch.Tensor, spec: DataSpec) -> str:
-    """A sequence as it is written, or its tokens as numbers."""
-    found = [int(token) for token in tokens[spec.mask_of(tokens)][:_TOKENS]]
-    return "".join(spec.symbols[token] for token in found) if spec.symbols else " ".join(map(str, found))

@@ -1,4 +1,4 @@
-"""Samples as artifacts: grids of images, points as JSON and as PNG; synthetic ones marked as such."""
+"""Samples as artifacts: grids of images, points as JSON and as PNG, texts; synthetic ones marked as such."""
 
 from __future__ import annotations
 
@@ -15,6 +15,7 @@ from ...models.base import Batch
 from ...models.data_spec import DataSpec
 from ..files import write_atomically
 from .rows import in_original_units, write_rows
+from .texts import write_texts
 
 _COLUMNS = 10
 _ROWS = 6
@@ -37,7 +38,7 @@ _GROUPS = (
 
 
 def write_samples(folder: Path, name: str, batch: Batch, spec: DataSpec, *, maker: str | None) -> Path | None:
-    """Writes `name`.png (images) or `name`.json (points); None for data that has no picture.
+    """Writes `name`.png (images) or `name`.json (points, sequences); None for data that has no picture.
 
     Of a table the rows are written to `name`.csv, too.
 
@@ -47,6 +48,8 @@ def write_samples(folder: Path, name: str, batch: Batch, spec: DataSpec, *, make
         path = folder / f"{name}.png"
         write_atomically(path, _png(_sheet(_arranged(batch, spec), spec), maker))
         return path
+    if spec.kind == "sequence":
+        return write_texts(folder, name, batch, spec, maker=maker)
     if spec.table is not None:
         write_rows(folder / f"{name}.csv", batch[:_POINTS], spec, maker=maker)
     if spec.kind == "vector" and spec.dimensions == 2:

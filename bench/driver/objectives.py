@@ -40,7 +40,7 @@ def _lacking(metric: str, config: StudyFile, data: str) -> str | None:
     if reason := _lacking_device(metric, config.devices) or registry.metric(metric).lacking():
         return reason
     needs = registry.metric(metric).needs
-    for need in ("modes", "factors"):
+    for need in ("modes", "factors", "grammatical"):
         if need in needs and lacks(config.data, need):
             return f"needs {INPUTS[need].words}, which {data!r} does not have"
     return None

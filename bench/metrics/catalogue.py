@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from .base import MetricCard, card_of
 from .cards_quality import CARDS as QUALITY
+from .cards_sequences import CARDS as SEQUENCES
 from .cards_trust import CARDS as TRUST
 from .cards_utility import CARDS as UTILITY
 from .inputs import INPUTS
@@ -182,7 +183,7 @@ _CARDS = (
     ),
 )
 
-METRICS: dict[str, MetricCard] = {card.name: card for card in (*_CARDS, *QUALITY, *UTILITY, *TRUST)}
+METRICS: dict[str, MetricCard] = {card.name: card for card in (*_CARDS, *QUALITY, *UTILITY, *TRUST, *SEQUENCES)}
 _ADDED_BY: dict[str, str] = {}  # plug-ins' metrics -> the file that added them
 
 

@@ -77,6 +77,7 @@ _CARDS = (
     InputCard("generated_x", "samples", of_samples=True),
     InputCard("real_x", "real examples"),
     InputCard("modes", "data with known modes"),  # bench.data.Modes
+    InputCard("grammatical", "data with a known grammar", of_samples=True),  # which samples it allows: bool (n,)
     InputCard("spec", "the data's description"),  # models.data_spec.DataSpec
     InputCard("seed", "a seed"),  # int, for metrics that draw
     InputCard("train_features", "features of the train split", expense="train split", through_evaluator=True),

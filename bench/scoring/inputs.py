@@ -54,6 +54,7 @@ PROVIDERS: dict[str, Provider] = {
     "generated_x": lambda c: c.generated.x,
     "real_x": lambda c: c.reference.x,
     "modes": lambda c: c.data.modes,
+    "grammatical": lambda c: None if c.data.grammatical is None else c.data.grammatical(c.generated.x),
     "spec": lambda c: c.data.spec,
     "seed": lambda c: derive(c.seed, "metrics"),
     "train_features": lambda c: _features(c.train_features),

@@ -96,6 +96,8 @@ class CausalTransformer(nn.Module):
                 nn.init.zeros_(module.bias)
         if isinstance(self.position, nn.Parameter):
             nn.init.normal_(self.position, std=_INITIAL)
+        else:
+            self.position.mul_(_INITIAL / self.position.std())  # as large as the embeddings of codes
         writing = [layer for block in self._each_block() for layer in (block.from_heads, block.perceptron[2])]
         for layer in writing:
             assert isinstance(layer, nn.Linear)

@@ -1,4 +1,4 @@
-"""A whole comparison on sequences: no evaluator, no floor, no reference family; tuned and ranked by bits per token."""
+"""A whole comparison on sequences: no evaluator; tuned and ranked by bits per token; n-grams are the yardstick."""
 
 from __future__ import annotations
 
@@ -118,9 +118,24 @@ def test_there_is_no_evaluator_and_what_needs_one_says_so(run: gentune.api.Run) 
     assert final.metrics["parameters"]["value"] == 30  # 6 x 5
 
 
-def test_neither_a_floor_nor_a_gaussian_has_a_row(run: gentune.api.Run) -> None:
-    assert run.folder.records("reference") == []
-    assert run.leaderboard["references"] == []
+def test_real_sequences_and_ngrams_have_rows(run: gentune.api.Run) -> None:
+    floor, ngram = run.leaderboard["references"]
+    assert (floor["name"], ngram["name"]) == ("floor", "ngram")
+    assert set(floor["metrics"]) >= {"ngram_mmd", "distinct_n", "repetition", "copied_span"}
+    for metric in ("ngram_mmd", "distinct_n", "repetition", "copied_span"):
+        assert "value" in floor["metrics"][metric]
+    assert abs(floor["metrics"]["ngram_mmd"]["value"]) < 0.01
+    entropy = bits_per_token_of_the_chain()
+    assert entropy < ngram["metrics"]["bits_per_token"]["value"] < 1.1 * entropy, "four tokens back are too many for it"
+    assert "grammar" in run.folder.records("final")[0].undefined["grammaticality"]
+
+
+def test_the_report_shows_samples_as_tokens(run: gentune.api.Run) -> None:
+    page = (run.path / "report" / "index.html").read_text(encoding="utf-8")
+    shown = page.split('<section id="samples">')[1].split("</section>")[0]
+    assert shown.count('<ol class="texts"') == 3  # real examples, the family, n-grams
+    first = load("chain").splits["test"].x[:1][0].tolist()
+    assert f"<pre>{' '.join(str(token) for token in first if token != chain().PADDING)}</pre>" in shown
 
 
 def test_the_report_and_the_leaderboard_read_well(run: gentune.api.Run) -> None:
@@ -129,7 +144,7 @@ def test_the_report_and_the_leaderboard_read_well(run: gentune.api.Run) -> None:
     text = page.split("<script")[0] + page.rsplit("</script>", 1)[1]
     assert "No evaluator" in page
     assert "bits_per_token" in text or "bits/token" in page
-    for absent in ("One Gaussian", "real against real", "The second evaluator is", "Traceback"):
+    for absent in ("One Gaussian", "The second evaluator is", "Traceback"):
         assert absent not in page
     assert run.leaderboard["evaluators"] == []
     (row,) = run.leaderboard["rows"]
