@@ -8,6 +8,7 @@ and of its own pixel the channels before c (van den Oord et al., arXiv:1601.0675
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any
 
 import torch.nn.functional as F
 from torch import Tensor, nn
@@ -24,19 +25,28 @@ class Cursor:
     def __init__(self, groups: int, width: int) -> None:
         self.groups, self.width = groups, width
         self.row = self.column = self.channel = 0
-        self._kept: dict[nn.Module, Tensor] = {}
+        self._kept: dict[nn.Module, Any] = {}
+        self._halved: Cursor | None = None
 
     @property
     def begins_row(self) -> bool:
         return self.column == 0 and self.channel == 0
 
-    def kept(self, layer: nn.Module, start: Callable[[], Tensor] | None = None) -> Tensor:
+    @property
+    def halved(self) -> Cursor:
+        """The same place on maps of half the sides; there the next pixel is one in an even row and an even column."""
+        if self._halved is None:
+            self._halved = Cursor(self.groups, self.width // 2)
+        self._halved.row, self._halved.column = self.row // 2, self.column // 2
+        return self._halved
+
+    def kept(self, layer: nn.Module, start: Callable[[], Any] | None = None) -> Any:
         """What a layer has kept; at first what `start` makes."""
         if start is not None and layer not in self._kept:
             self._kept[layer] = start()
         return self._kept[layer]
 
-    def keep(self, layer: nn.Module, value: Tensor) -> None:
+    def keep(self, layer: nn.Module, value: Any) -> None:
         self._kept[layer] = value
 
     def group(self, features: int) -> slice:

@@ -7,7 +7,7 @@ from torch import Tensor, nn
 
 from ..data_spec import DataSpec
 from .cursor import Cursor
-from .masked_convolutions import Head, PixelConv, RowConv
+from .masked_convolutions import Head, PixelConv, RowConv, in_groups
 from .pixels import PixelModel
 
 
@@ -34,11 +34,11 @@ class GatedPixelCNN(PixelModel):
         kernel: int = 3,
         dropout: float = 0.2,
     ) -> None:
-        super().__init__(data, "gated_pixel_cnn", learning_rate=learning_rate)
+        super().__init__(data, "gated_pixel_cnn", learning_rate=learning_rate, conditional=True)
         groups = data.shape[0]
-        features = groups * -(-channels // groups)
+        features = in_groups(channels, groups)
         reach = kernel // 2
-        shared = {"groups": groups, "classes": data.classes, "dropout": dropout}
+        shared = {"groups": groups, "classes": self.classes, "dropout": dropout}
         layers = [_Layer(groups, features, reach=reach + 1, first=True, **shared)]  # type: ignore[arg-type]
         layers += [_Layer(features, features, reach=reach, **shared) for _ in range(blocks)]  # type: ignore[arg-type]
         self.layers = nn.ModuleList(layers)
@@ -82,7 +82,7 @@ class _Layer(nn.Module):
         self.first, self.size = first, features // groups
         self.vertical = RowConv(inputs, 2 * features, above=reach, reach=reach, current=not first)
         self.to_horizontal = nn.Conv2d(2 * features, 2 * features, 1)
-        self.horizontal = PixelConv(inputs, 2 * features, groups=groups, reach=reach, strict=first)
+        self.horizontal = PixelConv(inputs, 2 * features, groups=groups, left=reach, strict=first)
         self.output = PixelConv(features, features, groups=groups)
         self.shifts = nn.ModuleList(nn.Embedding(classes, 2 * features) for _ in range(2 if classes else 0))
         self.dropout = nn.Dropout(dropout)

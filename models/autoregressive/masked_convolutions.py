@@ -15,31 +15,46 @@ from torch import Tensor, nn
 from .cursor import Cursor, patch
 
 
+def in_groups(features: int, groups: int) -> int:
+    """A number of features, rounded up to a multiple of the groups."""
+    return groups * -(-features // groups)
+
+
 class PixelConv(nn.Module):
-    """A masked convolution of (above + 1) rows and, left and right of the pixel, `reach` columns.
+    """A masked convolution of (above + 1) rows, and of `left` and `right` columns beside the pixel's own.
 
     Of a pixel's own row it sees what lies on the left, and of its own features in group c those of the groups before c
     and, unless `strict`, of c (masks A and B of van den Oord et al., arXiv:1601.06759, section 3.4). Rows below the
-    pixel, which a mask would blank out, are left out of the kernel, and columns on the right where nothing is above.
+    pixel, which a mask would blank out, are left out of the kernel.
 
     inputs, outputs: features in all groups. groups: G.
     strict: mask A. Its input is the image, which with a cursor it takes as far as it is drawn: (n, C, H, W).
+    stride: of rows and columns. With a cursor it is asked where both are multiples, and else told what to `remember`.
     """
 
     mask: Tensor
 
     def __init__(
-        self, inputs: int, outputs: int, *, groups: int, above: int = 0, reach: int = 0, strict: bool = False
+        self,
+        inputs: int,
+        outputs: int,
+        *,
+        groups: int,
+        above: int = 0,
+        left: int = 0,
+        right: int = 0,
+        strict: bool = False,
+        stride: int = 1,
     ) -> None:
         super().__init__()
         self.inputs, self.outputs, self.groups = inputs, outputs, groups
-        self.above, self.left, self.right = above, reach, reach if above else 0
-        self.strict = strict
-        shape = (outputs, inputs, above + 1, self.left + 1 + self.right)
+        self.above, self.left, self.right = above, left, right
+        self.strict, self.stride = strict, stride
+        shape = (outputs, inputs, above + 1, left + 1 + right)
         self.weight = nn.Parameter(torch.empty(shape))
         self.bias = nn.Parameter(torch.zeros(outputs))
         self.register_buffer("mask", self._mask(shape), persistent=False)
-        seen = inputs * (above * shape[3] + self.left + (0.5 if strict else 1.0))
+        seen = inputs * (above * shape[3] + left + (0.5 if strict else 1.0))
         bound = math.sqrt(3.0 / max(1.0, seen))
         nn.init.uniform_(self.weight, -bound, bound)
 
@@ -55,21 +70,21 @@ class PixelConv(nn.Module):
     def forward(self, x: Tensor, cursor: Cursor | None = None) -> Tensor:
         if cursor is not None:
             return self._at(x, cursor)
-        if not self.above and not self.left:
-            return F.conv2d(x, self.weight * self.mask, self.bias)
-        return F.conv2d(F.pad(x, (self.left, self.right, self.above, 0)), self.weight * self.mask, self.bias)
+        if self.above or self.left:
+            x = F.pad(x, (self.left, self.right, self.above, 0))
+        return F.conv2d(x, self.weight * self.mask, self.bias, self.stride)
 
     def _at(self, x: Tensor, cursor: Cursor) -> Tensor:
         """x: the image for mask A, else the pixel's features of the cursor's group."""
         rows = (cursor.row - self.above, cursor.row + 1)
         columns = (cursor.column - self.left, cursor.column + self.right + 1)
-        seen = patch(x, rows, columns) if self.strict else self._remembered(x, cursor)
+        seen = patch(x, rows, columns) if self.strict else self.remember(x, cursor)
         group = cursor.group(self.outputs)
         weight = (self.weight[group] * self.mask[group]).flatten(1)
         return F.linear(seen.flatten(1), weight, self.bias[group])[..., None, None]
 
-    def _remembered(self, x: Tensor, cursor: Cursor) -> Tensor:
-        """What the kernel covers of the features so far, (n, inputs, above + 1, left + 1 + right)."""
+    def remember(self, x: Tensor, cursor: Cursor) -> Tensor:
+        """Keeps the pixel; returns what the kernel covers so far, (n, inputs, above + 1, left + 1 + right)."""
         if self.groups == 1 and not self.above and not self.left:
             return x
         width = self.left + cursor.width + self.right
@@ -86,27 +101,38 @@ class RowConv(nn.Conv2d):
 
     current: whether it sees the pixel's own row, too. It may where its input at that row knows earlier rows alone, as
     the vertical stack's (van den Oord et al., arXiv:1606.05328, section 2.2), and may not where that is the image.
+    stride: of rows and columns. With a cursor it is asked in rows that are multiples, and else told what to `remember`.
     """
 
-    def __init__(self, inputs: int, outputs: int, *, above: int, reach: int, current: bool) -> None:
-        super().__init__(inputs, outputs, (above + current, 2 * reach + 1))
+    def __init__(
+        self, inputs: int, outputs: int, *, above: int, reach: int, current: bool = True, stride: int = 1
+    ) -> None:
+        super().__init__(inputs, outputs, (above + current, 2 * reach + 1), stride)
         self.above, self.reach, self.current = above, reach, current
 
     def forward(self, x: Tensor, cursor: Cursor | None = None) -> Tensor:
         """With a cursor: the row at the cursor. x: that row of the input, or of the image all that is drawn."""
         if cursor is not None:
-            return super().forward(F.pad(self._seen(x, cursor), (self.reach, self.reach)))
+            return super().forward(F.pad(self.remember(x, cursor), (self.reach, self.reach)))
         if not self.current:
             x = x[:, :, :-1]
         return super().forward(F.pad(x, (self.reach, self.reach, self.above, 0)))
 
-    def _seen(self, x: Tensor, cursor: Cursor) -> Tensor:
+    def remember(self, x: Tensor, cursor: Cursor) -> Tensor:
+        """Keeps the row; returns the rows that the kernel covers, (n, inputs, above + current, W)."""
         if not self.current:
             return patch(x, (cursor.row - self.above, cursor.row), (0, cursor.width))
         shape = (*x.shape[:2], self.above, cursor.width)
         rows = torch.cat([cursor.kept(self, lambda: x.new_zeros(shape)), x], dim=2)
         cursor.keep(self, rows[:, :, 1:])
         return rows
+
+
+class FirstConv(PixelConv):
+    """The image to features: 7 x 7, mask A (table 1 of arXiv:1601.06759). groups: the image's channels."""
+
+    def __init__(self, groups: int, outputs: int) -> None:
+        super().__init__(groups, outputs, groups=groups, above=3, left=3, right=3, strict=True)
 
 
 class Head(nn.Module):

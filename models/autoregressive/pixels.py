@@ -25,18 +25,20 @@ from .cursor import Cursor
 
 
 class PixelModel(GenerativeModel):
-    """An image as a sequence of levels. A family writes `logits` and `logits_at`; with labels it is class-conditional.
+    """An image as a sequence of levels. A family writes `logits` and `logits_at`.
 
     learning_rate: of Adam, falling along a cosine to a twentieth.
+    conditional: whether it is conditioned on labels y where the data have them.
     Raises ValueError for data without levels.
     """
 
-    def __init__(self, data: DataSpec, family: str, *, learning_rate: float) -> None:
+    def __init__(self, data: DataSpec, family: str, *, learning_rate: float, conditional: bool) -> None:
         super().__init__(data)
         if data.kind != "image":
             raise ValueError(f"{family} takes image data, data {data.name!r} is {data.kind}")
         self.family, self.learning_rate = family, learning_rate
         self.levels = levels_of(data)
+        self.classes = data.classes if conditional else 0
 
     @abstractmethod
     def logits(self, x: Tensor, labels: Tensor | None) -> Tensor:
@@ -48,6 +50,10 @@ class PixelModel(GenerativeModel):
 
         It is called for every number in its order: it computes what depends on the latest alone.
         """
+
+    def cursor(self) -> Cursor:
+        """Before the first number. A family whose features are not in groups by channel gives a cursor of one group."""
+        return Cursor(self.data.shape[0], self.data.shape[2])
 
     def stages(self) -> tuple[Stage, ...]:
         optimiser = Adam(self.learning_rate, warmup_steps=20, decay="cosine", final_share=0.05)
@@ -71,11 +77,11 @@ class PixelModel(GenerativeModel):
     @torch.no_grad()
     def log_likelihood(self, batch: Batch) -> Likelihood:
         """Exact: log p(x|y) where the batch has labels (n,), else log p(x) with all classes equally frequent."""
-        labels = batch.labels if self.data.classes else None
-        if labels is not None or not self.data.classes:
+        labels = self._labels_of(batch.condition, len(batch))
+        if labels is not None or not self.classes:
             return Likelihood(self.log_prob(batch.x, labels), LikelihoodKind.EXACT)
         by_class = self._log_prob_by_class(batch.x, torch.ones_like(batch.x))
-        prior = torch.full((self.data.classes,), -math.log(self.data.classes), device=by_class.device)
+        prior = torch.full((self.classes,), -math.log(self.classes), device=by_class.device)
         return Likelihood(marginal_log_prob(by_class, prior), LikelihoodKind.EXACT)
 
     @torch.no_grad()
@@ -94,8 +100,8 @@ class PixelModel(GenerativeModel):
         temperature, top_k, top_p: of each level's distribution (`draw`).
         """
         blank = torch.full((n, *self.data.shape), -1.0, device=self.device)
-        if condition is None and self.data.classes:
-            condition = torch.randint(self.data.classes, (n,), generator=generator, device=self.device)
+        if condition is None and self.classes:
+            condition = torch.randint(self.classes, (n,), generator=generator, device=self.device)
         missing = torch.ones_like(blank, dtype=torch.bool)
         cut = {"temperature": temperature, "top_k": top_k, "top_p": top_p}
         return self.complete(Batch(blank, condition), missing, generator=generator, **cut)  # type: ignore[arg-type]
@@ -118,12 +124,12 @@ class PixelModel(GenerativeModel):
         temperature, top_k, top_p: of each level's distribution (`draw`).
         """
         labels = self._labels_of(batch.condition, len(batch))
-        if labels is None and self.data.classes:
+        if labels is None and self.classes:
             labels = self._likely_labels(batch.x, missing, generator)
         x = torch.where(missing, -1.0, self.data.to_lattice(batch.x))
         uniforms = torch.rand(x.shape, generator=generator, device=x.device)
         channels, height, width = self.data.shape
-        cursor = Cursor(channels, width)
+        cursor = self.cursor()
         for row, column, channel in product(range(height), range(width), range(channels)):
             cursor.row, cursor.column, cursor.channel = row, column, channel
             logits = self.logits_at(x, labels, cursor)
@@ -133,8 +139,8 @@ class PixelModel(GenerativeModel):
         return x
 
     def _labels_of(self, condition: Tensor | None, n: int) -> Tensor | None:
-        """Labels (n,) of a condition; None without, and for data without classes."""
-        if condition is None or not self.data.classes:
+        """Labels (n,) of a condition; None without, and for a model without classes."""
+        if condition is None or not self.classes:
             return None
         if condition.shape != (n,):
             raise ValueError(f"{self.family} needs one label an example, shape ({n},), got {tuple(condition.shape)}")
@@ -142,7 +148,7 @@ class PixelModel(GenerativeModel):
 
     def _log_prob_by_class(self, x: Tensor, counted: Tensor) -> Tensor:
         """log p of the numbers that count (1 or 0, like x) given those before them and each label: (n, classes)."""
-        labels = [torch.full((len(x),), y, device=x.device) for y in range(self.data.classes)]
+        labels = [torch.full((len(x),), y, device=x.device) for y in range(self.classes)]
         rows = [sum_per_example(counted * self.log_prob_by_place(x, y)) for y in labels]
         return torch.stack(rows, dim=1)
 

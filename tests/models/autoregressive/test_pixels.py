@@ -10,8 +10,10 @@ import pytest
 import torch
 from torch import Tensor
 
-from gentune.models.autoregressive.cursor import Cursor
 from gentune.models.autoregressive.gated_pixel_cnn import GatedPixelCNN
+from gentune.models.autoregressive.pixel_cnn import PixelCNN
+from gentune.models.autoregressive.pixel_cnn_pp import PixelCNNpp
+from gentune.models.autoregressive.pixel_rnn import PixelRNN
 from gentune.models.autoregressive.pixels import PixelModel
 from gentune.models.base import Batch
 from gentune.models.data_spec import ConditionSpec, DataSpec
@@ -22,9 +24,13 @@ Make = Callable[[DataSpec], PixelModel]
 FAMILIES: dict[str, Make] = {
     "gated_pixel_cnn": partial(GatedPixelCNN, channels=8, blocks=2),
     "gated_pixel_cnn-wide": partial(GatedPixelCNN, channels=8, blocks=1, kernel=5),
+    "pixel_cnn": partial(PixelCNN, channels=6, blocks=2),
+    "pixel_cnn_pp": partial(PixelCNNpp, channels=6, mixtures=2, scales=1),
+    "pixel_rnn-row": partial(PixelRNN, hidden=6, layers=2, recurrence="row"),
+    "pixel_rnn-diagonal": partial(PixelRNN, hidden=6, layers=2, recurrence="diagonal"),
 }
-GREY = DataSpec("grey", "image", (1, 5, 4), levels=3, condition=ConditionSpec("label", classes=2))
-COLOUR = DataSpec("colour", "image", (3, 3, 4), levels=4)
+GREY = DataSpec("grey", "image", (1, 4, 3), levels=3, condition=ConditionSpec("label", classes=2))
+COLOUR = DataSpec("colour", "image", (3, 2, 3), levels=4)
 TOYS = (
     DataSpec("toy", "image", (1, 2, 2), levels=3, condition=ConditionSpec("label", classes=2)),
     DataSpec("colour-toy", "image", (3, 1, 2), levels=3),
@@ -40,7 +46,7 @@ def make(request: pytest.FixtureRequest) -> Make:
         made: PixelModel = request.param(spec)
         with torch.no_grad():
             for parameter in made.parameters():
-                parameter.add_(0.3 * torch.randn_like(parameter))
+                parameter.add_(0.2 * torch.randn_like(parameter))
         return made.eval()
 
     return model
@@ -73,8 +79,8 @@ def test_all_images_of_a_toy_sum_to_one(make: Make, spec: DataSpec) -> None:
 
 @pytest.mark.parametrize("spec", [GREY, COLOUR], ids=lambda spec: spec.name)
 def test_logits_depend_on_earlier_numbers_alone(make: Make, spec: DataSpec) -> None:
-    model, x = make(spec), images(spec, 2).requires_grad_()
-    log_prob = model.log_prob_by_place(x, labels_like(spec, 2))
+    model, x = make(spec), images(spec, 8).requires_grad_()
+    log_prob = model.log_prob_by_place(x, labels_like(spec, 8))
     order = places(spec)
     for number, (c, i, j) in enumerate(order):
         (gradient,) = torch.autograd.grad(log_prob[:, c, i, j].sum(), x, retain_graph=True)
@@ -86,7 +92,7 @@ def test_logits_depend_on_earlier_numbers_alone(make: Make, spec: DataSpec) -> N
 @pytest.mark.parametrize("spec", [GREY, COLOUR], ids=lambda spec: spec.name)
 def test_a_cursor_gives_the_logits_of_whole_images(make: Make, spec: DataSpec) -> None:
     model, x, labels = make(spec), images(spec, 3), labels_like(spec, 3)
-    cursor = Cursor(spec.shape[0], spec.shape[2])
+    cursor = model.cursor()
     drawn = torch.full_like(x, -1.0)
     with torch.no_grad():
         whole = model.logits(x, labels)
@@ -130,7 +136,9 @@ def test_greedy_samples_have_the_likeliest_levels(make: Make) -> None:
     model = make(GREY)
     x = model.sample(2, condition=torch.tensor([0, 1]), generator=torch.Generator(), temperature=1e-4)
     with torch.no_grad():
-        assert torch.equal(model.logits(x, torch.tensor([0, 1])).argmax(2), GREY.to_levels(x))
+        log_prob = model.logits(x, torch.tensor([0, 1])).log_softmax(2)
+    drawn = log_prob.gather(2, GREY.to_levels(x)[:, :, None]).squeeze(2)
+    assert torch.allclose(drawn, log_prob.amax(2), rtol=0.0, atol=2e-3)  # several levels may be as likely
 
 
 def test_other_data_are_refused(make: Make) -> None:
@@ -139,5 +147,8 @@ def test_other_data_are_refused(make: Make) -> None:
 
 
 def test_labels_must_be_one_an_example(make: Make) -> None:
+    model = make(GREY)
+    if not model.classes:
+        pytest.skip("not conditional")
     with pytest.raises(ValueError, match=r"shape \(2,\), got \(3,\)"):
-        make(GREY).sample(2, condition=torch.zeros(3, dtype=torch.int64), generator=torch.Generator())
+        model.sample(2, condition=torch.zeros(3, dtype=torch.int64), generator=torch.Generator())
