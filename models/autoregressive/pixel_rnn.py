@@ -20,7 +20,7 @@ class PixelRNN(PixelModel):
 
     A 7 x 7 convolution with mask A, then residual layers of an LSTM (figure 5), then a softmax over levels.
 
-    recurrence: "row", the Row LSTM, or "diagonal", the Diagonal BiLSTM, which sees all earlier pixels.
+    recurrence: "row", the Row LSTM, or "diagonal", the Diagonal BiLSTM, which sees more.
     hidden: h, units of an LSTM; the features between them are 2h; rounded up to a multiple of the image's channels.
     layers: of LSTMs. dropout: of what a layer adds.
     """

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from functools import cache
 from typing import Any
 
+import speed_pixels
 import speed_pythae
 import torch
 from sklearn.decomposition import PCA
@@ -233,6 +234,10 @@ def autoencoder(family: str) -> Callable[[], Pair | None]:
     return pair
 
 
+def gated_pixel_cnn() -> Pair:
+    return Pair("its own network in full passes", {"sample": speed_pixels.sampling("gated_pixel_cnn")})
+
+
 PAIRS: dict[str, Callable[[], Pair | None]] = {
     "gaussian": gaussian,
     "gaussian_mixture": gaussian_mixture,
@@ -244,4 +249,5 @@ PAIRS: dict[str, Callable[[], Pair | None]] = {
     "autoencoder": autoencoder("autoencoder"),
     "vae": autoencoder("vae"),
     "vq_vae": autoencoder("vq_vae"),
+    "gated_pixel_cnn": gated_pixel_cnn,
 }

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from functools import partial
 from itertools import product
@@ -152,3 +153,46 @@ def test_labels_must_be_one_an_example(make: Make) -> None:
         pytest.skip("not conditional")
     with pytest.raises(ValueError, match=r"shape \(2,\), got \(3,\)"):
         model.sample(2, condition=torch.zeros(3, dtype=torch.int64), generator=torch.Generator())
+
+
+WIDE = DataSpec("wide", "image", (1, 3, 15), levels=3)
+
+
+@pytest.mark.parametrize(
+    ("make", "furthest"),
+    [
+        (partial(GatedPixelCNN, channels=6, blocks=6), (7, 7)),
+        (partial(PixelRNN, hidden=6, layers=1, recurrence="diagonal"), (7, 6)),  # mask A hides the last
+        (partial(PixelRNN, hidden=6, layers=1, recurrence="row"), (5, 3)),
+        (partial(PixelCNN, channels=6, blocks=6), (7, 3)),  # a blind spot, whatever the number of blocks
+    ],
+    ids=["gated_pixel_cnn", "pixel_rnn-diagonal", "pixel_rnn-row", "pixel_cnn"],
+    indirect=["make"],
+)
+def test_how_far_the_row_above_is_seen(make: Make, furthest: tuple[int, int]) -> None:
+    """Columns on the left and on the right, from the middle of the last row; there are seven on either side."""
+    x = images(WIDE, 16).requires_grad_()
+    (gradient,) = torch.autograd.grad(make(WIDE).log_prob_by_place(x, None)[:, 0, -1, 7].sum(), x)
+    seen = (gradient[:, 0, -2].abs().amax(0) > 0.0).nonzero().flatten()
+    assert (7 - int(seen.min()), int(seen.max()) - 7) == furthest
+
+
+@pytest.mark.parametrize(
+    "name", ["gated_pixel_cnn", "pixel_cnn", "pixel_cnn_pp", "pixel_rnn-row", "pixel_rnn-diagonal"]
+)
+def test_training_learns_what_follows_from_earlier_pixels(name: str) -> None:
+    """All pixels are equal: log 3 nats an image, where four pixels by themselves would cost four times as much."""
+    spec = DataSpec("equal", "image", (1, 2, 2), levels=3)
+    k = torch.arange(12) % 3
+    batch = Batch(spec.from_levels(k.view(-1, 1, 1, 1).expand(-1, *spec.shape)))
+    torch.manual_seed(0)
+    model = FAMILIES[name](spec)
+    optimiser = torch.optim.Adam(model.parameters(), 0.02)
+    for _ in range(90):
+        loss = model.loss(batch, torch.Generator()).total
+        optimiser.zero_grad()
+        loss.backward()
+        optimiser.step()
+    model.eval()
+    nats = -model.log_likelihood(batch).log_prob.mean()
+    assert math.log(3.0) < nats < 1.2 * math.log(3.0)
