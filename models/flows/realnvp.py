@@ -7,7 +7,7 @@ from torch import Tensor
 
 from ..data_spec import DataSpec
 from ..nets.sides import image_shape
-from .couplings import MultiScaleFlow
+from .couplings import MaskedFlow
 from .flow import NormalisingFlow
 
 
@@ -39,7 +39,7 @@ class RealNVP(NormalisingFlow):
         super().__init__(data, learning_rate=learning_rate, weight_decay=weight_decay)
         if data.kind == "image":
             shape = image_shape(data, self.family)
-            self.image_flow = MultiScaleFlow(shape, transforms=transforms, hidden=hidden, depth=depth)
+            self.image_flow = MaskedFlow(shape, transforms=transforms, hidden=hidden, depth=depth)
         else:
             self.vector_flow = zuko.flows.RealNVP(
                 data.dimensions, transforms=transforms, hidden_features=(2 * hidden,) * (depth + 1)

@@ -9,7 +9,7 @@ from torch import Tensor
 from gentune.bench.training.loop import LoopSettings, train
 from gentune.models.base import Batch, LikelihoodKind
 from gentune.models.data_spec import DataSpec
-from gentune.models.flows.couplings import MultiScaleFlow
+from gentune.models.flows.couplings import MaskedFlow
 from gentune.models.flows.realnvp import RealNVP
 
 SHAPES = [(1, 8, 8), (3, 12, 16), (2, 4, 4), (1, 16, 16), (1, 14, 14), (2, 5, 6), (1, 9, 17)]
@@ -86,7 +86,7 @@ def test_the_vector_flow_inverts(dimensions: int) -> None:
 @pytest.mark.parametrize("shape", [(1, 4, 4), (2, 4, 8), (1, 5, 7), (2, 6, 4), (1, 9, 5)])
 def test_the_log_determinant_is_that_of_the_jacobian(shape: tuple[int, int, int]) -> None:
     torch.manual_seed(0)
-    flow = MultiScaleFlow(shape, transforms=5, hidden=6, depth=2).double()
+    flow = MaskedFlow(shape, transforms=5, hidden=6, depth=2).double()
     with torch.no_grad():
         for parameter in flow.parameters():
             parameter.add_(0.2 * torch.randn_like(parameter))
