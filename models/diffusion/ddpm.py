@@ -2,18 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
-
 import torch
-from torch import Generator, Tensor, nn
+from torch import Generator, Tensor
 
 from ..base import Adam, Batch, GenerativeModel, Likelihood, LikelihoodKind, Losses, Phase, Stage
 from ..data_spec import DataSpec
 from ..likelihoods import sum_per_example
-from ..nets.sides import image_shape
-from ..nets.unet import DenoisingMLP, UNet
 from . import gaussian_diffusion as diffusion
+from .label_guidance import LabelledNetwork, evaluating
 
 
 class DDPM(GenerativeModel):
@@ -47,26 +43,12 @@ class DDPM(GenerativeModel):
         self.learning_rate = learning_rate
         self.target: diffusion.Target = target
         self.unconditional_probability = unconditional_probability
-        self.labels = data.classes
         self.register_buffer("abar", diffusion.SCHEDULES[schedule](timesteps))
         # Estimates of x_0 are clipped to the data's range while sampling; vectors' range is read off the train split.
         self.register_buffer("limit", torch.full(data.shape, 1.0 if data.kind == "image" else 10.0))
         self._variance: diffusion.Variance = "posterior" if data.kind == "image" else "forward"
         self._first = diffusion.first_level(self.abar, data.levels)
-        embedding = 4 * width
-        self.label_embedding = nn.Embedding(self.labels + 1, embedding)  # the last row: no label
-        nn.init.normal_(self.label_embedding.weight, std=0.5)
-        self.network: nn.Module
-        if data.kind == "image":
-            self.network = UNet(
-                image_shape(data, "ddpm"), width=width, depth=depth, dropout=dropout, embedding=embedding
-            )
-        elif data.kind == "vector":
-            self.network = DenoisingMLP(
-                data.dimensions, width=4 * width, depth=2 * depth, dropout=dropout, embedding=embedding
-            )
-        else:
-            raise ValueError(f"ddpm takes images and vectors, got {data.kind} data {data.name!r}")
+        self.network = LabelledNetwork(data, width=width, depth=depth, dropout=dropout, family="ddpm")
 
     @property
     def timesteps(self) -> int:
@@ -88,9 +70,9 @@ class DDPM(GenerativeModel):
         t = torch.randint(1, self.timesteps + 1, (n,), generator=generator, device=batch.x.device)
         noise = torch.randn(batch.x.shape, generator=generator, device=batch.x.device)
         x_t = diffusion.diffuse(batch.x, noise, self.abar, t)
-        labels = self._label_indices(n, batch.condition)
-        dropped = torch.rand(n, generator=generator, device=batch.x.device) < self.unconditional_probability
-        prediction = self._predict(x_t, t, torch.where(dropped, self.labels, labels))
+        labels = self.network.labels(n, batch.condition)
+        labels = self.network.dropped(labels, self.unconditional_probability, generator)
+        prediction = self.network(x_t, self._time(t), labels)
         wanted = diffusion.target_of(self.target, batch.x, noise, self.abar, t)
         error = torch.mean((prediction - wanted) ** 2)
         return Losses(error, {"squared_error": error.detach()})
@@ -109,10 +91,12 @@ class DDPM(GenerativeModel):
     ) -> Tensor:
         """n samples; unconditional where `condition` is None, whatever the guidance scale."""
         x = torch.randn(n, *self.data.shape, generator=generator, device=self.device)
-        labels = self._label_indices(n, condition)
+        labels = self.network.labels(n, condition)
+        scale = 0.0 if condition is None else guidance_scale
 
         def denoise(x_t: Tensor, t: Tensor) -> Tensor:
-            x0 = self._guided_x0(x_t, t, labels, 0.0 if condition is None else guidance_scale)
+            prediction = self.network.guided(x_t, self._time(t), labels, scale)
+            x0 = diffusion.x0_from(self.target, prediction, x_t, self.abar, t)
             return torch.maximum(torch.minimum(x0, self.limit), -self.limit)
 
         with evaluating(self):
@@ -139,11 +123,11 @@ class DDPM(GenerativeModel):
         References: Ho et al., arXiv:2006.11239, equations 5 and 13.
         """
         x = batch.x
-        labels = self._label_indices(len(batch), batch.condition)
+        labels = self.network.labels(len(batch), batch.condition)
         generator = self.evaluation_generator()
 
         def denoise(x_t: Tensor, t: Tensor) -> Tensor:
-            x0 = diffusion.x0_from(self.target, self._predict(x_t, t, labels), x_t, self.abar, t)
+            x0 = diffusion.x0_from(self.target, self.network(x_t, self._time(t), labels), x_t, self.abar, t)
             return x0.clamp(-1.0, 1.0) if self.data.kind == "image" else x0
 
         with evaluating(self):
@@ -171,42 +155,11 @@ class DDPM(GenerativeModel):
         k = self.data.to_levels(x)
         return sum_per_example(diffusion.discretised_gaussian_log_prob(k, mean, deviation, self.data.levels))
 
-    def _guided_x0(self, x_t: Tensor, t: Tensor, labels: Tensor, scale: float) -> Tensor:
-        """The guided estimate of x_0; the network runs once where one branch is enough."""
-        none = torch.full_like(labels, self.labels)
-        if scale == 0.0 or self.labels == 0:
-            prediction = self._predict(x_t, t, none)
-        elif scale == 1.0:
-            prediction = self._predict(x_t, t, labels)
-        else:
-            both = self._predict(torch.cat((x_t, x_t)), torch.cat((t, t)), torch.cat((none, labels)))
-            unconditional, conditional = both.chunk(2)
-            prediction = diffusion.guide(unconditional, conditional, scale)
-        return diffusion.x0_from(self.target, prediction, x_t, self.abar, t)
-
     def _fit_range(self, data: Batch, generator: Generator) -> float:
         """The largest magnitude of every number over the train split, and a tenth; returns the operations it took."""
         self.limit.copy_(1.1 * data.x.abs().amax(dim=0))
         return 2.0 * data.x.numel()
 
-    def _predict(self, x_t: Tensor, t: Tensor, labels: Tensor) -> Tensor:
-        return self.network(x_t, t.to(x_t.dtype) / self.timesteps, self.label_embedding(labels))
-
-    def _label_indices(self, n: int, condition: Tensor | None) -> Tensor:
-        """Labels (n,) int64; the index of "no label" where there are none."""
-        if condition is None or self.labels == 0:
-            return torch.full((n,), self.labels, device=self.device)
-        if condition.shape != (n,):
-            raise ValueError(f"ddpm needs one label an example, shape ({n},), got {tuple(condition.shape)}")
-        return condition.to(self.device)
-
-
-@contextmanager
-def evaluating(module: nn.Module) -> Iterator[None]:
-    """Evaluation mode (no dropout) inside the block; the mode before it is restored."""
-    was_training = module.training
-    module.eval()
-    try:
-        yield
-    finally:
-        module.train(was_training)
+    def _time(self, t: Tensor) -> Tensor:
+        """Levels (n,) as the network's times in [0, 1]."""
+        return t.to(self.limit.dtype) / self.timesteps

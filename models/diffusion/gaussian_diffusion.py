@@ -116,17 +116,6 @@ def noise_from_x0(x0: Tensor, x_t: Tensor, abar: Tensor, t: Tensor) -> Tensor:
     return (x_t - signal * x0) / deviation
 
 
-def guide(unconditional: Tensor, conditional: Tensor, scale: float) -> Tensor:
-    """Classifier-free guidance: eps(x, none) + scale (eps(x, y) - eps(x, none)).
-
-    scale 0 is unconditional, 1 conditional. With w = scale - 1 it is the paper's (1 + w) eps(x, y) - w eps(x, none).
-    x_0 and v depend on eps by the same affine map on both sides, so they may be guided in its place.
-
-    References: Ho and Salimans, arXiv:2207.12598, equation 6.
-    """
-    return unconditional + scale * (conditional - unconditional)
-
-
 # The reverse process
 
 

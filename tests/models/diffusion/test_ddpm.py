@@ -132,7 +132,7 @@ def test_labels_are_dropped_as_often_as_asked() -> None:
     for probability in (0.05, 0.3):
         model = random_model(spec, unconditional_probability=probability)
         seen: list[Tensor] = []
-        model.label_embedding.register_forward_pre_hook(lambda _, labels, seen=seen: seen.append(labels[0]))
+        model.network.label_embedding.register_forward_pre_hook(lambda _, labels, seen=seen: seen.append(labels[0]))
         model.loss(batch, generator())
         dropped = seen[0] == spec.classes
         assert dropped.float().mean().item() == pytest.approx(probability, abs=0.06)

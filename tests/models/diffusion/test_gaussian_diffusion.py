@@ -8,6 +8,7 @@ from torch import Tensor
 
 from gentune.models.diffusion import gaussian_diffusion as diffusion
 from gentune.models.diffusion.gaussian_diffusion import Denoiser, Sampler, Target
+from gentune.models.diffusion.label_guidance import guide
 
 SCHEDULES = list(diffusion.SCHEDULES)
 MEAN, DEVIATION = 0.5, 0.6  # of the Gaussian data that the oracle knows
@@ -131,11 +132,11 @@ def test_guiding_any_target_guides_the_noise(target: Target) -> None:
         x0 = diffusion.x0_from(target, prediction, x_t, abar, t)
         return diffusion.noise_from_x0(x0, x_t, abar, t)
 
-    guided = noise_of(diffusion.guide(without, given, 3.0))
+    guided = noise_of(guide(without, given, 3.0))
     expected = noise_of(without) + 3.0 * (noise_of(given) - noise_of(without))
     assert torch.allclose(guided, expected, atol=1e-8)
-    assert torch.equal(diffusion.guide(without, given, 0.0), without)
-    assert torch.allclose(diffusion.guide(without, given, 1.0), given)
+    assert torch.equal(guide(without, given, 0.0), without)
+    assert torch.allclose(guide(without, given, 1.0), given)
 
 
 def test_strided_levels_run_from_noise_to_data() -> None:
