@@ -28,7 +28,7 @@ class Transformer(TokenNetwork):
         self,
         data: DataSpec,
         *,
-        learning_rate: float = 3e-3,
+        learning_rate: float = 5e-3,
         layers: int = 3,
         width: int = 64,
         heads: int = 4,

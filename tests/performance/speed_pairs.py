@@ -15,6 +15,7 @@ from typing import Any
 
 import speed_pixels
 import speed_pythae
+import speed_transformer
 import torch
 from sklearn.decomposition import PCA
 from sklearn.exceptions import ConvergenceWarning
@@ -238,6 +239,15 @@ def gated_pixel_cnn() -> Pair:
     return Pair("its own network in full passes", {"sample": speed_pixels.sampling("gated_pixel_cnn")})
 
 
+def transformer() -> Pair | None:
+    """The rival of samples is our own network, without its cache."""
+    try:
+        train = speed_transformer.steps()
+    except ModuleNotFoundError:
+        return None
+    return Pair("transformers' GPT-2; full passes", {"train": train, "sample": speed_transformer.samples()})
+
+
 PAIRS: dict[str, Callable[[], Pair | None]] = {
     "gaussian": gaussian,
     "gaussian_mixture": gaussian_mixture,
@@ -250,4 +260,5 @@ PAIRS: dict[str, Callable[[], Pair | None]] = {
     "vae": autoencoder("vae"),
     "vq_vae": autoencoder("vq_vae"),
     "gated_pixel_cnn": gated_pixel_cnn,
+    "transformer": transformer,
 }

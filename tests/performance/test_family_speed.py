@@ -22,7 +22,7 @@ def test_a_call_of_half_the_time_has_half_the_ratio(family_speed: ModuleType) ->
 
 
 PEERS = ("autoencoder", "vae", "vq_vae")  # next to packages that developers need not install, and slower
-FULL_PASSES = ("gated_pixel_cnn",)  # samples by full passes, which take long
+FULL_PASSES = ("gated_pixel_cnn", "transformer")  # samples by full passes, which take long
 
 
 def test_every_pair_runs_on_both_sides(family_speed: ModuleType) -> None:

@@ -114,7 +114,7 @@ def test_inputs_of_samples_need_no_model_and_no_run(own_cache: Path) -> None:
     without = {name for name, card in INPUTS.items() if name in given and card.source != "samples"}
     assert all(given[name] is None for name in without - {"epsilon"})
     of_labels = {"conditions", "real_labels", "synthetic", "train_labels", "test_labels"}
-    unknown = {"generated_probabilities", "factors"}
+    unknown = {"generated_probabilities", "factors", "grammatical"}
     there = {name for name in given if INPUTS[name].source == "samples" and given[name] is not None}
     assert there == {name for name, card in INPUTS.items() if card.source == "samples"} - of_labels - unknown
 
