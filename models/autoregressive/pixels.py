@@ -80,7 +80,7 @@ class PixelModel(GenerativeModel):
         labels = self._labels_of(batch.condition, len(batch))
         if labels is not None or not self.classes:
             return Likelihood(self.log_prob(batch.x, labels), LikelihoodKind.EXACT)
-        by_class = self._log_prob_by_class(batch.x, torch.ones_like(batch.x))
+        by_class = self._log_prob_by_class(batch.x)
         prior = torch.full((self.classes,), -math.log(self.classes), device=by_class.device)
         return Likelihood(marginal_log_prob(by_class, prior), LikelihoodKind.EXACT)
 
@@ -92,7 +92,7 @@ class PixelModel(GenerativeModel):
         condition: Tensor | None = None,
         generator: Generator,
         temperature: float = 1.0,
-        top_k: int = 256,
+        top_k: int = 4096,
         top_p: float = 1.0,
     ) -> Tensor:
         """n images (n, *data.shape) of the given labels, or of labels equally frequent.
@@ -114,7 +114,7 @@ class PixelModel(GenerativeModel):
         *,
         generator: Generator,
         temperature: float = 1.0,
-        top_k: int = 256,
+        top_k: int = 4096,
         top_p: float = 1.0,
     ) -> Tensor:
         """batch.x with new levels where `missing` (bool, like it), each drawn given those before it.
@@ -146,13 +146,15 @@ class PixelModel(GenerativeModel):
             raise ValueError(f"{self.family} needs one label an example, shape ({n},), got {tuple(condition.shape)}")
         return condition.to(self.device)
 
-    def _log_prob_by_class(self, x: Tensor, counted: Tensor) -> Tensor:
-        """log p of the numbers that count (1 or 0, like x) given those before them and each label: (n, classes)."""
-        labels = [torch.full((len(x),), y, device=x.device) for y in range(self.classes)]
-        rows = [sum_per_example(counted * self.log_prob_by_place(x, y)) for y in labels]
+    def _log_prob_by_class(self, x: Tensor, missing: Tensor | None = None) -> Tensor:
+        """log p given each label (n, classes); of what is not missing (bool, like x), each given those before it."""
+        rows = []
+        for y in range(self.classes):
+            log_prob = self.log_prob_by_place(x, torch.full((len(x),), y, device=x.device))
+            rows.append(sum_per_example(log_prob if missing is None else log_prob.masked_fill(missing, 0.0)))
         return torch.stack(rows, dim=1)
 
     def _likely_labels(self, x: Tensor, missing: Tensor, generator: Generator) -> Tensor:
         """Labels (n,) drawn from p(y | what is there), all equally frequent beforehand."""
-        log_prob = self._log_prob_by_class(x, (~missing).to(x.dtype))
+        log_prob = self._log_prob_by_class(x, missing)
         return draw(log_prob, torch.rand(len(x), generator=generator, device=x.device))
