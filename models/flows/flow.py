@@ -24,7 +24,7 @@ _NORMALISATION_EXAMPLES = 4096  # enough for means and deviations
 
 
 class NormalisingFlow(GenerativeModel):
-    """An invertible map from data to a standard normal, with an exact density.
+    """An invertible map from data to codes of a simple density, the standard normal, with an exact density.
 
     A family writes the map, `_forward` and `_inverse`. Images are dequantised, mapped by
     y = logit(alpha + (1 - 2 alpha) u) and standardised position by position before it.
@@ -64,6 +64,14 @@ class NormalisingFlow(GenerativeModel):
         """Codes (n, D) to y (n, *data.shape)."""
         raise NotImplementedError
 
+    def _base_log_prob(self, z: Tensor, labels: Tensor | None) -> Tensor:
+        """log-density (n,) of codes; a family may have another than the standard normal, with `_draw`."""
+        return standard_normal_log_prob(z)
+
+    def _draw(self, n: int, labels: Tensor | None, generator: Generator, temperature: float = 1.0) -> Tensor:
+        """Codes (n, D) from the base; its deviations are multiplied by the temperature."""
+        return temperature * torch.randn(n, self.data.dimensions, generator=generator, device=self.device)
+
     def stages(self) -> tuple[Stage, ...]:
         # Weight decay is part of the loss, as in arXiv:1605.08803 (section 4.1), hence not decoupled.
         optimiser = Adam(
@@ -92,9 +100,9 @@ class NormalisingFlow(GenerativeModel):
     def sample(
         self, n: int, *, condition: Tensor | None = None, generator: Generator, temperature: float = 1.0
     ) -> Tensor:
-        """n samples (n, *data.shape), of labels (n,) or without; the base normal's deviation is `temperature`."""
-        z = torch.randn(n, self.data.dimensions, generator=generator, device=self.device)
-        x = self._to_data(self._inverse(temperature * z, self._labels(n, condition)))
+        """n samples (n, *data.shape), of labels (n,) or without; the base's deviations are times `temperature`."""
+        labels = self._labels(n, condition)
+        x = self._to_data(self._inverse(self._draw(n, labels, generator, temperature), labels))
         return self.data.to_lattice(x.clamp(-1.0, 1.0)) if self.data.kind == "image" else x
 
     @torch.no_grad()
@@ -136,11 +144,11 @@ class NormalisingFlow(GenerativeModel):
         """log p (n,) of vectors; of images x, of dequantised ones, in expectation over the noise a bound."""
         if self.data.kind == "vector":
             z, change = self._forward(x, labels)
-            return standard_normal_log_prob(z) + change
+            return self._base_log_prob(z, labels) + change
         u, noise_log_density = self._dequantise(x, generator)
         y, log_det = self._normalise(u)
         z, change = self._forward(y, labels)
-        log_density = standard_normal_log_prob(z) + log_det + change
+        log_density = self._base_log_prob(z, labels) + log_det + change
         return log_density if noise_log_density is None else log_density - noise_log_density
 
     def _dequantise(self, x: Tensor, generator: Generator) -> tuple[Tensor, Tensor | None]:

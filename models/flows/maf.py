@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import torch
 import zuko
+from torch import Generator, Tensor
 
 from ..data_spec import DataSpec
+from .mixture_base import MixtureBase
 from .vector_flow import VectorFlow
 
 
@@ -13,11 +16,14 @@ class MAF(VectorFlow):
 
         z_i = (x_i - mu(x_<i)) exp(-a(x_<i)),   log|det| = -sum a
 
-    A masked network gives all mu and a in one pass, so that densities take one pass and samples D of them.
+    A masked network gives all mu and a in one pass, so that densities take one pass and samples D of them. Under the
+    last transform lies a normal density, or an autoregressive mixture of Gaussians ("MAF MoG"), which separates modes
+    that maps of a normal cannot; codes are then of that mixture.
 
     References: Papamakarios et al., "Masked Autoregressive Flow", arXiv:1705.07057; masks: arXiv:1502.03509.
 
-    transforms: autoregressive transforms. hidden, depth: units of a hidden layer, and hidden layers.
+    components: Gaussians in each mixture; 1: the normal density. transforms: autoregressive transforms. hidden, depth:
+    units of a hidden layer, and hidden layers.
     """
 
     family = "maf"
@@ -27,15 +33,25 @@ class MAF(VectorFlow):
         data: DataSpec,
         *,
         learning_rate: float = 3e-3,
-        transforms: int = 6,
+        components: int = 8,
+        transforms: int = 4,
         hidden: int = 96,
         depth: int = 2,
         weight_decay: float = 1e-6,
     ) -> None:
         super().__init__(data, learning_rate=learning_rate, weight_decay=weight_decay)
-        self.vector_flow = zuko.flows.MAF(
-            data.dimensions,
-            self.classes,
-            transforms=transforms,
-            hidden_features=(hidden,) * depth,
-        )
+        layers = (hidden,) * depth
+        self.vector_flow = zuko.flows.MAF(data.dimensions, self.classes, transforms=transforms, hidden_features=layers)
+        self.base = MixtureBase(data.dimensions, self.classes, components, layers) if components > 1 else None
+
+    def draw_codes(self, n: int, generator: Generator) -> Tensor:
+        """n codes (n, D) from the base without labels, as `decode` takes them."""
+        return self._draw(n, self._labels(n, None), generator)
+
+    def _base_log_prob(self, z: Tensor, labels: Tensor | None) -> Tensor:
+        return super()._base_log_prob(z, labels) if self.base is None else self.base.log_prob(z, self._context(labels))
+
+    @torch.no_grad()
+    def _draw(self, n: int, labels: Tensor | None, generator: Generator, temperature: float = 1.0) -> Tensor:
+        z = super()._draw(n, labels, generator, temperature)
+        return z if self.base is None else self.base.sample(z, self._context(labels), generator)

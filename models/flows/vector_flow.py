@@ -37,7 +37,11 @@ class VectorFlow(NormalisingFlow):
         return self._transform(labels).inv(z).unflatten(1, self.data.shape)
 
     def _transform(self, labels: Tensor | None) -> Any:
+        return self.vector_flow.transform(self._context(labels))
+
+    def _context(self, labels: Tensor | None) -> Tensor | None:
+        """Labels one-hot, (n, classes); zeros for no label."""
         if labels is None:
-            return self.vector_flow.transform()
-        dtype = next(self.vector_flow.parameters()).dtype
-        return self.vector_flow.transform(F.one_hot(labels, self.classes + 1)[:, :-1].to(dtype))
+            return None
+        dtype = next(self.parameters()).dtype
+        return F.one_hot(labels, self.classes + 1)[:, :-1].to(dtype)

@@ -13,18 +13,20 @@ from gentune.models.base import Batch
 from gentune.models.data_spec import ConditionSpec, DataSpec
 from gentune.models.flows.iaf import IAF
 from gentune.models.flows.maf import MAF
+from gentune.models.flows.mixture_base import MixtureBase
 from gentune.models.flows.neural_spline_flow import NeuralSplineFlow
 from gentune.models.flows.nice import NICE
 from gentune.models.flows.vector_flow import VectorFlow
 
 FAMILIES: list[tuple[type[VectorFlow], dict[str, object]]] = [
-    (MAF, {}),
+    (MAF, {"components": 1}),
+    (MAF, {"components": 4}),
     (IAF, {}),
     (NICE, {}),
     (NeuralSplineFlow, {"scheme": "autoregressive"}),
     (NeuralSplineFlow, {"scheme": "coupling"}),
 ]
-NAMES = ["maf", "iaf", "nice", "spline-autoregressive", "spline-coupling"]
+NAMES = ["maf", "maf-mixture", "iaf", "nice", "spline-autoregressive", "spline-coupling"]
 TINY = {"hidden": 16, "depth": 1, "transforms": 3}
 every_family = pytest.mark.parametrize(("family", "own"), FAMILIES, ids=NAMES)
 
@@ -57,7 +59,7 @@ def relative_error(a: Tensor, b: Tensor) -> float:
 def test_it_inverts(
     family: type[VectorFlow], own: dict[str, object], dimensions: int, dtype: torch.dtype, error: float
 ) -> None:
-    model = random_model(family, own, vectors(dimensions)).to(dtype)
+    model = random_model(family, own, vectors(dimensions), noise=0.1).to(dtype)
     x = 2.0 * torch.randn(64, dimensions, generator=generator(), dtype=dtype)
     assert relative_error(model.decode(model.encode(Batch(x))), x) < error
     assert relative_error(model.encode(Batch(model.decode(x))), x) < error
@@ -117,12 +119,34 @@ def test_labels_move_what_is_learned() -> None:
 
 @pytest.mark.parametrize("family", [MAF, NeuralSplineFlow])
 def test_no_code_depends_on_a_later_coordinate(family: type[VectorFlow]) -> None:
-    own: dict[str, object] = {"transforms": 1} | ({"scheme": "autoregressive"} if family is NeuralSplineFlow else {})
-    model = random_model(family, own, vectors(6))
+    own: dict[str, object] = {"scheme": "autoregressive"} if family is NeuralSplineFlow else {"components": 1}
+    model = random_model(family, own | {"transforms": 1}, vectors(6))
     x = torch.randn(1, 6, generator=generator())
     jacobian = torch.autograd.functional.jacobian(lambda v: model._forward(v, None)[0], x).reshape(6, 6)
     assert torch.equal(jacobian.triu(1), torch.zeros(6, 6))
     assert (jacobian.tril(-1) != 0).sum() == 15
+
+
+def test_samples_of_the_mixture_have_its_density() -> None:
+    torch.manual_seed(0)
+    base = MixtureBase(2, 1, components=3, hidden_features=(16,)).double()
+    with torch.no_grad():
+        for parameter in base.parameters():
+            parameter.add_(0.2 * torch.randn_like(parameter))
+    n = 20_000
+    context = torch.ones(n, 1, dtype=torch.float64)
+    noise = torch.randn(n, 2, generator=generator(), dtype=torch.float64)
+    with torch.no_grad():
+        z = base.sample(noise, context, generator())
+        axis = torch.linspace(-10.0, 10.0, 141, dtype=torch.float64)
+        grid = torch.cartesian_prod(axis, axis)
+        mass = base.log_prob(grid, context[: len(grid)]).exp() * (axis[1] - axis[0]) ** 2
+        assert mass.sum().item() == pytest.approx(1.0, abs=1e-3)
+        assert torch.allclose(z.mean(0), mass @ grid, atol=0.05)
+        assert torch.allclose(
+            z.T.cov(), (grid * mass[:, None]).T @ grid - torch.outer(mass @ grid, mass @ grid), atol=0.2
+        )
+        assert (base.sample(0.0 * noise, context, generator())[:, 0].unique()).numel() == 3  # one centre a component
 
 
 def test_iaf_samples_depend_on_earlier_codes_alone() -> None:
