@@ -31,7 +31,7 @@ class PixelCNNpp(PixelModel):
         self,
         data: DataSpec,
         *,
-        learning_rate: float = 3e-3,
+        learning_rate: float = 6e-3,
         channels: int = 24,
         blocks: int = 1,
         scales: int = 2,

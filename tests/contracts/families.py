@@ -310,6 +310,18 @@ class FamilyContract:
         assert torch.equal(filled[~missing], x[~missing])
         _check_values(filled, spec, lattice=False)
 
+    def test_completions_keep_what_is_there(self, spec: DataSpec) -> None:
+        if not self.the_family().can("complete"):
+            pytest.skip("no completion")
+        model, batch, cheap = self._trained(spec), self.examples(spec, 6), self._cheap("sample")
+        missing = (torch.arange(spec.dimensions) >= spec.dimensions // 2).view(spec.shape).expand(batch.x.shape)
+        for condition in self._askable(spec, 6):
+            given = Batch(batch.x, condition)
+            first, second = (model.complete(given, missing, generator=seeded(0), **cheap) for _ in range(2))  # type: ignore[operator]
+            assert torch.equal(first[~missing], batch.x[~missing])
+            assert torch.equal(first, second)
+            _check_values(first, spec, lattice=True)
+
     # --- plumbing ----------------------------------------------------------------------------------------
 
     def pytest_generate_tests(self, metafunc: pytest.Metafunc) -> None:
