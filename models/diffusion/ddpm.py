@@ -10,6 +10,7 @@ from ..data_spec import DataSpec
 from ..likelihoods import sum_per_example
 from . import gaussian_diffusion as diffusion
 from .label_guidance import LabelledNetwork, evaluating
+from .samplers import Sampler, sample_chain
 
 
 class DDPM(GenerativeModel):
@@ -34,6 +35,7 @@ class DDPM(GenerativeModel):
         schedule: str = "cosine",
         timesteps: int = 500,
         target: diffusion.Target = "v",
+        weighting: diffusion.Weighting = "simple",
         width: int = 32,
         depth: int = 1,
         dropout: float = 0.0,
@@ -42,6 +44,7 @@ class DDPM(GenerativeModel):
         super().__init__(data)
         self.learning_rate = learning_rate
         self.target: diffusion.Target = target
+        self.weighting: diffusion.Weighting = weighting
         self.unconditional_probability = unconditional_probability
         self.register_buffer("abar", diffusion.SCHEDULES[schedule](timesteps))
         # Estimates of x_0 are clipped to the data's range while sampling; vectors' range is read off the train split.
@@ -62,9 +65,9 @@ class DDPM(GenerativeModel):
         return (Stage("range", fit=self._fit_range, depends_on=()), training)
 
     def loss(self, batch: Batch, generator: Generator) -> Losses:
-        """Mean squared error of the predicted target at levels drawn uniformly from 1...T.
+        """Weighted squared error of the predicted target at levels drawn uniformly from 1...T.
 
-        References: Ho et al., arXiv:2006.11239, equation 14.
+        References: Ho et al., arXiv:2006.11239, equation 14; weights: `loss_weights`.
         """
         n = len(batch)
         t = torch.randint(1, self.timesteps + 1, (n,), generator=generator, device=batch.x.device)
@@ -74,8 +77,9 @@ class DDPM(GenerativeModel):
         labels = self.network.dropped(labels, self.unconditional_probability, generator)
         prediction = self.network(x_t, self._time(t), labels)
         wanted = diffusion.target_of(self.target, batch.x, noise, self.abar, t)
-        error = torch.mean((prediction - wanted) ** 2)
-        return Losses(error, {"squared_error": error.detach()})
+        errors = ((prediction - wanted) ** 2).flatten(1).mean(1)
+        weights = diffusion.loss_weights(self.weighting, self.target, self.abar, t)
+        return Losses((weights * errors).mean(), {"squared_error": errors.detach().mean()})
 
     @torch.no_grad()
     def sample(
@@ -84,7 +88,7 @@ class DDPM(GenerativeModel):
         *,
         condition: Tensor | None = None,
         generator: Generator,
-        sampler: diffusion.Sampler = "ddim",
+        sampler: Sampler = "ddim",
         steps: int = 25,
         eta: float = 0.0,
         guidance_scale: float = 1.0,
@@ -100,7 +104,7 @@ class DDPM(GenerativeModel):
             return torch.maximum(torch.minimum(x0, self.limit), -self.limit)
 
         with evaluating(self):
-            x = diffusion.sample_chain(
+            x = sample_chain(
                 denoise,
                 x,
                 self.abar,

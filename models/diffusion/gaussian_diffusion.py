@@ -1,4 +1,4 @@
-"""Discrete-time Gaussian diffusion: noise schedules, conversions, samplers and the variational bound.
+"""Discrete-time Gaussian diffusion: noise schedules, conversions, the reverse process and the variational bound.
 
 Pure functions of tensors; the network enters as a function. Glossary:
     t           noise level, 0 (data) ... T (noise)
@@ -23,9 +23,11 @@ from ..likelihoods import sum_per_example
 
 Denoiser = Callable[[Tensor, Tensor], Tensor]
 Target = Literal["noise", "v", "x0"]
-Sampler = Literal["ddpm", "ddim"]
 Variance = Literal["posterior", "forward"]
+Weighting = Literal["simple", "bound", "min_snr"]
 
+_LEAST_SIGNAL = 4e-5  # of abar
+_MOST_SNR = 5.0  # arXiv:2303.09556, table 1
 _SHARE_OF_SPACING = 0.4  # noise from which a lattice is decoded
 _SHARE_OF_NOISE = 0.6  # the error of an estimate there
 
@@ -55,8 +57,23 @@ def cosine_schedule(timesteps: int, offset: float = 0.008) -> Tensor:
     """
     t = torch.arange(timesteps + 1, dtype=torch.float64) / timesteps
     f = torch.cos((t + offset) / (1.0 + offset) * (torch.pi / 2)) ** 2
-    least = 4e-5 * torch.linspace(1.0 + 1e-3, 1.0, timesteps + 1, dtype=torch.float64)  # stays decreasing
-    abar = torch.maximum(f / f[0], least)
+    return _with_least_signal(f / f[0])
+
+
+def sigmoid_schedule(timesteps: int, start: float = -3.0, end: float = 3.0) -> Tensor:
+    """abar (T + 1,) = (sigmoid(end) - sigmoid(g(t))) / (sigmoid(end) - sigmoid(start)), g from start to end evenly.
+
+    Cut as `cosine_schedule` is.
+
+    References: Chen, arXiv:2301.10972, section 3.1; Jabri et al., arXiv:2212.11972, section 2.2.
+    """
+    g = torch.sigmoid(torch.linspace(start, end, timesteps + 1, dtype=torch.float64))
+    return _with_least_signal((g[-1] - g) / (g[-1] - g[0]))
+
+
+def _with_least_signal(abar: Tensor) -> Tensor:
+    least = _LEAST_SIGNAL * torch.linspace(1.0 + 1e-3, 1.0, len(abar), dtype=torch.float64)  # stays decreasing
+    abar = torch.maximum(abar, least)
     return _cumulative(1.0 - abar[1:] / abar[:-1])
 
 
@@ -65,7 +82,11 @@ def _cumulative(beta: Tensor) -> Tensor:
     return torch.cat((torch.ones(1, dtype=torch.float64), torch.cumprod(alpha, dim=0)))
 
 
-SCHEDULES: dict[str, Callable[[int], Tensor]] = {"linear": linear_schedule, "cosine": cosine_schedule}
+SCHEDULES: dict[str, Callable[[int], Tensor]] = {
+    "linear": linear_schedule,
+    "cosine": cosine_schedule,
+    "sigmoid": sigmoid_schedule,
+}
 
 
 # The forward process and what a network may predict
@@ -116,6 +137,28 @@ def noise_from_x0(x0: Tensor, x_t: Tensor, abar: Tensor, t: Tensor) -> Tensor:
     return (x_t - signal * x0) / deviation
 
 
+def loss_weights(weighting: Weighting, target: Target, abar: Tensor, t: Tensor) -> Tensor:
+    """Factors (n,) of the squared error of a prediction of `target` at levels t (n,), of mean 1 over t = 1...T.
+
+    "simple" leaves every target's error as it is. The others ask for the same error of x_0 whatever the target is:
+    "bound" weighs it as the variational bound does, "min_snr" by min(SNR_t, 5), with SNR_t = abar_t / (1 - abar_t).
+
+    References: Ho et al., arXiv:2006.11239, equations 12 and 14; Kingma et al., arXiv:2107.00630, equation 13; Hang et
+    al., arXiv:2303.09556, section 3.4.
+    """
+    if weighting == "simple":
+        return torch.ones(t.shape, device=t.device)
+    snr = abar[1:] / (1.0 - abar[1:])
+    if weighting == "min_snr":
+        of_x0 = snr.clamp(max=_MOST_SNR)
+    else:  # the first level is decoded by a Gaussian of the level's own noise
+        of_x0 = torch.cat((1.0 / (1.0 - abar[1:2]), snr[:-1] - snr[1:]))
+    # What the error of each target is of that of x_0: arXiv:2202.00512, appendix D.
+    implied = {"x0": torch.ones_like(snr), "noise": snr, "v": snr + 1.0}[target]
+    weights = of_x0 / implied
+    return (weights / weights.mean())[t - 1].to(torch.float32)
+
+
 # The reverse process
 
 
@@ -145,66 +188,6 @@ def step_variance(variance: Variance, abar: Tensor, s: Tensor, t: Tensor, like: 
     if variance == "posterior":
         return posterior(like, like, abar, s, t)[1]
     return (1.0 - abar[t] / abar[s]).to(like.dtype).view((-1,) + (1,) * (like.dim() - 1))
-
-
-def ddpm_step(
-    x_t: Tensor, x0: Tensor, z: Tensor, abar: Tensor, s: Tensor, t: Tensor, variance: Variance = "posterior"
-) -> Tensor:
-    """One ancestral step from level t to s with standard normal z; the step to level 0 adds no noise.
-
-    References: Ho et al., arXiv:2006.11239, algorithm 2.
-    """
-    mean, _ = posterior(x0, x_t, abar, s, t)
-    noisy = (s > 0).to(x_t.dtype).view((-1,) + (1,) * (x_t.dim() - 1))
-    return mean + noisy * step_variance(variance, abar, s, t, x_t).sqrt() * z
-
-
-def ddim_step(x_t: Tensor, x0: Tensor, z: Tensor, abar: Tensor, s: Tensor, t: Tensor, eta: float) -> Tensor:
-    """One DDIM step from level t to s. eta = 0 is deterministic, eta = 1 has the ancestral step's variance.
-
-    References: Song et al., arXiv:2010.02502, equations 12 and 16.
-    """
-    signal, deviation = coefficients(abar, s, x_t)
-    _, variance = posterior(x0, x_t, abar, s, t)
-    sigma = eta * variance.sqrt()
-    direction = (deviation**2 - sigma**2).clamp(min=0.0).sqrt()
-    return signal * x0 + direction * noise_from_x0(x0, x_t, abar, t) + sigma * z
-
-
-def strided_levels(timesteps: int, steps: int) -> list[int]:
-    """Levels T = t_0 > t_1 > ... > 0, evenly strided: `steps` steps, or T where that is fewer.
-
-    References: Nichol and Dhariwal, arXiv:2102.09672, section 4.
-    """
-    steps = min(steps, timesteps)
-    return [round(timesteps * (1.0 - i / steps)) for i in range(steps + 1)]
-
-
-def sample_chain(
-    denoise: Denoiser,
-    x: Tensor,
-    abar: Tensor,
-    *,
-    sampler: Sampler,
-    steps: int,
-    eta: float,
-    variance: Variance = "posterior",
-    generator: Generator,
-) -> Tensor:
-    """From noise x ~ N(0, I) (n, ...) at level T down to level 0 in `steps` steps.
-
-    eta belongs to the DDIM sampler, variance to the ancestral one.
-    """
-    n = x.shape[0]
-    levels = strided_levels(abar.shape[0] - 1, steps)
-    for start, end in pairwise(levels):
-        t = torch.full((n,), start, device=x.device)
-        s = torch.full((n,), end, device=x.device)
-        z = torch.randn(x.shape, generator=generator, device=x.device)
-        x0 = denoise(x, t)
-        ancestral = sampler == "ddpm"
-        x = ddpm_step(x, x0, z, abar, s, t, variance) if ancestral else ddim_step(x, x0, z, abar, s, t, eta)
-    return x
 
 
 # The variational bound

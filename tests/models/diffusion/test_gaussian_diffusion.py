@@ -7,10 +7,11 @@ import torch
 from torch import Tensor
 
 from gentune.models.diffusion import gaussian_diffusion as diffusion
-from gentune.models.diffusion.gaussian_diffusion import Denoiser, Sampler, Target
+from gentune.models.diffusion.gaussian_diffusion import Denoiser, Target, Weighting
 from gentune.models.diffusion.label_guidance import guide
 
 SCHEDULES = list(diffusion.SCHEDULES)
+WEIGHTINGS: tuple[Weighting, ...] = ("bound", "min_snr")
 MEAN, DEVIATION = 0.5, 0.6  # of the Gaussian data that the oracle knows
 
 
@@ -90,25 +91,6 @@ def test_posterior_is_gaussian_conditioning(s: int, t: int) -> None:
     assert got_variance.item() == pytest.approx(variance, abs=1e-9)
 
 
-@pytest.mark.parametrize(("s", "t"), [(1, 2), (30, 31), (10, 40), (0, 20)])
-def test_ddim_with_eta_1_is_the_ancestral_step(s: int, t: int) -> None:
-    abar = diffusion.linear_schedule(50)
-    generator = torch.Generator().manual_seed(0)
-    x_t, x0, z = (torch.randn(5, 3, generator=generator, dtype=torch.float64) for _ in range(3))
-    s_, t_ = levels(5, s), levels(5, t)
-    ancestral = diffusion.ddpm_step(x_t, x0, z, abar, s_, t_)
-    assert torch.allclose(diffusion.ddim_step(x_t, x0, z, abar, s_, t_, eta=1.0), ancestral, atol=1e-6)
-
-
-def test_deterministic_ddim_keeps_the_noise() -> None:
-    abar = diffusion.cosine_schedule(50)
-    generator = torch.Generator().manual_seed(0)
-    x0, noise, z = (torch.randn(5, 3, generator=generator, dtype=torch.float64) for _ in range(3))
-    x_t = diffusion.diffuse(x0, noise, abar, levels(5, 40))
-    stepped = diffusion.ddim_step(x_t, x0, z, abar, levels(5, 12), levels(5, 40), eta=0.0)
-    assert torch.allclose(stepped, diffusion.diffuse(x0, noise, abar, levels(5, 12)), atol=1e-9)
-
-
 @pytest.mark.parametrize("target", ["noise", "v", "x0"])
 def test_targets_stand_for_the_clean_example(target: Target) -> None:
     abar = diffusion.cosine_schedule(100)
@@ -137,32 +119,6 @@ def test_guiding_any_target_guides_the_noise(target: Target) -> None:
     assert torch.allclose(guided, expected, atol=1e-8)
     assert torch.equal(guide(without, given, 0.0), without)
     assert torch.allclose(guide(without, given, 1.0), given)
-
-
-def test_strided_levels_run_from_noise_to_data() -> None:
-    assert diffusion.strided_levels(100, 4) == [100, 75, 50, 25, 0]
-    assert diffusion.strided_levels(5, 50) == [5, 4, 3, 2, 1, 0]
-    for steps in (10, 33, 99):
-        chain = diffusion.strided_levels(100, steps)
-        assert len(chain) == steps + 1
-        assert len(set(chain)) == len(chain)
-
-
-@pytest.mark.parametrize(
-    ("sampler", "eta", "variance"),
-    [("ddpm", 0.0, "posterior"), ("ddpm", 0.0, "forward"), ("ddim", 0.0, "posterior"), ("ddim", 1.0, "posterior")],
-)
-@pytest.mark.parametrize("name", SCHEDULES)
-def test_samplers_reproduce_a_gaussian(sampler: Sampler, eta: float, variance: diffusion.Variance, name: str) -> None:
-    abar = diffusion.SCHEDULES[name](400)
-    generator = torch.Generator().manual_seed(0)
-    x = torch.randn(40_000, 1, generator=generator)
-    x = diffusion.sample_chain(
-        oracle(abar), x, abar, sampler=sampler, steps=400, eta=eta, variance=variance, generator=generator
-    )
-    # The standard error of the deviation is 0.0021; steps of finite length bias it by up to 1%.
-    assert x.mean().item() == pytest.approx(MEAN, abs=0.015)
-    assert x.std().item() == pytest.approx(DEVIATION, abs=0.012)
 
 
 def test_the_bound_is_below_the_density_of_a_gaussian_and_tight() -> None:
@@ -275,3 +231,32 @@ def test_the_decoder_is_narrower_than_the_noise_where_a_lattice_is_visible_alone
         assert diffusion.decoder_deviation(abar, levels) == pytest.approx(float((1 - abar[1]).sqrt()))
     first = diffusion.first_level(abar, 17)
     assert diffusion.decoder_deviation(abar, 17) == pytest.approx(0.6 * float((1 - abar[first]).sqrt()))
+
+
+@pytest.mark.parametrize("target", ["noise", "v", "x0"])
+def test_weights_ask_for_the_same_error_of_the_example_whatever_the_target(target: Target) -> None:
+    abar = diffusion.linear_schedule(100)
+    generator = torch.Generator().manual_seed(0)
+    t = torch.arange(1, 101)
+    x0, noise, wrong = (torch.randn(100, 3, generator=generator, dtype=torch.float64) for _ in range(3))
+    x_t = diffusion.diffuse(x0, noise, abar, t)
+    estimate = x0 + 0.1 * wrong
+    implied = diffusion.target_of(target, estimate, diffusion.noise_from_x0(estimate, x_t, abar, t), abar, t)
+    error = ((implied - diffusion.target_of(target, x0, noise, abar, t)) ** 2).sum(1)
+    of_x0 = ((estimate - x0) ** 2).sum(1)
+    wanted = {
+        "bound": diffusion.step_kl(x0, estimate, abar, t),
+        "min_snr": of_x0 * (abar[1:] / (1.0 - abar[1:])).clamp(max=5.0),
+    }
+    for weighting in WEIGHTINGS:
+        weights = diffusion.loss_weights(weighting, target, abar, t).double()
+        assert weights.mean().item() == pytest.approx(1.0, rel=1e-5)
+        shares = (weights * error / wanted[weighting])[1:]  # of the bound, the first level is decoded
+        assert torch.allclose(shares, shares[0].expand_as(shares), rtol=1e-3)
+    assert torch.equal(diffusion.loss_weights("simple", target, abar, t), torch.ones(100))
+
+
+def test_the_sigmoid_schedule_is_the_papers() -> None:
+    abar = diffusion.sigmoid_schedule(1000)
+    middle = (1.0 / (1.0 + math.exp(-3.0)) - 0.5) / (1.0 / (1.0 + math.exp(-3.0)) - 1.0 / (1.0 + math.exp(3.0)))
+    assert abar[500].item() == pytest.approx(middle, rel=1e-6)
