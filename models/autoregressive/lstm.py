@@ -36,7 +36,7 @@ class LSTM(TokenNetwork):
         if data.kind != "sequence":
             raise ValueError(f"lstm takes sequence data, data {data.name!r} is {data.kind}")
         super().__init__(data, "lstm", learning_rate=learning_rate, warmup=warmup, weight_decay=weight_decay)
-        self.start = nn.Embedding(max(1, data.classes), width)
+        self.start = nn.Embedding(max(1, self.classes), width)
         self.embedding = nn.Embedding(self.tokens, width)
         self.recurrent = nn.LSTM(width, width, layers, batch_first=True, dropout=dropout if layers > 1 else 0.0)
         self.dropout = nn.Dropout(dropout)

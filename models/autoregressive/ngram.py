@@ -47,7 +47,7 @@ class Ngram(KeepsData, TokenModel):
         if smoothing not in ("witten_bell", "kneser_ney"):
             raise ValueError(f"smoothing is {smoothing!r}; wanted witten_bell or kneser_ney")
         self.order, self.smoothing, self.discount = order, smoothing, discount
-        self.roots = max(1, data.classes)
+        self.roots = max(1, self.classes)
         for name in ("contexts", "grams"):
             self.register_buffer(name, torch.zeros(0, dtype=torch.int64))
         for name in ("counts", "totals", "distinct"):
@@ -59,8 +59,8 @@ class Ngram(KeepsData, TokenModel):
     @torch.no_grad()
     def fit(self, data: Batch, generator: Generator) -> float:
         """Counts all n-grams of the train split; returns how many tokens it looked at."""
-        k, counted = self.to_tokens(data.x), self._counted(data.x)
-        labels = self._labels_of(data)
+        k, counted = self.to_tokens(data.x), self.counted(data.x)
+        labels = self.labels_of(data)
         node = torch.zeros_like(k) if labels is None else labels[:, None].expand_as(k)
         contexts, grams, counts = [], [], []
         nodes, there = self.roots, counted

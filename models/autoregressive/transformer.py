@@ -44,7 +44,7 @@ class Transformer(TokenNetwork):
         self.network = CausalTransformer(
             self.tokens,
             self.length,
-            classes=data.classes,
+            classes=self.classes,
             width=width,
             layers=layers,
             dropout=dropout,

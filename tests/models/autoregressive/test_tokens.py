@@ -84,7 +84,9 @@ def test_samples_are_those_of_the_plain_loop(family: Any, spec: DataSpec) -> Non
     model, labels = built(family, spec), labels_of(spec, 40)
     cut: dict[str, Any] = {"temperature": 0.9, "top_k": 3, "top_p": 0.9}
     x = model.sample(40, condition=labels, generator=seeded(3), **cut)
-    uniforms = torch.rand(40, spec.dimensions, generator=seeded(3))
+    uniforms = torch.rand(40, *spec.shape, generator=seeded(3))
+    if spec.kind == "image":
+        uniforms = uniforms.permute(0, 2, 3, 1).flatten(1)
     k = torch.zeros(40, spec.dimensions, dtype=torch.int64)
     for t in range(spec.dimensions):
         with torch.no_grad():
