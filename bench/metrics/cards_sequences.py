@@ -61,4 +61,15 @@ CARDS: tuple[MetricCard, ...] = (
         counts="all",
         kinds=_SEQUENCES,
     ),
+    card_of(
+        "copied_share",
+        "memorisation",
+        "lower",
+        "share",
+        ("generated_x", "train_x", "spec"),
+        "sequences",
+        "Share of samples that stand in the train split as they are.",
+        counts="all",
+        kinds=_SEQUENCES,
+    ),
 )

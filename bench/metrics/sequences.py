@@ -88,6 +88,23 @@ def copied_span(generated_x: Tensor, train_x: Tensor, spec: DataSpec) -> MetricV
     return mean_interval(longest_copies(generated_x, counted, train_x, spec.mask_of(train_x)).double())
 
 
+def copied_share(generated_x: Tensor, train_x: Tensor, spec: DataSpec) -> MetricValue:
+    """Share of samples that stand in the train split as they are; lower is less copied.
+
+    A perfect model copies short sequences as often as held-out examples do, which the floor tells. The 95% interval is
+    Wilson's, over samples at this train set.
+
+    References: Lee et al., arXiv:2107.06499, section 6 (share of generated text that is memorised).
+    """
+    _checked(generated_x, spec)
+    if not len(train_x):
+        raise UndefinedError("needs at least 1 train example, got 0")
+    known = {row.tobytes() for row in train_x.cpu().long().numpy()}
+    hits = sum(row.tobytes() in known for row in generated_x.cpu().long().numpy())
+    low, high = wilson_interval(hits, len(generated_x))
+    return MetricValue(hits / len(generated_x), low, high)
+
+
 def ngram_mmd(generated_x: Tensor, real_x: Tensor, spec: DataSpec) -> MetricValue:
     """The unbiased squared MMD between frequencies of 1-, 2- and 3-grams; lower is better, and it may be negative.
 

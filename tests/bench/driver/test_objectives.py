@@ -27,6 +27,15 @@ def test_objectives_that_no_trial_would_have_are_refused(data: str, metric: str,
         check_metrics(config)
 
 
+def test_grammaticality_needs_a_grammar() -> None:
+    options = {"families": "ngram", "objective": "grammaticality", "trainings": 1}
+    check_metrics(describe(None, options | {"data": "grammar"}))
+    with pytest.raises(
+        UsageError, match=r"needs data with a known grammar, which 'noisy_ar' .*such as bits_per_token$"
+    ):
+        check_metrics(describe(None, options | {"data": "noisy_ar"}))
+
+
 @pytest.mark.parametrize(("data", "constraint"), [("digits", "mig >= 0.1"), ("two_moons", "energy <= 1")])
 def test_constraints_that_no_trial_would_tell_are_refused(data: str, constraint: str) -> None:
     options = {"data": data, "families": "gaussian", "constraints": (constraint,), "trainings": 1, "devices": "cpu"}

@@ -13,6 +13,7 @@ from gentune.bench.data import load
 from gentune.bench.metrics import UndefinedError
 from gentune.bench.metrics.ngrams import numbered_ngrams
 from gentune.bench.metrics.sequences import (
+    copied_share,
     copied_span,
     distinct_n,
     longest_copies,
@@ -76,6 +77,13 @@ def test_longest_copies_are_those_of_all_spans() -> None:
 def test_a_copier_has_its_whole_length_copied() -> None:
     x = drawn(0)
     assert copied_span(x, x, SPEC).value == 8.0
+    assert copied_share(x, x, SPEC).value == 1.0
+
+
+def test_only_whole_copies_are_a_share() -> None:
+    train = torch.tensor([[0, 1, 2, 3, 3, 3, 3, 3], [2, 2, 2, 2, 2, 2, 2, 2]])
+    x = torch.tensor([[0, 1, 2, 3, 3, 3, 3, 3], [0, 1, 2, 2, 3, 3, 3, 3], [0, 1, 3, 3, 3, 3, 3, 3], [2] * 8])
+    assert copied_share(x, train, SPEC).value == pytest.approx(0.5)
 
 
 def test_numbers_of_ngrams_are_exact() -> None:
@@ -189,3 +197,7 @@ class TestCopiedSpan(_OnTokens):
     @classmethod
     def degenerate(cls) -> Mapping[str, Mapping[str, object]]:
         return {**super().degenerate(), "no train example": {**cls.better(), "train_x": drawn(2)[:0]}}
+
+
+class TestCopiedShare(TestCopiedSpan):
+    card = "copied_share"
