@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from functools import cache
 from typing import Any
 
+import speed_flows
 import speed_pixels
 import speed_pythae
 import speed_transformer
@@ -248,6 +249,17 @@ def transformer() -> Pair | None:
     return Pair("transformers' GPT-2; full passes", {"train": train, "sample": speed_transformer.samples()})
 
 
+def vector_flow(family: str) -> Callable[[], Pair | None]:
+    return lambda: Pair("zuko", {"train": speed_flows.vector_steps()[family]})
+
+
+def glow() -> Pair | None:
+    try:
+        return Pair("normflows", speed_flows.glow())
+    except ModuleNotFoundError:
+        return None
+
+
 PAIRS: dict[str, Callable[[], Pair | None]] = {
     "gaussian": gaussian,
     "gaussian_mixture": gaussian_mixture,
@@ -259,6 +271,11 @@ PAIRS: dict[str, Callable[[], Pair | None]] = {
     "autoencoder": autoencoder("autoencoder"),
     "vae": autoencoder("vae"),
     "vq_vae": autoencoder("vq_vae"),
+    "maf": vector_flow("maf"),
+    "iaf": vector_flow("iaf"),
+    "neural_spline_flow": vector_flow("neural_spline_flow"),
+    "realnvp": vector_flow("realnvp"),
+    "glow": glow,
     "gated_pixel_cnn": gated_pixel_cnn,
     "transformer": transformer,
 }
