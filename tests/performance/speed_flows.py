@@ -106,10 +106,11 @@ def _step(module: nn.Module, x: Tensor, loss: Callable[[Tensor], Tensor]) -> Cal
     optimiser = torch.optim.Adam(module.parameters(), _RATE)
     generator = torch.Generator().manual_seed(0)
 
-    def step() -> None:
-        batch = x[torch.randint(len(x), (BATCH,), generator=generator)]
+    def step() -> Tensor:
+        value = loss(x[torch.randint(len(x), (BATCH,), generator=generator)]).mean()
         optimiser.zero_grad()
-        loss(batch).mean().backward()
+        value.backward()
         optimiser.step()
+        return value
 
     return step
