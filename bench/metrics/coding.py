@@ -22,7 +22,8 @@ _MOST_COMPRESSION = 9  # zlib's slowest and smallest
 def bits_per_token(likelihood: Likelihood, spec: DataSpec, tokens: Tensor) -> MetricValue:
     """-Σ log p(x_i) / (log 2 · Σ t_i): bits for each of the tokens that count; lower is better.
 
-    tokens: (n,) how many tokens t_i of each held-out sequence count, as its mask says.
+    tokens: (n,) how many tokens t_i of each held-out sequence count, as its mask says. That a shorter sequence ends is
+        part of log p(x_i), and no token.
 
     The 95% interval is that of a ratio of sums over sequences, by linearisation. Perplexity is 2 to this power.
 
