@@ -27,7 +27,7 @@ class PixelCNN(PixelModel):
         learning_rate: float = 6e-3,
         channels: int = 24,
         blocks: int = 4,
-        dropout: float = 0.1,
+        dropout: float = 0.2,
     ) -> None:
         super().__init__(data, "pixel_cnn", learning_rate=learning_rate, conditional=False)
         groups = data.shape[0]
