@@ -22,6 +22,7 @@ from .flow import NormalisingFlow
 from .multi_scale import MultiScaleFlow, Step
 
 _FIRST_EXAMPLES = 512  # what the actnorms' starts are computed from
+_LEAST_SCALE = 0.1  # of a coupling: the inverse divides by it, and samples overflowed where nothing held it
 
 
 class Glow(NormalisingFlow):
@@ -173,7 +174,9 @@ class Mixing(Step):
 
 
 class HalfCoupling(AffineCoupling):
-    """One half of the channels is scaled by sigmoid(r + 2) and shifted, given the other; which half takes turns.
+    """One half of the channels is scaled and shifted, given the other; halves take turns.
+
+    The scale is .1 + .9 sigmoid(r + 2).
 
     first: whether the first half stays as it is. Labels are the context.
 
@@ -194,7 +197,7 @@ class HalfCoupling(AffineCoupling):
         return torch.cat((kept, changed) if self.first else (changed, kept), dim=1)
 
     def _log_scale(self, raw: Tensor) -> Tensor:
-        return F.logsigmoid(raw + 2.0)
+        return torch.log(_LEAST_SCALE + (1.0 - _LEAST_SCALE) * torch.sigmoid(raw + 2.0))
 
 
 class _GlowNetwork(nn.Module):
