@@ -185,7 +185,7 @@ def test_finished_jobs_correct_what_was_measured() -> None:
     assert known.sampling("toy", None, 100) == pytest.approx(3.0)
     first, later = known.scoring("toy", "trial", 100), {"train": 6.0, "kept": 2.0, "sample": 3.0, "measure": 0.2}
     assert first < 1.0, "a first score that waits for libraries teaches little"
-    for _ in range(2):
+    for _ in range(3):
         known.take(_record(fidelity=0.5, seconds=later), 9.7)
     assert known.scoring("toy", "trial", 100) == pytest.approx(0.7), "half a second is in none of a job's parts"
     assert known.scoring("other", "trial", 100) == pytest.approx(0.7), "another family scores alike"
