@@ -24,6 +24,9 @@ def grammaticality(grammatical: Tensor) -> MetricValue:
 
     grammatical: (n,) bool. The 95% interval is Wilson's. It says nothing of diversity: one sentence again and again is
     grammatical.
+
+    References: the share of valid samples of Kusner et al., "Grammar variational autoencoder", arXiv:1703.01925,
+    section 5.
     """
     if not len(grammatical):
         raise UndefinedError("needs at least 1 sample, got 0")
