@@ -21,12 +21,13 @@ def test_a_call_of_half_the_time_has_half_the_ratio(family_speed: ModuleType) ->
     assert found["ours_ms"] < found["theirs_ms"]
 
 
-PEERS = ("autoencoder", "vae", "vq_vae")  # next to packages that developers need not install, and slower
+# Next to packages that developers need not install.
+PEERS = {"autoencoder": "pythae", "vae": "pythae", "vq_vae": "pythae", "glow": "normflows"}
 FULL_PASSES = ("gated_pixel_cnn", "transformer")  # samples by full passes, which take long
 
 
 def test_every_pair_runs_on_both_sides(family_speed: ModuleType) -> None:
-    names = [name for name in family_speed.PAIRS if name not in PEERS + FULL_PASSES]
+    names = [name for name in family_speed.PAIRS if name not in (*PEERS, *FULL_PASSES)]
     assert len(names) >= 7
     for name in names:
         pair = family_speed.PAIRS[name]()
@@ -44,11 +45,11 @@ def test_full_passes_give_the_same_samples(family_speed: ModuleType) -> None:
 
 
 @pytest.mark.slow
-def test_pairs_of_autoencoders_run_on_both_sides(family_speed: ModuleType) -> None:
-    pytest.importorskip("pythae")
-    for name in PEERS:
-        pair = family_speed.PAIRS[name]()
-        assert "train" in pair.parts, name
-        for sides in pair.parts.values():
-            for side in sides:
-                side()
+@pytest.mark.parametrize("name", PEERS)
+def test_pairs_with_optional_packages_run_on_both_sides(family_speed: ModuleType, name: str) -> None:
+    pytest.importorskip(PEERS[name])
+    pair = family_speed.PAIRS[name]()
+    assert "train" in pair.parts
+    for sides in pair.parts.values():
+        for side in sides:
+            side()

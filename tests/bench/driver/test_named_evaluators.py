@@ -14,6 +14,7 @@ registry.load_plugin(Path(__file__).parents[2] / "plugins" / "chain.py")
 SMALL = {"trainings": 1, "seeds": 1, "choice_seeds": 0, "final_samples": 50, "executor": "in_process"}
 
 
+@pytest.mark.slow
 def test_sequences_are_compared_by_their_ngrams(tmp_path: Path) -> None:
     run = gentune.compare(
         data="chain",

@@ -57,7 +57,7 @@ class TestBigram(FamilyContract):
     family = registry.family("bigram").load()
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="module", params=[pytest.param("whole comparison", marks=pytest.mark.slow)])
 def run(tmp_path_factory: pytest.TempPathFactory) -> Iterator[gentune.api.Run]:
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("GENTUNE_CACHE_GIB", "0")
