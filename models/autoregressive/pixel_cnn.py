@@ -6,11 +6,11 @@ from torch import Tensor, nn
 
 from ..data_spec import DataSpec
 from .cursor import Cursor
-from .masked_convolutions import FirstConv, Head, PixelConv, in_groups
-from .pixels import PixelModel
+from .masked_convolutions import PixelConv, in_groups
+from .residual_stack import ResidualStack
 
 
-class PixelCNN(PixelModel):
+class PixelCNN(ResidualStack):
     """van den Oord et al., "Pixel recurrent neural networks", arXiv:1601.06759, section 3.5 and table 1.
 
     A 7 x 7 convolution with mask A, then residual blocks with masks B, then a softmax over levels. The stacked kernels
@@ -29,25 +29,16 @@ class PixelCNN(PixelModel):
         blocks: int = 4,
         dropout: float = 0.2,
     ) -> None:
-        super().__init__(data, "pixel_cnn", learning_rate=learning_rate, conditional=False)
         groups = data.shape[0]
         features = in_groups(channels, groups)
-        self.first = FirstConv(groups, 2 * features)
-        self.blocks = nn.ModuleList(_Block(features, groups=groups, dropout=dropout) for _ in range(blocks))
-        self.head = Head(2 * features, self.levels, groups=groups)
-
-    def logits(self, x: Tensor, labels: Tensor | None) -> Tensor:
-        return self._network(x).unflatten(1, (self.data.shape[0], -1))
-
-    def logits_at(self, x: Tensor, labels: Tensor | None, cursor: Cursor) -> Tensor:
-        return self._network(x, cursor).flatten(1)
-
-    def _network(self, x: Tensor, cursor: Cursor | None = None) -> Tensor:
-        h = self.first(x, cursor)
-        for block in self.blocks:
-            h = block(h, cursor)
-        logits: Tensor = self.head(h, cursor)
-        return logits
+        super().__init__(
+            data,
+            "pixel_cnn",
+            learning_rate=learning_rate,
+            features=2 * features,
+            layer=lambda: _Block(features, groups=groups, dropout=dropout),
+            layers=blocks,
+        )
 
 
 class _Block(nn.Module):

@@ -9,13 +9,13 @@ from torch import Tensor, nn
 from ..data_spec import DataSpec
 from .cursor import Cursor
 from .image_lstms import DiagonalBiLSTM, RowLSTM
-from .masked_convolutions import FirstConv, Head, PixelConv, in_groups
-from .pixels import PixelModel
+from .masked_convolutions import PixelConv, in_groups
+from .residual_stack import ResidualStack
 
 Recurrence = Literal["row", "diagonal"]
 
 
-class PixelRNN(PixelModel):
+class PixelRNN(ResidualStack):
     """van den Oord et al., "Pixel recurrent neural networks", arXiv:1601.06759.
 
     A 7 x 7 convolution with mask A, then residual layers of an LSTM (figure 5), then a softmax over levels.
@@ -35,25 +35,16 @@ class PixelRNN(PixelModel):
         layers: int = 2,
         dropout: float = 0.1,
     ) -> None:
-        super().__init__(data, "pixel_rnn", learning_rate=learning_rate, conditional=False)
         groups = data.shape[0]
         units = in_groups(hidden, groups)
-        self.first = FirstConv(groups, 2 * units)
-        self.layers = nn.ModuleList(_Layer(recurrence, units, groups=groups, dropout=dropout) for _ in range(layers))
-        self.head = Head(2 * units, self.levels, groups=groups)
-
-    def logits(self, x: Tensor, labels: Tensor | None) -> Tensor:
-        return self._network(x).unflatten(1, (self.data.shape[0], -1))
-
-    def logits_at(self, x: Tensor, labels: Tensor | None, cursor: Cursor) -> Tensor:
-        return self._network(x, cursor).flatten(1)
-
-    def _network(self, x: Tensor, cursor: Cursor | None = None) -> Tensor:
-        h = self.first(x, cursor)
-        for layer in self.layers:
-            h = layer(h, cursor)
-        logits: Tensor = self.head(h, cursor)
-        return logits
+        super().__init__(
+            data,
+            "pixel_rnn",
+            learning_rate=learning_rate,
+            features=2 * units,
+            layer=lambda: _Layer(recurrence, units, groups=groups, dropout=dropout),
+            layers=layers,
+        )
 
 
 class _Layer(nn.Module):

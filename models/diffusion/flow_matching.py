@@ -7,17 +7,15 @@ from typing import Literal
 import torch
 from torch import Generator, Tensor
 
-from ..base import Adam, Batch, GenerativeModel, Likelihood, LikelihoodKind, Losses, Phase, Stage
+from ..base import Adam, Batch, GenerativeModel, Likelihood, Losses, Phase, Stage
 from ..data_spec import DataSpec
-from ..likelihoods import dequantise, dequantised_log_prob, levels_of, quantise, standard_normal_log_prob
+from ..likelihoods import levels_of
 from . import ode
 from .couplings import Coupling, paired_noise
+from .flow_density import as_data, continuous, flow_likelihood, solver_of
 from .label_guidance import LabelledNetwork, evaluating
 
 TimeDensity = Literal["uniform", "logit_normal"]
-
-_EXACT_UP_TO = 4  # dimensions in which the divergence is computed rather than estimated
-_PROBES = 2  # of the estimate; two are the fewest that tell its error
 
 
 class FlowMatching(GenerativeModel):
@@ -30,8 +28,6 @@ class FlowMatching(GenerativeModel):
     References: Lipman et al., arXiv:2210.02747; Liu et al., arXiv:2209.03003; minibatch couplings: Tong et al.,
     arXiv:2302.00482; logit-normal times: Esser et al., arXiv:2403.03206; classifier-free guidance: arXiv:2207.12598.
     """
-
-    likelihood_steps = 20  # of the Runge-Kutta method of order 4 for vectors; images get half as many midpoint steps
 
     def __init__(
         self,
@@ -61,7 +57,7 @@ class FlowMatching(GenerativeModel):
         References: Lipman et al., arXiv:2210.02747, equation 23 with sigma_min = 0; Tong et al., arXiv:2302.00482,
         equation 15.
         """
-        x, device = self._continuous(batch.x, generator), batch.x.device
+        x, device = continuous(batch.x, self.data, generator), batch.x.device
         noise = torch.randn(x.shape, generator=generator, device=device)
         labels = self.network.labels(len(batch), batch.condition)
         noise = paired_noise(x, noise, labels, self.coupling)
@@ -88,32 +84,16 @@ class FlowMatching(GenerativeModel):
         times = ode.even_times(0.0, 1.0, evaluations, solver)
         with evaluating(self):
             x = ode.solve(self._field(n, condition, guidance_scale), z, times, solver)
-        return quantise((x + 1.0) / 2.0, self.data) if self.data.kind == "image" else x
+        return as_data(x, self.data)
 
     @torch.no_grad()
     def log_likelihood(self, batch: Batch) -> Likelihood:
-        """log p(x_1) = log N(x_0) - integral of div v along the path that leads from x_0 to x_1, in nats.
-
-        With labels y (n,) an estimate of log p(x|y). In few dimensions the divergence is exact, in more it is estimated
-        with random probes, whose standard error is told. Images: of a draw of dequantisation noise.
-
-        References: Lipman et al., arXiv:2210.02747, appendix C; Song et al., arXiv:2011.13456, section 4.3.
-        """
+        """log p(x_1) by the equation, from t = 1 down to 0 (`flow_likelihood`); log p(x|y) with labels y (n,)."""
         generator = self.evaluation_generator()
-        x = self._continuous(batch.x, generator)
-        exact = self.data.dimensions <= _EXACT_UP_TO
-        probes = ode.unit_probes(x) if exact else ode.random_probes(x, _PROBES, generator)
-        solver, times = self._likelihood_times()
+        x = continuous(batch.x, self.data, generator)
         with evaluating(self):
             field = self._field(len(batch), batch.condition, 1.0)
-            z, integrals = ode.solve_with_divergence(field, x, times, solver, probes)
-        # From t = 1 down to 0: the integral is that of the divergence from 0 to 1 with its sign turned.
-        change = integrals.sum(0) if exact else integrals.mean(0)
-        error = None if exact else integrals.std(0) / _PROBES**0.5
-        log_prob = standard_normal_log_prob(z) + change
-        if self.data.kind == "image":  # of x in [-1, 1], twice as wide as u
-            log_prob = dequantised_log_prob(log_prob + self.data.dimensions * torch.log(x.new_tensor(2.0)), self.data)
-        return Likelihood(log_prob, LikelihoodKind.ODE_ESTIMATE, standard_error=error)
+            return flow_likelihood(field, x, self.data, self._times_of_flow()[1], generator)
 
     @torch.no_grad()
     def encode(self, batch: Batch) -> Tensor:
@@ -122,14 +102,14 @@ class FlowMatching(GenerativeModel):
         if self.data.kind == "image":
             levels = levels_of(self.data)
             x = (2.0 * self.data.to_levels(x) + 1.0) / levels - 1.0
-        solver, times = self._likelihood_times()
+        solver, times = self._times_of_flow()
         with evaluating(self):
             return ode.solve(self._field(len(batch), batch.condition, 1.0), x, times, solver).flatten(1)
 
     @torch.no_grad()
     def decode(self, z: Tensor, condition: Tensor | None = None) -> Tensor:
         """The inverse of `encode` up to the solver's error. Images are not rounded to the lattice."""
-        solver, times = self._likelihood_times()
+        solver, times = self._times_of_flow()
         with evaluating(self):
             x = z.reshape(-1, *self.data.shape)
             x = ode.solve(self._field(len(z), condition, 1.0), x, times[::-1], solver)
@@ -143,10 +123,6 @@ class FlowMatching(GenerativeModel):
         labels = self.network.labels(n, condition)
         return lambda x, t: self.network.guided(x, t, labels, 0.0 if condition is None else scale)
 
-    def _continuous(self, x: Tensor, generator: Generator) -> Tensor:
-        """Vectors as they are; dequantised images, scaled to [-1, 1]."""
-        return 2.0 * dequantise(x, self.data, generator) - 1.0 if self.data.kind == "image" else x
-
     def _times(self, n: int, generator: Generator) -> Tensor:
         """t (n,) in [0, 1]: uniform, or the logistic function of standard normals, which stresses the middle.
 
@@ -156,8 +132,7 @@ class FlowMatching(GenerativeModel):
             return torch.rand(n, generator=generator, device=self.device)
         return torch.sigmoid(torch.randn(n, generator=generator, device=self.device))
 
-    def _likelihood_times(self) -> tuple[ode.Solver, list[float]]:
-        """From data at t = 1 down to noise at t = 0."""
-        solver: ode.Solver = "midpoint" if self.data.kind == "image" else "rk4"
-        steps = self.likelihood_steps // 2 if self.data.kind == "image" else self.likelihood_steps
+    def _times_of_flow(self) -> tuple[ode.Solver, list[float]]:
+        """How codes and likelihoods are solved for, from data at t = 1 down to noise at t = 0."""
+        solver, steps = solver_of(self.data)
         return solver, ode.even_times(1.0, 0.0, steps * ode.EVALUATIONS[solver], solver)

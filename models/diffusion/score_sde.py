@@ -7,10 +7,9 @@ from typing import Literal
 import torch
 from torch import Generator, Tensor
 
-from ..base import Adam, Batch, GenerativeModel, Likelihood, LikelihoodKind, Losses, Phase, Stage
+from ..base import Adam, Batch, GenerativeModel, Likelihood, Losses, Phase, Stage
 from ..data_spec import DataSpec
-from ..likelihoods import dequantise, dequantised_log_prob, quantise, standard_normal_log_prob
-from . import ode
+from .flow_density import as_data, continuous, flow_likelihood, solver_of
 from .label_guidance import LabelledNetwork, evaluating
 from .samplers import Sampler, sample_chain
 
@@ -19,8 +18,6 @@ Weighting = Literal["variance", "likelihood"]
 _SLOWEST, _FASTEST = 0.1, 20.0  # beta at t = 0 and 1; arXiv:2011.13456, appendix C
 _EARLIEST = 1e-4  # the least t; before it the score of data on a few points has no bound
 _LEVELS = 1_000  # of the grid that samplers stride over
-_EXACT_UP_TO = 4  # dimensions in which the divergence is computed rather than estimated
-_PROBES = 2  # of the estimate; two are the fewest that tell its error
 
 
 class ScoreSDE(GenerativeModel):
@@ -37,7 +34,6 @@ class ScoreSDE(GenerativeModel):
     """
 
     abar: Tensor
-    likelihood_steps = 20  # of the Runge-Kutta method of order 4 for vectors; images get half as many midpoint steps
 
     def __init__(
         self,
@@ -68,7 +64,7 @@ class ScoreSDE(GenerativeModel):
 
         References: Song et al., arXiv:2011.13456, equation 7; arXiv:2101.09258, section 4.1 and appendix B.
         """
-        x, n, device = self._continuous(batch.x, generator), len(batch), batch.x.device
+        x, n, device = continuous(batch.x, self.data, generator), len(batch), batch.x.device
         t = self._times(n, generator)
         noise = torch.randn(x.shape, generator=generator, device=device)
         labels = self.network.dropped(
@@ -105,21 +101,16 @@ class ScoreSDE(GenerativeModel):
             x = sample_chain(
                 denoise, x, self.abar, sampler=sampler, steps=steps, eta=eta, variance="forward", generator=generator
             )
-        return quantise((x + 1.0) / 2.0, self.data) if self.data.kind == "image" else x
+        return as_data(x, self.data)
 
     @torch.no_grad()
     def log_likelihood(self, batch: Batch) -> Likelihood:
-        """log p(x) by the probability-flow equation dx/dt = -1/2 beta(t) (x + score), in nats.
+        """log p(x) by the probability-flow equation dx/dt = -1/2 beta(t) (x + score); log p(x|y) with labels y (n,).
 
-        With labels y (n,) an estimate of log p(x|y). In few dimensions the divergence is exact, in more it is estimated
-        with random probes, whose standard error is told. Images: of a draw of dequantisation noise.
-
-        References: Song et al., arXiv:2011.13456, equations 13 and 39.
+        References: Song et al., arXiv:2011.13456, equation 13; otherwise `flow_likelihood`.
         """
         generator = self.evaluation_generator()
-        x = self._continuous(batch.x, generator)
-        exact = self.data.dimensions <= _EXACT_UP_TO
-        probes = ode.unit_probes(x) if exact else ode.random_probes(x, _PROBES, generator)
+        x = continuous(batch.x, self.data, generator)
         labels, scale = self.network.labels(len(batch), batch.condition), 0.0 if batch.condition is None else 1.0
 
         def flow(x_t: Tensor, t: Tensor) -> Tensor:
@@ -127,20 +118,8 @@ class ScoreSDE(GenerativeModel):
             score = -self.network.guided(x_t, t, labels, scale) / deviation
             return -0.5 * rate(t).view_as(deviation) * (x_t + score)
 
-        image = self.data.kind == "image"
-        steps, solver = (self.likelihood_steps // 2, "midpoint") if image else (self.likelihood_steps, "rk4")
         with evaluating(self):
-            z, integrals = ode.solve_with_divergence(flow, x, rising_times(steps), solver, probes)  # type: ignore[arg-type]
-        change = integrals.sum(0) if exact else integrals.mean(0)
-        error = None if exact else integrals.std(0) / _PROBES**0.5
-        log_prob = standard_normal_log_prob(z) + change
-        if image:  # of x in [-1, 1], twice as wide as u
-            log_prob = dequantised_log_prob(log_prob + self.data.dimensions * torch.log(x.new_tensor(2.0)), self.data)
-        return Likelihood(log_prob, LikelihoodKind.ODE_ESTIMATE, standard_error=error)
-
-    def _continuous(self, x: Tensor, generator: Generator) -> Tensor:
-        """Vectors as they are; dequantised images, scaled to [-1, 1]."""
-        return 2.0 * dequantise(x, self.data, generator) - 1.0 if self.data.kind == "image" else x
+            return flow_likelihood(flow, x, self.data, rising_times(solver_of(self.data)[1]), generator)
 
     def _times(self, n: int, generator: Generator) -> Tensor:
         """t (n,) from 0.0001 to 1: uniform, or with the density of the bound's weight over that of the variance."""

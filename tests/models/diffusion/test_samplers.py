@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 
 import pytest
 import torch
@@ -23,18 +24,8 @@ from gentune.models.diffusion.samplers import (
 )
 
 SCHEDULES = list(diffusion.SCHEDULES)
-MEAN, DEVIATION = 0.5, 0.6  # of the Gaussian data that the oracle knows
-
-
-def oracle(abar: Tensor) -> Denoiser:
-    """E[x_0 | x_t] for x_0 ~ N(MEAN, DEVIATION^2), by Gaussian conditioning."""
-
-    def denoise(x_t: Tensor, t: Tensor) -> Tensor:
-        share = abar[t].to(x_t.dtype).view(-1, 1)
-        gain = share.sqrt() * DEVIATION**2 / (share * DEVIATION**2 + 1.0 - share)
-        return MEAN + gain * (x_t - share.sqrt() * MEAN)
-
-    return denoise
+Oracle = Callable[[Tensor, float, float], Denoiser]
+MEAN, DEVIATION = 0.5, 0.6  # of the Gaussian data whose denoiser is known
 
 
 def levels(n: int, t: int) -> Tensor:
@@ -82,18 +73,29 @@ def test_strided_levels_run_from_noise_to_data() -> None:
     ],
 )
 @pytest.mark.parametrize("name", SCHEDULES)
-def test_samplers_reproduce_a_gaussian(sampler: Sampler, eta: float, variance: diffusion.Variance, name: str) -> None:
+def test_samplers_reproduce_a_gaussian(
+    sampler: Sampler, eta: float, variance: diffusion.Variance, name: str, oracle: Oracle
+) -> None:
     abar = diffusion.SCHEDULES[name](400)
     generator = torch.Generator().manual_seed(0)
     x = torch.randn(10_000, 1, generator=generator)
-    x = sample_chain(oracle(abar), x, abar, sampler=sampler, steps=400, eta=eta, variance=variance, generator=generator)
+    x = sample_chain(
+        oracle(abar, MEAN, DEVIATION),
+        x,
+        abar,
+        sampler=sampler,
+        steps=400,
+        eta=eta,
+        variance=variance,
+        generator=generator,
+    )
     # The standard error of the deviation is 0.0042; steps of finite length bias it by up to 1%.
     assert x.mean().item() == pytest.approx(MEAN, abs=0.015)
     assert x.std().item() == pytest.approx(DEVIATION, abs=0.012)
 
 
 @pytest.mark.parametrize(("sampler", "order"), [("ddim", 1), ("heun", 2)])
-def test_samplers_of_the_flow_converge_at_their_order(sampler: Sampler, order: int) -> None:
+def test_samplers_of_the_flow_converge_at_their_order(sampler: Sampler, order: int, oracle: Oracle) -> None:
     """To where the probability-flow equation leads, which keeps every Gaussian's standardised position.
 
     On levels whose noise-to-signal ratio is even: where it falls like the root of t, as in the usual schedules, the
@@ -107,12 +109,14 @@ def test_samplers_of_the_flow_converge_at_their_order(sampler: Sampler, order: i
     errors = []
     for steps in (128, 256):
         evaluations = 2 * steps - 1 if sampler == "heun" else steps
-        found = sample_chain(oracle(abar), x, abar, sampler=sampler, steps=evaluations, generator=torch.Generator())
+        found = sample_chain(
+            oracle(abar, MEAN, DEVIATION), x, abar, sampler=sampler, steps=evaluations, generator=torch.Generator()
+        )
         errors.append(float((found - wanted).abs().max()))
     assert math.log2(errors[0] / errors[1]) == pytest.approx(order, abs=0.1)
 
 
-def test_dpm_solver_is_of_the_second_order() -> None:
+def test_dpm_solver_is_of_the_second_order(oracle: Oracle) -> None:
     """On levels whose lambda is even; level 0, which is infinitely far, is left out."""
 
     def carried(x: Tensor, here: float, there: float) -> Tensor:
@@ -127,7 +131,7 @@ def test_dpm_solver_is_of_the_second_order() -> None:
         at, before = x, None
         for level in range(steps + 1, 1, -1):
             t, s = levels(2, level), levels(2, level - 1)
-            x0 = oracle(abar)(at, t)
+            x0 = oracle(abar, MEAN, DEVIATION)(at, t)
             at, before = dpm_solver_step(at, x0, before, abar, s, t), (x0, t)
         errors.append(float((at - carried(x, float(abar[-1]), float(abar[1]))).abs().max()))
     assert math.log2(errors[0] / errors[1]) == pytest.approx(2.0, abs=0.15)
@@ -135,9 +139,9 @@ def test_dpm_solver_is_of_the_second_order() -> None:
 
 @pytest.mark.parametrize("sampler", ["ddpm", "ddim", "heun", "dpm_solver", "langevin"])
 @pytest.mark.parametrize("steps", [1, 2, 5, 12])
-def test_steps_are_evaluations_of_the_network(sampler: Sampler, steps: int) -> None:
+def test_steps_are_evaluations_of_the_network(sampler: Sampler, steps: int, oracle: Oracle) -> None:
     abar, calls = diffusion.cosine_schedule(50), 0
-    known = oracle(abar)
+    known = oracle(abar, MEAN, DEVIATION)
 
     def counting(x_t: Tensor, t: Tensor) -> Tensor:
         nonlocal calls
@@ -159,9 +163,9 @@ def test_a_flow_step_is_ddim_without_noise() -> None:
     assert torch.allclose(flow_step(x_t, noise, abar, s, t), ddim_step(x_t, x0, z, abar, s, t, eta=0.0))
 
 
-def test_langevin_steps_keep_the_law_of_their_level() -> None:
+def test_langevin_steps_keep_the_law_of_their_level(oracle: Oracle) -> None:
     abar = diffusion.cosine_schedule(100)
-    known, generator = oracle(abar), torch.Generator().manual_seed(0)
+    known, generator = oracle(abar, MEAN, DEVIATION), torch.Generator().manual_seed(0)
     t = levels(40_000, 60)
     share = float(abar[60])
     deviation = (share * DEVIATION**2 + 1.0 - share) ** 0.5
