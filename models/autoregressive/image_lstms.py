@@ -99,13 +99,13 @@ class DiagonalLSTM(nn.Module):
         skewed = torch.stack(states, dim=3)  # (n, H, units, W + H - 1)
         return torch.stack([skewed[:, i, :, i : i + width] for i in range(height)], dim=2)
 
-    def step(self, gates: Tensor, above: Tensor, beside: Tensor, cell: Tensor, group: slice) -> tuple[Tensor, Tensor]:
+    def step(self, gates: Tensor, above: Tensor, previous: Tensor, cell: Tensor, group: slice) -> tuple[Tensor, Tensor]:
         """State and cell (n, size) of groups of a pixel.
 
-        gates: (n, 4 size), what the pixel's input says. above, beside: states (n, units). cell: (n, size), of the pixel
-        beside. group: the gates that are wanted of all groups'.
+        gates: (n, 4 size), what the pixel's input says. above, previous: states (n, units) of the pixel above and of
+        the previous one. cell: (n, size), of the previous one. group: the gates that are wanted of all groups'.
         """
-        told = F.linear(torch.cat([above, beside], dim=1), self.state.weight[group])
+        told = F.linear(torch.cat([above, previous], dim=1), self.state.weight[group])
         return updated(gates + told, cell, self.size)
 
     def row(self, x: Tensor, above: Tensor) -> Tensor:
@@ -154,10 +154,10 @@ class DiagonalBiLSTM(nn.Module):
         row: _Diagonals = cursor.kept(self)
         j, group = cursor.column, cursor.group(self.units)
         row.inputs[:, cursor.group(self.inputs), 0, j] = x.flatten(1)
-        # Column -1, the row's last, is blank until the row's end, as what lies beside the first pixel.
-        beside, cell = row.states[..., j - 1], row.cells[:, group, j - 1]
+        # Column -1, the row's last, is blank until the row's end, as what lies left of the first pixel.
+        previous, cell = row.states[..., j - 1], row.cells[:, group, j - 1]
         gates = self.left.input(x, cursor).flatten(1)
-        state, cell = self.left.step(gates, row.above[..., j], beside, cell, cursor.group(4 * self.units))
+        state, cell = self.left.step(gates, row.above[..., j], previous, cell, cursor.group(4 * self.units))
         row.states[:, group, j], row.cells[:, group, j] = state, cell
         return (state + row.from_right[:, group, j])[..., None, None]
 

@@ -21,7 +21,7 @@ def in_groups(features: int, groups: int) -> int:
 
 
 class PixelConv(nn.Module):
-    """A masked convolution of (above + 1) rows, and of `left` and `right` columns beside the pixel's own.
+    """A masked convolution of (above + 1) rows, and of `left` and `right` columns next to the pixel's own.
 
     Of a pixel's own row it sees what lies on the left, and of its own features in group c those of the groups before c
     and, unless `strict`, of c (masks A and B of van den Oord et al., arXiv:1601.06759, section 3.4). Rows below the

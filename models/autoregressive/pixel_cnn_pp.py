@@ -41,7 +41,7 @@ class PixelCNNpp(PixelModel):
         super().__init__(data, "pixel_cnn_pp", learning_rate=learning_rate, conditional=True)
         inputs, height, width = data.shape
         self.rows = RowConv(inputs + 1, channels, above=2, reach=1, current=False)
-        self.rows_beside = RowConv(inputs + 1, channels, above=1, reach=1, current=False)
+        self.row_above = RowConv(inputs + 1, channels, above=1, reach=1, current=False)
         self.pixels = PixelConv(inputs + 1, channels, groups=1, above=1, left=1, strict=True)
         halvings = min(scales - 1, possible_halvings((height, width)))
         self.network = _Resolution(channels, blocks, halvings, classes=self.classes, dropout=dropout)
@@ -76,13 +76,13 @@ class PixelCNNpp(PixelModel):
             if cursor.begins_row:
                 cursor.keep(self.network, self._told(x, labels, cursor))
             told = cursor.kept(self.network)
-        start = self.pixels(x, cursor) + _here(told.beside, cursor)
+        start = self.pixels(x, cursor) + _here(told.row_above, cursor)
         pixels = self.network.pass_pixels(start, told.rows, labels, cursor)
         return LogisticMixture.of(self.head(F.elu(pixels)), self.data.shape[0])
 
     def _told(self, x: Tensor, labels: Tensor | None, cursor: Cursor | None) -> _Told:
         _, rows = self.network.pass_rows(self.rows(x, cursor), labels, cursor)
-        return _Told(self.rows_beside(x, cursor), rows)
+        return _Told(self.row_above(x, cursor), rows)
 
 
 def possible_halvings(size: tuple[int, int]) -> int:
@@ -103,9 +103,9 @@ class _Rows(NamedTuple):
 
 
 class _Told(NamedTuple):
-    """All that the pixels of a row get to know of the rows above. beside: for the first layer."""
+    """All that the pixels of a row get to know of the rows above. row_above: of the row above, for the first layer."""
 
-    beside: Tensor
+    row_above: Tensor
     rows: _Rows
 
 
@@ -117,13 +117,13 @@ class _Resolution(nn.Module):
         # The way up has a shortcut from every block of the way down, and where there are lower ones from its start.
         ups = blocks + bool(deeper)
 
-        def of_rows(beside: int) -> _Block:
+        def of_rows(side: int) -> _Block:
             first, second = (RowConv(2 * features, k * features, above=1, reach=1) for k in (1, 2))
-            return _Block(first, second, features, beside=beside, classes=classes, dropout=dropout)
+            return _Block(first, second, features, side=side, classes=classes, dropout=dropout)
 
-        def of_pixels(beside: int) -> _Block:
+        def of_pixels(side: int) -> _Block:
             first, second = (PixelConv(2 * features, k * features, groups=1, above=1, left=1) for k in (1, 2))
-            return _Block(first, second, features, beside=beside, classes=classes, dropout=dropout)
+            return _Block(first, second, features, side=side, classes=classes, dropout=dropout)
 
         self.rows_down = nn.ModuleList(of_rows(0) for _ in range(blocks))
         self.rows_up = nn.ModuleList(of_rows(features) for _ in range(ups))
@@ -203,9 +203,9 @@ class _Lower(nn.Module):
 
 
 class _Block(nn.Module):
-    """x + a sigmoid(g), where a and g follow from x and from what stands beside it, shifted by labels (section 2.4).
+    """x + a sigmoid(g), where a and g follow from x and from a side input, shifted by labels (section 2.4).
 
-    beside: features that stand beside; 0: none.
+    side: features of the side input, a shortcut or the other stream; 0: none.
     """
 
     def __init__(
@@ -214,7 +214,7 @@ class _Block(nn.Module):
         second: RowConv | PixelConv,
         features: int,
         *,
-        beside: int,
+        side: int,
         classes: int,
         dropout: float,
     ) -> None:
@@ -222,15 +222,15 @@ class _Block(nn.Module):
         self.first, self.second = first, second
         with torch.no_grad():
             second.weight.mul_(0.1)  # the paper's code: blocks begin close to the identity
-        self.beside = nn.Conv2d(2 * beside, features, 1) if beside else None
+        self.side = nn.Conv2d(2 * side, features, 1) if side else None
         self.shift = nn.Embedding(classes, 2 * features) if classes else None
         self.dropout = nn.Dropout(dropout)
 
-    def forward(self, x: Tensor, beside: Tensor | None, labels: Tensor | None, cursor: Cursor | None) -> Tensor:
+    def forward(self, x: Tensor, side: Tensor | None, labels: Tensor | None, cursor: Cursor | None) -> Tensor:
         h = self.first(_two_sided(x), cursor)
-        if self.beside is not None:
-            assert beside is not None
-            h = h + self.beside(_two_sided(beside))
+        if self.side is not None:
+            assert side is not None
+            h = h + self.side(_two_sided(side))
         h = self.second(self.dropout(_two_sided(h)), cursor)
         if self.shift is not None and labels is not None:
             h = h + self.shift(labels)[..., None, None]

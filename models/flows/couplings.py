@@ -109,7 +109,7 @@ class CouplingNetwork(nn.Module):
     """A residual convolutional network, with a learned offset for every position after its first layer.
 
     The offset tells centre from border, which matters where objects are centred, as on digits. The output starts at
-    zero. A context is a map (n, c, H, W) that the network gets beside its input; `channels` counts both.
+    zero. A context is a map (n, c, H, W) that the network gets in addition to its input; `channels` counts both.
     """
 
     def __init__(self, channels: int, out_channels: int, sides: tuple[int, int], hidden: int, depth: int) -> None:

@@ -5,7 +5,7 @@ Glossary:
     squeeze     blocks of 2 x 2 positions to channels: (C, H, W) to (4C, H/2, W/2)
     real        bool, the entries of a squeezed map that come from the image. An odd side gets one more row or column
                 of zeros before it is squeezed; no step changes these, and they are no part of z
-    context     what a step's network depends on beside x; the family says what it is
+    context     what a step's network depends on in addition to x; the family says what it is
 
 References: Dinh et al., "Density estimation using Real NVP", arXiv:1605.08803.
 """

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import inspect
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, ClassVar, Literal, get_args, get_origin, get_type_hints
+from typing import Any, ClassVar
 
 import pytest
 import torch
@@ -20,6 +19,7 @@ from gentune.bench.training.loop import LoopSettings
 from gentune.models import Batch, DataSpec, GenerativeModel, Progress, load_class
 from gentune.search_spaces import FamilyCard, Fit, Parameter, load_card
 
+from .checks import check_values, compare_signature
 from .continuation import KeptRun, same_bits, train_kept
 from .examples import CONDITIONED, PLAIN, PLANE, SHORT, TOKENS, all_sequences, conditions_like, seeded
 
@@ -82,11 +82,11 @@ class FamilyContract:
     # --- the card and the signatures -------------------------------------------------------------------
 
     def test_constructor_takes_what_the_card_lists(self) -> None:
-        _compare(self.the_family().__init__, self._parameters("train"), skip=("self", "data"))
+        compare_signature(self.the_family().__init__, self._parameters("train"), skip=("self", "data"))
 
     def test_sample_takes_what_the_card_lists(self) -> None:
         skip = ("self", "n", "condition", "generator")
-        _compare(self.the_family().sample, self._parameters("sample"), skip=skip)
+        compare_signature(self.the_family().sample, self._parameters("sample"), skip=skip)
 
     def test_it_requires_a_condition_where_the_card_says_so(self) -> None:
         assert self.the_family().requires_condition() == self.the_card().requires_condition, (
@@ -202,7 +202,7 @@ class FamilyContract:
         for condition in self._askable(spec, 5):
             x = model.sample(5, condition=condition, generator=seeded(0), **self._cheap("sample"))
             assert x.shape == (5, *spec.shape)
-            _check_values(x, spec, lattice=True)
+            check_values(x, spec, lattice=True)
 
     def test_samples_are_determined_by_the_generator(self, spec: DataSpec) -> None:
         model = self._trained(spec)
@@ -222,7 +222,7 @@ class FamilyContract:
                 value = int(value) if parameter.kind == "int" else value  # type: ignore[arg-type]
                 setting = cheap | {parameter.name: value}
                 x = model.sample(2, condition=self._askable(spec, 2)[0], generator=seeded(0), **setting)
-                _check_values(x, spec, lattice=True)
+                check_values(x, spec, lattice=True)
 
     def test_weights_survive_safetensors(self, spec: DataSpec) -> None:
         model = self._trained(spec)
@@ -292,11 +292,11 @@ class FamilyContract:
                 conditions = (batch.condition,) if family.requires_condition() else ()
                 decoded = model.decode(z, *conditions)  # type: ignore[operator]
                 assert decoded.shape == batch.x.shape
-                _check_values(decoded, spec, lattice=False)
+                check_values(decoded, spec, lattice=False)
             if family.can("reconstruct"):
                 again = model.reconstruct(batch)  # type: ignore[operator]
                 assert again.shape == batch.x.shape
-                _check_values(again, spec, lattice=False)
+                check_values(again, spec, lattice=False)
 
     def test_imputation_fills_in_what_is_missing_alone(self, spec: DataSpec) -> None:
         if not self.the_family().can("impute"):
@@ -308,7 +308,7 @@ class FamilyContract:
         filled = model.impute(given, missing, seeded(0))  # type: ignore[operator]
         assert filled.shape == x.shape
         assert torch.equal(filled[~missing], x[~missing])
-        _check_values(filled, spec, lattice=False)
+        check_values(filled, spec, lattice=False)
 
     def test_completions_keep_what_is_there(self, spec: DataSpec) -> None:
         if not self.the_family().can("complete"):
@@ -320,7 +320,7 @@ class FamilyContract:
             first, second = (model.complete(given, missing, generator=seeded(0), **cheap) for _ in range(2))  # type: ignore[operator]
             assert torch.equal(first[~missing], batch.x[~missing])
             assert torch.equal(first, second)
-            _check_values(first, spec, lattice=True)
+            check_values(first, spec, lattice=True)
 
     # --- plumbing ----------------------------------------------------------------------------------------
 
@@ -387,34 +387,3 @@ class FamilyContract:
     def _sample(self, model: GenerativeModel, seed: int) -> Tensor:
         condition = self._askable(model.data, 3)[0]
         return model.sample(3, condition=condition, generator=seeded(seed), **self._cheap("sample"))
-
-
-def _check_values(x: Tensor, spec: DataSpec, *, lattice: bool) -> None:
-    if spec.kind == "sequence":
-        assert spec.vocabulary is not None
-        assert x.dtype == torch.int64
-        assert 0 <= int(x.min()) <= int(x.max()) < spec.vocabulary
-        return
-    assert x.dtype == torch.float32
-    assert torch.isfinite(x).all()
-    if spec.kind == "image":
-        assert x.abs().max() <= 1.0
-        assert not lattice or torch.equal(x, spec.to_lattice(x))
-
-
-def _compare(function: Any, parameters: Sequence[Parameter], skip: tuple[str, ...]) -> None:
-    """Names, order-free, types and defaults of a function's keyword arguments against a card's parameters."""
-    given = {name: p for name, p in inspect.signature(function).parameters.items() if name not in skip}
-    assert set(given) == {p.name for p in parameters}
-    hints = get_type_hints(function)
-    for parameter in parameters:
-        argument = given[parameter.name]
-        assert argument.kind is inspect.Parameter.KEYWORD_ONLY, f"{parameter.name} is not a keyword argument"
-        assert argument.default == parameter.default, f"{parameter.name}: defaults differ"
-        assert type(argument.default) is type(parameter.default), f"{parameter.name}: types of defaults differ"
-        hint = hints[parameter.name]
-        if get_origin(hint) is Literal:
-            assert set(get_args(hint)) == set(parameter.choices)
-        else:
-            wanted = {"int": {int}, "float": {float}}.get(parameter.kind, {type(c) for c in parameter.choices})
-            assert set(get_args(hint) or (hint,)) == wanted, f"{parameter.name}: annotated {hint}"
