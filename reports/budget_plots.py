@@ -13,10 +13,27 @@ from ..bench.budget.kinds import budget_of
 from ..bench.runs.constraints import Constraint, violation
 from ..bench.runs.records import Record
 from .finals import lower_is_better, repetitions
+from .formats import row_name
 from .moves import cost_without_reuse, was_stopped
 from .plots import NEUTRAL, as_json, axis_kind, log_ticks
 
+DASHES = {"dash": "dashed", "dot": "dotted", "dashdot": "dashes and dots"}  # plotly's name, and in words
 _SAVED = 0.01  # smallest share of the cost, saved by the reuse of trainings, that is shown
+
+
+def reference_levels(content: Mapping[str, Any], records: Sequence[Record]) -> dict[str, float]:
+    """Mean validation scores of the references that have the first objective, by their names in words.
+
+    Their lines have the dashes of `DASHES`, in this order.
+    """
+    references = [r for r in records if r.role == "reference" and r.split == "validation"]
+    levels = {}
+    for name in dict.fromkeys(r.family for r in references):
+        mine = [r for r in references if r.family == name]
+        values = repetitions(mine, content["objective"][0], by_repeat=False)
+        if values:
+            levels[row_name({"name": name})] = sum(values) / len(values)
+    return levels
 
 
 def budget_plots(
@@ -38,14 +55,7 @@ def budget_plots(
     limits = _limits(scores, kind, lower)
     ticks = log_ticks(10 ** limits[0], 10 ** limits[1]) if kind == "log" and limits else {}
     metric = content["objective"][0]
-    levels = {
-        name: repetitions(
-            [r for r in records if r.role == "reference" and r.family == name and r.split == "validation"],
-            metric,
-            by_repeat=False,
-        )
-        for name in dict.fromkeys(r.family for r in records if r.role == "reference")
-    }
+    levels = reference_levels(content, records)
     figures = []
     for family in dict.fromkeys(row["family"] for row in content["rows"]):
         mine = [r for r in trials if r.family == family]
@@ -55,10 +65,8 @@ def budget_plots(
         colour, marker = styles[family]
         for repeat in sorted({r.repeat for r in mine}):
             _add_study(drawn, content, [r for r in mine if r.repeat == repeat], (colour, marker), bounds, lower)
-        for values, dash in zip(levels.values(), ("dash", "dot", "dashdot"), strict=False):
-            if values:
-                level = sum(values) / len(values)
-                drawn.add_hline(y=level, line={"color": NEUTRAL, "dash": dash, "width": 1.2}, layer="below")
+        for level, dash in zip(levels.values(), DASHES, strict=False):
+            drawn.add_hline(y=level, line={"color": NEUTRAL, "dash": dash, "width": 1.2}, layer="below")
         drawn.update_layout(
             # What the same trials would have cost without reuse may lie many times farther out.
             xaxis={"title": {"text": _spent(content)}, "range": [0.0, 1.04 * _most_spent(mine)]},

@@ -18,7 +18,7 @@ from ..bench.runs.looks import seeds_of
 from ..bench.runs.records import Record
 from ..bench.runs.run_folder import RunFolder
 from . import text
-from .budget_plots import budget_plots
+from .budget_plots import DASHES, budget_plots, reference_levels
 from .finalist_artifacts import first_finals, guidance, outliers
 from .finalist_artifacts import pictures as pictures_of
 from .finals import card
@@ -107,6 +107,10 @@ def render_page(folder: RunFolder, board: Leaderboard, records: list[Record]) ->
             outliers=outliers(folder, finals, styles),
             latent=latent(folder, styles),
             studies=studies,
+            reference_lines=[
+                f"{name} ({dash})"
+                for name, dash in zip(reference_levels(content, records), DASHES.values(), strict=False)
+            ],
             moves=moves(records, content),
             explanations=explained,
             settings=_settings(content),

@@ -21,7 +21,7 @@ from gentune.bench.runs.constraints import parse_constraint
 from gentune.bench.runs.records import Record
 from gentune.bench.runs.run_folder import RunFolder
 from gentune.reports import write_leaderboard, write_report
-from gentune.reports.budget_plots import budget_plots, cost_so_far
+from gentune.reports.budget_plots import budget_plots, cost_so_far, reference_levels
 from gentune.reports.pictures import common_limits, scatter
 from gentune.reports.plots import family_styles
 from gentune.reports.text import figure
@@ -145,6 +145,8 @@ def test_budget_plot_shows_the_best_so_far_by_what_was_spent(
     trials += [r for r in folder.records("reference") if r.family == "floor"]
     ((_, drawn),) = budget_plots(write_leaderboard(folder).content, trials, family_styles(["ddpm"]))
     assert [shape["y0"] for shape in drawn["layout"]["shapes"]] == [19.0]  # the validation split's
+    without = make_record("reference", "gaussian", 0, 30.0, split="validation", metrics={})
+    assert reference_levels(write_leaderboard(folder).content, [*trials, without]) == {"real against real": 19.0}
     assert cost_so_far([make_record("trial", "a", n, 1.0, cost=cost) for n, cost in enumerate((1.0, 0.25))]) == [
         1.0,
         1.25,

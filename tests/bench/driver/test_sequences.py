@@ -134,6 +134,7 @@ def test_the_report_shows_samples_as_tokens(run: gentune.api.Run) -> None:
     page = (run.path / "report" / "index.html").read_text(encoding="utf-8")
     shown = page.split('<section id="samples">')[1].split("</section>")[0]
     assert shown.count('<ol class="texts"') == 3  # real examples, the family, n-grams
+    assert page.count("ngram (dashed)") == 1, "real sequences have no bits per token, hence no line"
     first = load("chain").splits["test"].x[:1][0].tolist()
     assert f"<pre>{' '.join(str(token) for token in first if token != chain().PADDING)}</pre>" in shown
 
