@@ -13,7 +13,7 @@ from ..likelihoods import levels_of
 from . import ode
 from .couplings import Coupling, paired_noise
 from .flow_density import as_data, continuous, flow_likelihood, solver_of
-from .label_guidance import LabelledNetwork, evaluating
+from .label_guidance import evaluating, usual_network
 
 TimeDensity = Literal["uniform", "logit_normal"]
 
@@ -45,7 +45,7 @@ class FlowMatching(GenerativeModel):
         self.learning_rate = learning_rate
         self.coupling, self.time_density = coupling, time_density
         self.unconditional_probability = unconditional_probability
-        self.network = LabelledNetwork(data, width=width, depth=depth, dropout=dropout, family="flow_matching")
+        self.network = usual_network(data, width=width, depth=depth, dropout=dropout, family="flow_matching")
 
     def stages(self) -> tuple[Stage, ...]:
         optimiser = Adam(self.learning_rate, warmup_steps=20, decay="cosine", final_share=0.05)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 import torch
@@ -14,30 +14,18 @@ from ..nets.unet import DenoisingMLP, UNet
 
 
 class LabelledNetwork(nn.Module):
-    """A U-Net for images or a residual MLP for vectors, and an embedding of labels 0...K - 1 and of K, "no label".
+    """A denoising network, and an embedding of labels 0...K - 1 and of K, "no label".
 
-    width: channels at full resolution; vectors have four times as many hidden features. depth: residual blocks per
-    resolution; vectors have twice as many blocks. family: named in errors.
-
-    Raises ValueError for sequences.
+    body: makes the network, (x (n, ...), t (n,) in [0, 1], embedded labels (n, embedding)) -> like x; called once the
+    embedding has its weights. family: named in errors.
     """
 
-    def __init__(self, data: DataSpec, *, width: int, depth: int, dropout: float, family: str) -> None:
+    def __init__(self, data: DataSpec, body: Callable[[], nn.Module], *, embedding: int, family: str) -> None:
         super().__init__()
         self.none, self._family = data.classes, family
-        embedding = 4 * width
         self.label_embedding = nn.Embedding(self.none + 1, embedding)
         nn.init.normal_(self.label_embedding.weight, std=0.5)
-        self.body: nn.Module
-        if data.kind == "image":
-            shape = image_shape(data, family)
-            self.body = UNet(shape, width=width, depth=depth, dropout=dropout, embedding=embedding)
-        elif data.kind == "vector":
-            self.body = DenoisingMLP(
-                data.dimensions, width=4 * width, depth=2 * depth, dropout=dropout, embedding=embedding
-            )
-        else:
-            raise ValueError(f"{family} takes images and vectors, got {data.kind} data {data.name!r}")
+        self.body = body()
 
     def forward(self, x: Tensor, time: Tensor, labels: Tensor) -> Tensor:
         """Like x (n, ...), for times (n,) in [0, 1] and labels (n,)."""
@@ -73,6 +61,28 @@ class LabelledNetwork(nn.Module):
         both = self(torch.cat((x, x)), torch.cat((time, time)), torch.cat((none, labels)))
         unconditional, conditional = both.chunk(2)
         return guide(unconditional, conditional, scale)
+
+
+def usual_network(data: DataSpec, *, width: int, depth: int, dropout: float, family: str) -> LabelledNetwork:
+    """A U-Net for images or a residual MLP for vectors, with labels.
+
+    width: channels at full resolution; vectors have four times as many hidden features. depth: residual blocks per
+    resolution; vectors have twice as many blocks. family: named in errors.
+
+    Raises ValueError for sequences.
+    """
+    embedding = 4 * width
+
+    def body() -> nn.Module:
+        if data.kind == "image":
+            shape = image_shape(data, family)
+            return UNet(shape, width=width, depth=depth, dropout=dropout, embedding=embedding)
+        if data.kind == "vector":
+            d = data.dimensions
+            return DenoisingMLP(d, width=4 * width, depth=2 * depth, dropout=dropout, embedding=embedding)
+        raise ValueError(f"{family} takes images and vectors, got {data.kind} data {data.name!r}")
+
+    return LabelledNetwork(data, body, embedding=embedding, family=family)
 
 
 def guide(unconditional: Tensor, conditional: Tensor, scale: float) -> Tensor:

@@ -10,7 +10,7 @@ from torch import Generator, Tensor
 from ..base import Adam, Batch, GenerativeModel, Likelihood, Losses, Phase, Stage
 from ..data_spec import DataSpec
 from .flow_density import as_data, continuous, flow_likelihood, solver_of
-from .label_guidance import LabelledNetwork, evaluating
+from .label_guidance import evaluating, usual_network
 from .samplers import Sampler, sample_chain
 
 Weighting = Literal["variance", "likelihood"]
@@ -51,7 +51,7 @@ class ScoreSDE(GenerativeModel):
         self.weighting = weighting
         self.unconditional_probability = unconditional_probability
         self.register_buffer("abar", signal_share(torch.linspace(0.0, 1.0, _LEVELS + 1, dtype=torch.float64)))
-        self.network = LabelledNetwork(data, width=width, depth=depth, dropout=dropout, family="score_sde")
+        self.network = usual_network(data, width=width, depth=depth, dropout=dropout, family="score_sde")
 
     def stages(self) -> tuple[Stage, ...]:
         optimiser = Adam(self.learning_rate, warmup_steps=20, decay="cosine", final_share=0.05)

@@ -1,0 +1,174 @@
+"""What families of denoising diffusion share, whatever network removes the noise: objective, samplers, likelihood."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Generator, Tensor
+
+from ..base import Adam, Batch, GenerativeModel, Likelihood, LikelihoodKind, Losses, Phase, Stage
+from ..data_spec import DataSpec
+from ..likelihoods import sum_per_example
+from . import gaussian_diffusion as diffusion
+from .label_guidance import LabelledNetwork, evaluating
+from .samplers import Sampler, sample_chain
+
+
+@dataclass(frozen=True)
+class DiffusionSettings:
+    """What every family of denoising diffusion needs of its hyperparameters.
+
+    learning_rate: of Adam, rising over 20 steps, then falling along a cosine to a twentieth.
+    schedule: a name in `SCHEDULES`. timesteps: noise levels T.
+    target, weighting: what the network predicts, and the weights of levels in the loss.
+    unconditional_probability: how often a label is left out in training.
+    """
+
+    learning_rate: float
+    schedule: str
+    timesteps: int
+    target: diffusion.Target
+    weighting: diffusion.Weighting
+    unconditional_probability: float
+
+
+class DenoisingDiffusion(GenerativeModel):
+    """A network that removes Gaussian noise, trained at all noise levels at once; a family says which network.
+
+    With labels the network is class-conditional; labels are dropped with `unconditional_probability`, so that one
+    network also models p(x). A family's constructor takes its hyperparameters as keywords and hands the common ones on
+    as `settings`.
+
+    References: Ho et al., arXiv:2006.11239; cosine schedule: arXiv:2102.09672; v-prediction: arXiv:2202.00512;
+    DDIM: arXiv:2010.02502; classifier-free guidance: arXiv:2207.12598.
+    """
+
+    abar: Tensor
+    limit: Tensor
+    noise_levels = 16  # levels drawn per example for the likelihood bound
+
+    def __init__(self, data: DataSpec, network: LabelledNetwork, settings: DiffusionSettings) -> None:
+        super().__init__(data)
+        self.settings = settings
+        self.register_buffer("abar", diffusion.SCHEDULES[settings.schedule](settings.timesteps))
+        # Estimates of x_0 are clipped to the data's range while sampling; vectors' range is read off the train split.
+        self.register_buffer("limit", torch.full(data.shape, 1.0 if data.kind == "image" else 10.0))
+        self._variance: diffusion.Variance = "posterior" if data.kind == "image" else "forward"
+        self._first = diffusion.first_level(self.abar, data.levels)
+        self.network = network
+
+    @property
+    def timesteps(self) -> int:
+        return self.abar.shape[0] - 1
+
+    def stages(self) -> tuple[Stage, ...]:
+        optimiser = Adam(self.settings.learning_rate, warmup_steps=20, decay="cosine", final_share=0.05)
+        training = Stage("training", phases=(Phase("all", self.parameters(), self.loss, optimiser),))
+        if self.data.kind == "image":
+            return (training,)
+        return (Stage("range", fit=self._fit_range, depends_on=()), training)
+
+    def loss(self, batch: Batch, generator: Generator) -> Losses:
+        """Weighted squared error of the predicted target at levels drawn uniformly from 1...T.
+
+        References: Ho et al., arXiv:2006.11239, equation 14; weights: `loss_weights`.
+        """
+        n = len(batch)
+        t = torch.randint(1, self.timesteps + 1, (n,), generator=generator, device=batch.x.device)
+        noise = torch.randn(batch.x.shape, generator=generator, device=batch.x.device)
+        x_t = diffusion.diffuse(batch.x, noise, self.abar, t)
+        labels = self.network.labels(n, batch.condition)
+        labels = self.network.dropped(labels, self.settings.unconditional_probability, generator)
+        prediction = self.network(x_t, self._time(t), labels)
+        wanted = diffusion.target_of(self.settings.target, batch.x, noise, self.abar, t)
+        errors = ((prediction - wanted) ** 2).flatten(1).mean(1)
+        weights = diffusion.loss_weights(self.settings.weighting, self.settings.target, self.abar, t)
+        return Losses((weights * errors).mean(), {"squared_error": errors.detach().mean()})
+
+    @torch.no_grad()
+    def sample(
+        self,
+        n: int,
+        *,
+        condition: Tensor | None = None,
+        generator: Generator,
+        sampler: Sampler = "ddim",
+        steps: int = 25,
+        eta: float = 0.0,
+        guidance_scale: float = 1.0,
+    ) -> Tensor:
+        """n samples; unconditional where `condition` is None, whatever the guidance scale."""
+        x = torch.randn(n, *self.data.shape, generator=generator, device=self.device)
+        labels = self.network.labels(n, condition)
+        scale = 0.0 if condition is None else guidance_scale
+
+        def denoise(x_t: Tensor, t: Tensor) -> Tensor:
+            prediction = self.network.guided(x_t, self._time(t), labels, scale)
+            x0 = diffusion.x0_from(self.settings.target, prediction, x_t, self.abar, t)
+            return torch.maximum(torch.minimum(x0, self.limit), -self.limit)
+
+        with evaluating(self):
+            x = sample_chain(
+                denoise,
+                x,
+                self.abar,
+                sampler=sampler,
+                steps=steps,
+                eta=eta,
+                variance=self._variance,
+                generator=generator,
+            )
+        return self.data.to_lattice(x) if self.data.kind == "image" else x
+
+    @torch.no_grad()
+    def log_likelihood(self, batch: Batch) -> Likelihood:
+        """The variational bound in nats: prior KL, KL of every step, and a decoder for the first level.
+
+        With labels y (n,) a bound on log p(x|y). Without, one of the branch for no label, which is trained on few
+        examples; a tighter one on log p(x) is `marginal_log_prob` of the classes' bounds.
+        The sum over steps is estimated without bias from `samples` stratified noise levels per example.
+
+        References: Ho et al., arXiv:2006.11239, equations 5 and 13.
+        """
+        x = batch.x
+        labels = self.network.labels(len(batch), batch.condition)
+        generator = self.evaluation_generator()
+
+        def denoise(x_t: Tensor, t: Tensor) -> Tensor:
+            x0 = diffusion.x0_from(self.settings.target, self.network(x_t, self._time(t), labels), x_t, self.abar, t)
+            return x0.clamp(-1.0, 1.0) if self.data.kind == "image" else x0
+
+        with evaluating(self):
+            kl, drawn = diffusion.stratified_step_kl(
+                denoise,
+                x,
+                self.abar,
+                first=self._first + 1,
+                count=self.noise_levels - 1,
+                variance=self._variance,
+                generator=generator,
+            )
+            decoded = self._decoder_log_prob(denoise, x, generator)
+        bound = decoded - kl - diffusion.prior_kl(x, self.abar)
+        return Likelihood(bound, LikelihoodKind.ELBO, samples=drawn + 1)
+
+    def _decoder_log_prob(self, denoise: diffusion.Denoiser, x: Tensor, generator: Generator) -> Tensor:
+        """log p(x_0 | x_t) (n,) at the first level: a Gaussian around the estimate, cut into bins for images."""
+        t = torch.full((x.shape[0],), self._first, device=x.device)
+        noise = torch.randn(x.shape, generator=generator, device=x.device)
+        mean = denoise(diffusion.diffuse(x, noise, self.abar, t), t)
+        deviation = diffusion.decoder_deviation(self.abar, self.data.levels)
+        if self.data.levels is None:
+            return sum_per_example(torch.distributions.Normal(mean, deviation).log_prob(x))
+        k = self.data.to_levels(x)
+        return sum_per_example(diffusion.discretised_gaussian_log_prob(k, mean, deviation, self.data.levels))
+
+    def _fit_range(self, data: Batch, generator: Generator) -> float:
+        """The largest magnitude of every number over the train split, and a tenth; returns the operations it took."""
+        self.limit.copy_(1.1 * data.x.abs().amax(dim=0))
+        return 2.0 * data.x.numel()
+
+    def _time(self, t: Tensor) -> Tensor:
+        """Levels (n,) as the network's times in [0, 1]."""
+        return t.to(self.limit.dtype) / self.timesteps

@@ -1,0 +1,54 @@
+"""Denoising diffusion with a transformer."""
+
+from __future__ import annotations
+
+from ..data_spec import DataSpec
+from ..nets.diffusion_transformer import DiffusionTransformer
+from ..nets.sides import image_shape
+from .denoising_diffusion import DenoisingDiffusion, DiffusionSettings
+from .gaussian_diffusion import Target, Weighting
+from .label_guidance import LabelledNetwork
+
+_HEAD = 32  # features of a head
+
+
+class DiT(DenoisingDiffusion):
+    """Denoising diffusion whose network is a transformer over patches, which time and label steer by the shifts, scales
+    and gates of its layer normalisations (adaLN-Zero).
+
+    References: Peebles and Xie, "Scalable diffusion models with transformers", arXiv:2212.09748; otherwise as in
+    `DenoisingDiffusion`.
+
+    patch: side of a patch in pixels. width: of the transformer, rounded up to a multiple of 32, the width of a head.
+    depth: blocks. The others: as in `DiffusionSettings`.
+    """
+
+    def __init__(
+        self,
+        data: DataSpec,
+        *,
+        learning_rate: float = 2e-3,
+        schedule: str = "cosine",
+        timesteps: int = 500,
+        target: Target = "v",
+        weighting: Weighting = "simple",
+        patch: int = 1,
+        width: int = 64,
+        depth: int = 3,
+        unconditional_probability: float = 0.15,
+    ) -> None:
+        shape = image_shape(data, "dit")
+        heads = -(-width // _HEAD)
+
+        def body() -> DiffusionTransformer:
+            return DiffusionTransformer(shape, patch=patch, width=_HEAD * heads, depth=depth, heads=heads)
+
+        settings = DiffusionSettings(
+            learning_rate=learning_rate,
+            schedule=schedule,
+            timesteps=timesteps,
+            target=target,
+            weighting=weighting,
+            unconditional_probability=unconditional_probability,
+        )
+        super().__init__(data, LabelledNetwork(data, body, embedding=_HEAD * heads, family="dit"), settings)
