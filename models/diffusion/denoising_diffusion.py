@@ -11,7 +11,7 @@ from ..base import Adam, Batch, GenerativeModel, Likelihood, LikelihoodKind, Los
 from ..data_spec import DataSpec
 from ..likelihoods import sum_per_example
 from . import gaussian_diffusion as diffusion
-from .label_guidance import LabelledNetwork, evaluating
+from .label_guidance import Guidance, LabelledNetwork, evaluating
 from .samplers import Sampler, sample_chain
 
 
@@ -97,13 +97,16 @@ class DenoisingDiffusion(GenerativeModel):
         steps: int = 25,
         eta: float = 0.0,
         guidance_scale: float = 1.0,
+        guidance_low: float = 0.0,
+        guidance_high: float = 1.0,
     ) -> Tensor:
-        """n samples; unconditional where `condition` is None, whatever the guidance scale."""
+        """n samples; unconditional where `condition` is None, whatever the guidance. guidance_*: as in `Guidance`."""
         x = torch.randn(n, *self.data.shape, generator=generator, device=self.device)
         labels = self.network.labels(n, condition)
-        scale = 0.0 if condition is None else guidance_scale
+        guidance = Guidance(guidance_scale, guidance_low, guidance_high).given(condition)
 
         def denoise(x_t: Tensor, t: Tensor) -> Tensor:
+            scale = guidance.at(*diffusion.coefficients(self.abar, t, x_t))
             prediction = self.network.guided(x_t, self._time(t), labels, scale)
             x0 = diffusion.x0_from(self.settings.target, prediction, x_t, self.abar, t)
             return torch.maximum(torch.minimum(x0, self.limit), -self.limit)

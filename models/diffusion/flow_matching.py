@@ -13,7 +13,7 @@ from ..likelihoods import levels_of
 from . import ode
 from .couplings import Coupling, paired_noise
 from .flow_density import as_data, continuous, flow_likelihood, solver_of
-from .label_guidance import evaluating, usual_network
+from .label_guidance import Guidance, evaluating, usual_network
 
 TimeDensity = Literal["uniform", "logit_normal"]
 
@@ -78,12 +78,15 @@ class FlowMatching(GenerativeModel):
         solver: ode.Solver = "midpoint",
         evaluations: int = 24,
         guidance_scale: float = 1.0,
+        guidance_low: float = 0.0,
+        guidance_high: float = 1.0,
     ) -> Tensor:
-        """n samples; unconditional where `condition` is None, whatever the guidance scale."""
+        """n samples; unconditional where `condition` is None, whatever the guidance. guidance_*: as in `Guidance`."""
         z = torch.randn(n, *self.data.shape, generator=generator, device=self.device)
         times = ode.even_times(0.0, 1.0, evaluations, solver)
+        guidance = Guidance(guidance_scale, guidance_low, guidance_high)
         with evaluating(self):
-            x = ode.solve(self._field(n, condition, guidance_scale), z, times, solver)
+            x = ode.solve(self._field(n, condition, guidance), z, times, solver)
         return as_data(x, self.data)
 
     @torch.no_grad()
@@ -92,7 +95,7 @@ class FlowMatching(GenerativeModel):
         generator = self.evaluation_generator()
         x = continuous(batch.x, self.data, generator)
         with evaluating(self):
-            field = self._field(len(batch), batch.condition, 1.0)
+            field = self._field(len(batch), batch.condition, Guidance())
             return flow_likelihood(field, x, self.data, self._times_of_flow()[1], generator)
 
     @torch.no_grad()
@@ -104,7 +107,7 @@ class FlowMatching(GenerativeModel):
             x = (2.0 * self.data.to_levels(x) + 1.0) / levels - 1.0
         solver, times = self._times_of_flow()
         with evaluating(self):
-            return ode.solve(self._field(len(batch), batch.condition, 1.0), x, times, solver).flatten(1)
+            return ode.solve(self._field(len(batch), batch.condition, Guidance()), x, times, solver).flatten(1)
 
     @torch.no_grad()
     def decode(self, z: Tensor, condition: Tensor | None = None) -> Tensor:
@@ -112,16 +115,16 @@ class FlowMatching(GenerativeModel):
         solver, times = self._times_of_flow()
         with evaluating(self):
             x = z.reshape(-1, *self.data.shape)
-            x = ode.solve(self._field(len(z), condition, 1.0), x, times[::-1], solver)
+            x = ode.solve(self._field(len(z), condition, Guidance()), x, times[::-1], solver)
         if self.data.kind != "image":
             return x
         levels = levels_of(self.data)
         return (((x + 1.0) * levels - 1.0) / (levels - 1) - 1.0).clamp(-1.0, 1.0)
 
-    def _field(self, n: int, condition: Tensor | None, scale: float) -> ode.Field:
+    def _field(self, n: int, condition: Tensor | None, guidance: Guidance) -> ode.Field:
         """The guided velocity, unconditional without a condition."""
-        labels = self.network.labels(n, condition)
-        return lambda x, t: self.network.guided(x, t, labels, 0.0 if condition is None else scale)
+        labels, guidance = self.network.labels(n, condition), guidance.given(condition)
+        return lambda x, t: self.network.guided(x, t, labels, guidance.at(signal=t, sigma=1.0 - t))
 
     def _times(self, n: int, generator: Generator) -> Tensor:
         """t (n,) in [0, 1]: uniform, or the logistic function of standard normals, which stresses the middle.

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 
 import torch
 from torch import Generator, Tensor, nn
@@ -61,6 +62,34 @@ class LabelledNetwork(nn.Module):
         both = self(torch.cat((x, x)), torch.cat((time, time)), torch.cat((none, labels)))
         unconditional, conditional = both.chunk(2)
         return guide(unconditional, conditional, scale)
+
+
+@dataclass(frozen=True)
+class Guidance:
+    """How closely samples follow their condition, and at which noise levels.
+
+    scale: as `guide` takes it. low, high: the band of levels in which it holds, by the part that noise has of both,
+    sigma / (signal + sigma) for x_t = signal x + sigma eps: 0 at the data, 1 at pure noise. Outside it samples are
+    plainly conditional, scale 1, which costs half as much.
+
+    References: Kynkaanniemi et al., "Applying guidance in a limited interval", arXiv:2404.07724, equation 5; their
+    sigma is ours over the signal, and their best bands on ImageNet, from 0.2 to 3, are 0.17 to 0.75 here.
+    """
+
+    scale: float = 1.0
+    low: float = 0.0
+    high: float = 1.0
+
+    def given(self, condition: Tensor | None) -> Guidance:
+        """Itself; without a condition, unconditional at every level."""
+        return Guidance(scale=0.0) if condition is None else self
+
+    def at(self, signal: Tensor, sigma: Tensor) -> float:
+        """The scale at a level with these coefficients (n, ...), which are equal in all rows."""
+        if self.low <= 0.0 and self.high >= 1.0:
+            return self.scale
+        part = float((sigma / (signal + sigma)).flatten()[0])
+        return self.scale if self.low <= part <= self.high else 1.0
 
 
 def usual_network(data: DataSpec, *, width: int, depth: int, dropout: float, family: str) -> LabelledNetwork:

@@ -10,7 +10,7 @@ from torch import Generator, Tensor
 from ..base import Adam, Batch, GenerativeModel, Likelihood, Losses, Phase, Stage
 from ..data_spec import DataSpec
 from .flow_density import as_data, continuous, flow_likelihood, solver_of
-from .label_guidance import evaluating, usual_network
+from .label_guidance import Guidance, evaluating, usual_network
 from .samplers import Sampler, sample_chain
 
 Weighting = Literal["variance", "likelihood"]
@@ -86,16 +86,20 @@ class ScoreSDE(GenerativeModel):
         steps: int = 25,
         eta: float = 0.0,
         guidance_scale: float = 1.0,
+        guidance_low: float = 0.0,
+        guidance_high: float = 1.0,
     ) -> Tensor:
-        """n samples; unconditional where `condition` is None, whatever the guidance scale."""
+        """n samples; unconditional where `condition` is None, whatever the guidance. guidance_*: as in `Guidance`."""
         x = torch.randn(n, *self.data.shape, generator=generator, device=self.device)
-        labels, scale = self.network.labels(n, condition), 0.0 if condition is None else guidance_scale
+        labels = self.network.labels(n, condition)
+        guidance = Guidance(guidance_scale, guidance_low, guidance_high).given(condition)
 
         def denoise(x_t: Tensor, level: Tensor) -> Tensor:
             t = level.to(x_t.dtype) / _LEVELS
             share = signal_share(t).view(-1, *[1] * (x_t.dim() - 1))
-            noise = self.network.guided(x_t, t, labels, scale)
-            return (x_t - (1.0 - share).sqrt() * noise) / share.sqrt()
+            signal, deviation = share.sqrt(), (1.0 - share).sqrt()
+            noise = self.network.guided(x_t, t, labels, guidance.at(signal, deviation))
+            return (x_t - deviation * noise) / signal
 
         with evaluating(self):
             x = sample_chain(

@@ -54,7 +54,7 @@ class DiffusionTransformer(nn.Module):
         self.embedding = nn.Conv2d(channels, width, patch, stride=patch)
         self.register_buffer("position", sinusoids(_places(self.grid), width), persistent=False)
         self.time = TimeEmbedding(_TIME_FEATURES, width)
-        self.blocks = nn.ModuleList(_Block(width, heads) for _ in range(depth))
+        self.blocks = nn.ModuleList(ModulatedBlock(width, heads) for _ in range(depth))
         self.norm = nn.LayerNorm(width, elementwise_affine=False, eps=1e-6)
         self.modulation = nn.Linear(width, 2 * width)
         self.last = nn.Linear(width, patch * patch * outputs)
@@ -87,12 +87,13 @@ class DiffusionTransformer(nn.Module):
         for module in self.time.modules():
             if isinstance(module, nn.Linear):
                 nn.init.normal_(module.weight, std=_SMALL)
-        zeros = [self.last, *(m.modulation for m in self.modules() if isinstance(m, _Block | DiffusionTransformer))]
-        for layer in zeros:
-            nn.init.zeros_(layer.weight)
+        nn.init.zeros_(self.last.weight)
+        for module in self.modules():
+            if isinstance(module, ModulatedBlock | DiffusionTransformer):
+                nn.init.zeros_(module.modulation.weight)
 
 
-class _Block(nn.Module):
+class ModulatedBlock(nn.Module):
     """Self-attention and a perceptron, each on input that e shifts and scales, and with a gate by e on what it adds."""
 
     def __init__(self, width: int, heads: int) -> None:

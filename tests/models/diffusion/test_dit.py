@@ -8,7 +8,7 @@ from torch import Tensor, nn
 
 from gentune.models.data_spec import ConditionSpec, DataSpec
 from gentune.models.diffusion.dit import DiT
-from gentune.models.nets.diffusion_transformer import DiffusionTransformer
+from gentune.models.nets.diffusion_transformer import DiffusionTransformer, ModulatedBlock
 
 IMAGES = DataSpec("toy", "image", (1, 8, 8), levels=17, condition=ConditionSpec("label", classes=3))
 
@@ -54,6 +54,7 @@ def test_it_starts_at_zero_with_blocks_that_change_nothing() -> None:
 
 def test_attention_is_that_of_torch() -> None:
     block = random_network((1, 4, 4), 1).blocks[0]
+    assert isinstance(block, ModulatedBlock)
     oracle = nn.MultiheadAttention(32, 2, batch_first=True)
     oracle.load_state_dict(
         {
