@@ -9,17 +9,15 @@ Glossary:
 from __future__ import annotations
 
 import torch
-from torch import Generator, Tensor, nn
+from torch import Generator, Tensor
 
 from ..base import Adam, Batch, GenerativeModel, Likelihood, LikelihoodKind, Losses, Phase, Stage
 from ..data_spec import DataSpec
 from ..nets.causal_transformer import CausalTransformer
-from ..nets.layers import ResidualBlock, decoder_for, encoder_for
-from ..nets.quantiser import Codebook
-from ..nets.sides import Enlarged, HalvingConv, Size, image_shape, shrunk
+from ..nets.place_networks import place_networks, places_of
+from ..nets.quantiser import Codebook, quantised
 from .decoder_likelihoods import likelihood_for
 
-_VECTOR_CODES = 4  # T of vectors
 _FIRST_STAGE = (
     "learning_rate",
     "codes",
@@ -78,24 +76,18 @@ class VQVAE(GenerativeModel):
         self.weight_decay = weight_decay
         self.code_dim = code_dim
         self.likelihood = likelihood_for(data, pixels)
-        per_value = self.likelihood.outputs_per_value
-        self.encoder: nn.Module
-        self.decoder: nn.Module
-        if data.kind == "image":
-            shape = image_shape(data, "vq_vae")
-            rows, columns = shrunk(shape[1:], downsampling)
-            self.positions = rows * columns
-            widths = _widths(width, downsampling)
-            self.encoder = _MapEncoder(shape[0], code_dim, widths, depth)
-            self.decoder = _MapDecoder(code_dim, per_value * shape[0], widths, depth, shape[1:])
-        else:
-            self.positions = _VECTOR_CODES
-            flat = self.positions * code_dim
-            vectors = nn.Unflatten(1, (self.positions, code_dim))
-            encoder = encoder_for(data, flat, width=width, depth=depth, family="vq_vae")
-            self.encoder = nn.Sequential(encoder, vectors)
-            decoder = decoder_for(data, flat, width=width, depth=depth, family="vq_vae", outputs_per_value=per_value)
-            self.decoder = nn.Sequential(nn.Flatten(), decoder)
+        rows, columns = places_of(data, downsampling, "vq_vae")
+        self.positions = rows * columns
+        self.encoder, self.decoder = place_networks(
+            data,
+            written=code_dim,
+            read=code_dim,
+            outputs_per_value=self.likelihood.outputs_per_value,
+            downsampling=downsampling,
+            width=width,
+            depth=depth,
+            family="vq_vae",
+        )
         self.latent_dim = self.positions * code_dim
         self.codebook = Codebook(codes, code_dim, decay=codebook_decay)
         self.prior = CausalTransformer(
@@ -115,16 +107,9 @@ class VQVAE(GenerativeModel):
 
     def loss(self, batch: Batch, generator: Generator) -> Losses:
         """Of the first stage, in nats per dimension; `perplexity` is of the codes that the batch uses."""
-        z = self.encoder(batch.x).float()  # (n, T, code_dim)
-        k = self.codebook.nearest(z)
-        self.codebook.note(z, k, generator)
-        q = self.codebook.look_up(k)
-        commitment = (z - q).square().mean()
-        straight_through = z + (q - z).detach()
-        reconstruction = -self.likelihood.log_prob(self.decoder(straight_through), batch.x).mean()
+        q, commitment, perplexity = quantised(self.codebook, self.encoder(batch.x).float(), generator)
+        reconstruction = -self.likelihood.log_prob(self.decoder(q), batch.x).mean()
         total = reconstruction / self.data.dimensions + self.commitment * commitment
-        used = torch.bincount(k.flatten(), minlength=len(self.codebook.counts)) / k.numel()
-        perplexity = torch.exp(torch.special.entr(used).sum())
         return Losses(total, {"reconstruction": reconstruction, "commitment": commitment, "perplexity": perplexity})
 
     def prior_loss(self, batch: Batch, generator: Generator) -> Losses:
@@ -192,44 +177,3 @@ class VQVAE(GenerativeModel):
 
     def _on_lattice(self, x: Tensor) -> Tensor:
         return self.data.to_lattice(x) if self.data.kind == "image" else x
-
-
-def _widths(width: int, downsampling: int) -> tuple[int, ...]:
-    """Channels at each lower resolution, the highest first. Raises ValueError for a factor other than 2 and 4."""
-    if downsampling not in (2, 4):
-        raise ValueError(f"downsampling is {downsampling}; wanted 2 or 4")
-    return (2 * width,) if downsampling == 2 else (2 * width, 4 * width)
-
-
-class _MapEncoder(nn.Sequential):
-    """Images (n, C, H, W) to vectors (n, T, code_dim), one for each place of the lowest resolution."""
-
-    def __init__(self, channels: int, code_dim: int, widths: tuple[int, ...], depth: int) -> None:
-        blocks: list[nn.Module] = []
-        for inside, outside in zip((channels, *widths), widths, strict=False):
-            blocks.append(HalvingConv(inside, outside))
-            blocks += [ResidualBlock(outside) for _ in range(depth - 1)]
-            blocks.append(nn.SiLU())
-        super().__init__(*blocks, nn.Conv2d(widths[-1], code_dim, 1))
-
-    def forward(self, x: Tensor) -> Tensor:
-        return super().forward(x).flatten(2).transpose(1, 2)
-
-
-class _MapDecoder(nn.Sequential):
-    """Vectors (n, T, code_dim) to images (n, channels, H, W): the encoder backwards, up-sampled as `ConvDecoder`.
-
-    size: of the images.
-    """
-
-    def __init__(self, code_dim: int, channels: int, widths: tuple[int, ...], depth: int, size: Size) -> None:
-        self.rows = shrunk(size, 2 ** len(widths))[0]
-        blocks: list[nn.Module] = [nn.Conv2d(code_dim, widths[-1], 3, padding=1)]
-        for number, outside in reversed(list(enumerate((widths[0] // 2, *widths[:-1])))):
-            blocks += [ResidualBlock(widths[number]) for _ in range(depth - 1)]
-            blocks += [nn.SiLU(), Enlarged(shrunk(size, 2**number))]
-            blocks.append(nn.Conv2d(widths[number], outside, 3, padding=1))
-        super().__init__(*blocks, nn.SiLU(), nn.Conv2d(widths[0] // 2, channels, 3, padding=1))
-
-    def forward(self, q: Tensor) -> Tensor:
-        return super().forward(q.transpose(1, 2).unflatten(2, (self.rows, -1)))

@@ -67,7 +67,7 @@ class DenoisingDiffusion(GenerativeModel):
         training = Stage("training", phases=(Phase("all", self.parameters(), self.loss, optimiser),))
         if self.data.kind == "image":
             return (training,)
-        return (Stage("range", fit=self._fit_range, depends_on=()), training)
+        return (Stage("range", fit=self.fit_range, depends_on=()), training)
 
     def loss(self, batch: Batch, generator: Generator) -> Losses:
         """Weighted squared error of the predicted target at levels drawn uniformly from 1...T.
@@ -167,7 +167,7 @@ class DenoisingDiffusion(GenerativeModel):
         k = self.data.to_levels(x)
         return sum_per_example(diffusion.discretised_gaussian_log_prob(k, mean, deviation, self.data.levels))
 
-    def _fit_range(self, data: Batch, generator: Generator) -> float:
+    def fit_range(self, data: Batch, generator: Generator) -> float:
         """The largest magnitude of every number over the train split, and a tenth; returns the operations it took."""
         self.limit.copy_(1.1 * data.x.abs().amax(dim=0))
         return 2.0 * data.x.numel()

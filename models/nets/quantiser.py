@@ -82,3 +82,18 @@ class Codebook(nn.Module):
         self.counts.copy_(torch.where(dead, equal, self.counts))
         self.sums.copy_(torch.where(dead[:, None], equal * z[restarts], self.sums))
         self.vectors.copy_(self.sums / self.counts.clamp_min(_SMOOTHING)[:, None])
+
+
+def quantised(codebook: Codebook, z: Tensor, generator: Generator) -> tuple[Tensor, Tensor, Tensor]:
+    """Vectors z (..., d) replaced by their codes' for a step of training, which the codebook notes for its `update`.
+
+    Returns the codes' vectors (..., d), through which gradients pass to z as if they were equal; the mean squared
+    distance that commits z to its codes; and the perplexity of the codes that these vectors use.
+
+    References: van den Oord et al., arXiv:1711.00937, sections 3.2 and 4, equation 3.
+    """
+    k = codebook.nearest(z)
+    codebook.note(z, k, generator)
+    q = codebook.look_up(k)
+    used = torch.bincount(k.flatten(), minlength=len(codebook.counts)) / k.numel()
+    return z + (q - z).detach(), (z - q).square().mean(), torch.exp(torch.special.entr(used).sum())

@@ -25,6 +25,7 @@ from .examples import CONDITIONED, PLAIN, PLANE, SHORT, TOKENS, all_sequences, c
 
 _CHEAP = (
     "width",
+    "diffusion_width",
     "hidden",
     "channels",
     "layers",
