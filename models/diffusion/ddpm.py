@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from ..data_spec import DataSpec
-from .denoising_diffusion import DenoisingDiffusion, DiffusionSettings
+from .denoising_diffusion import DenoisingDiffusion, DiffusionSettings, GuidedBy
 from .gaussian_diffusion import Target, Weighting
 from .label_guidance import usual_network
 
@@ -15,6 +15,9 @@ class DDPM(DenoisingDiffusion):
 
     width, depth, dropout: as in `usual_network`. The others: as in `DiffusionSettings`.
     """
+
+    family = "ddpm"
+    network_settings = ("width", "depth", "dropout")
 
     def __init__(
         self,
@@ -29,8 +32,11 @@ class DDPM(DenoisingDiffusion):
         depth: int = 1,
         dropout: float = 0.0,
         unconditional_probability: float = 0.15,
+        guidance: GuidedBy = "classifier_free",
+        classifier_width: int = 16,
+        classifier_learning_rate: float = 2e-3,
     ) -> None:
-        network = usual_network(data, width=width, depth=depth, dropout=dropout, family="ddpm")
+        network = usual_network(data, width=width, depth=depth, dropout=dropout, family=self.family)
         settings = DiffusionSettings(
             learning_rate=learning_rate,
             schedule=schedule,
@@ -38,5 +44,8 @@ class DDPM(DenoisingDiffusion):
             target=target,
             weighting=weighting,
             unconditional_probability=unconditional_probability,
+            guidance=guidance,
+            classifier_width=classifier_width,
+            classifier_learning_rate=classifier_learning_rate,
         )
         super().__init__(data, network, settings)

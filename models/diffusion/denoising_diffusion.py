@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import ClassVar, Literal
 
 import torch
+import torch.nn.functional as F
 from torch import Generator, Tensor
 
 from ..base import Adam, Batch, GenerativeModel, Likelihood, LikelihoodKind, Losses, Phase, Stage
@@ -12,7 +14,16 @@ from ..data_spec import DataSpec
 from ..likelihoods import sum_per_example
 from . import gaussian_diffusion as diffusion
 from .label_guidance import Guidance, LabelledNetwork, evaluating
+from .noisy_classifier import NoisyClassifier
 from .samplers import Sampler, sample_chain
+
+GuidedBy = Literal["classifier_free", "classifier"]
+
+_CLASSIFIER_SHARE = 0.25  # of the steps
+_CLASSIFIER_DECAY = 0.05  # of its weights; the code of arXiv:2105.05233
+
+
+_NETWORK_SETTINGS = ("learning_rate", "schedule", "timesteps", "target", "weighting", "unconditional_probability")
 
 
 @dataclass(frozen=True)
@@ -23,6 +34,9 @@ class DiffusionSettings:
     schedule: a name in `SCHEDULES`. timesteps: noise levels T.
     target, weighting: what the network predicts, and the weights of levels in the loss.
     unconditional_probability: how often a label is left out in training.
+    guidance: what leads samples to a class: the network's own difference between with and without a label, or the
+        gradient of a classifier on noisy examples, to which a quarter of the training goes.
+    classifier_width, classifier_learning_rate: of that classifier.
     """
 
     learning_rate: float
@@ -31,6 +45,9 @@ class DiffusionSettings:
     target: diffusion.Target
     weighting: diffusion.Weighting
     unconditional_probability: float
+    guidance: GuidedBy = "classifier_free"
+    classifier_width: int = 16
+    classifier_learning_rate: float = 2e-3
 
 
 class DenoisingDiffusion(GenerativeModel):
@@ -38,11 +55,14 @@ class DenoisingDiffusion(GenerativeModel):
 
     With labels the network is class-conditional; labels are dropped with `unconditional_probability`, so that one
     network also models p(x). A family's constructor takes its hyperparameters as keywords and hands the common ones on
-    as `settings`.
+    as `settings`; `network_settings` names those that its network depends on.
 
     References: Ho et al., arXiv:2006.11239; cosine schedule: arXiv:2102.09672; v-prediction: arXiv:2202.00512;
-    DDIM: arXiv:2010.02502; classifier-free guidance: arXiv:2207.12598.
+    DDIM: arXiv:2010.02502; classifier-free guidance: arXiv:2207.12598; classifier guidance: arXiv:2105.05233.
     """
+
+    family: ClassVar[str]  # its name, for errors
+    network_settings: ClassVar[tuple[str, ...]]
 
     abar: Tensor
     limit: Tensor
@@ -57,6 +77,9 @@ class DenoisingDiffusion(GenerativeModel):
         self._variance: diffusion.Variance = "posterior" if data.kind == "image" else "forward"
         self._first = diffusion.first_level(self.abar, data.levels)
         self.network = network
+        self.classifier: NoisyClassifier | None = None
+        if settings.guidance == "classifier" and data.classes:
+            self.classifier = NoisyClassifier(data, width=settings.classifier_width, family=self.family)
 
     @property
     def timesteps(self) -> int:
@@ -64,27 +87,37 @@ class DenoisingDiffusion(GenerativeModel):
 
     def stages(self) -> tuple[Stage, ...]:
         optimiser = Adam(self.settings.learning_rate, warmup_steps=20, decay="cosine", final_share=0.05)
-        training = Stage("training", phases=(Phase("all", self.parameters(), self.loss, optimiser),))
-        if self.data.kind == "image":
-            return (training,)
-        return (Stage("range", fit=self.fit_range, depends_on=()), training)
+        phase = Phase("all", self.network.parameters(), self.loss, optimiser)
+        before = (Stage("range", fit=self.fit_range, depends_on=()),) if self.data.kind == "vector" else ()
+        if self.classifier is None:
+            return (*before, Stage("training", phases=(phase,)))
+        names = (*_NETWORK_SETTINGS, *self.network_settings)
+        training = Stage("training", phases=(phase,), share=1.0 - _CLASSIFIER_SHARE, depends_on=names)
+        rate, decay = self.settings.classifier_learning_rate, _CLASSIFIER_DECAY
+        optimiser = Adam(rate, weight_decay=decay, warmup_steps=20, decay="cosine", final_share=0.05)
+        phase = Phase("classifier", self.classifier.parameters(), self.classifier_loss, optimiser)
+        return (*before, training, Stage("classifier", phases=(phase,), share=_CLASSIFIER_SHARE))
 
     def loss(self, batch: Batch, generator: Generator) -> Losses:
         """Weighted squared error of the predicted target at levels drawn uniformly from 1...T.
 
         References: Ho et al., arXiv:2006.11239, equation 14; weights: `loss_weights`.
         """
-        n = len(batch)
-        t = torch.randint(1, self.timesteps + 1, (n,), generator=generator, device=batch.x.device)
-        noise = torch.randn(batch.x.shape, generator=generator, device=batch.x.device)
-        x_t = diffusion.diffuse(batch.x, noise, self.abar, t)
-        labels = self.network.labels(n, batch.condition)
+        t, noise, x_t = self._noisy(batch.x, generator)
+        labels = self.network.labels(len(batch), batch.condition)
         labels = self.network.dropped(labels, self.settings.unconditional_probability, generator)
         prediction = self.network(x_t, self._time(t), labels)
         wanted = diffusion.target_of(self.settings.target, batch.x, noise, self.abar, t)
         errors = ((prediction - wanted) ** 2).flatten(1).mean(1)
         weights = diffusion.loss_weights(self.settings.weighting, self.settings.target, self.abar, t)
         return Losses((weights * errors).mean(), {"squared_error": errors.detach().mean()})
+
+    def classifier_loss(self, batch: Batch, generator: Generator) -> Losses:
+        """Cross-entropy of the classes at levels drawn uniformly from 1...T, in nats."""
+        assert self.classifier is not None
+        t, _, x_t = self._noisy(batch.x, generator)
+        labels = self.network.labels(len(batch), batch.condition)
+        return Losses(F.cross_entropy(self.classifier(x_t, self._time(t)), labels))
 
     @torch.no_grad()
     def sample(
@@ -107,8 +140,7 @@ class DenoisingDiffusion(GenerativeModel):
 
         def denoise(x_t: Tensor, t: Tensor) -> Tensor:
             scale = guidance.at(*diffusion.coefficients(self.abar, t, x_t))
-            prediction = self.network.guided(x_t, self._time(t), labels, scale)
-            x0 = diffusion.x0_from(self.settings.target, prediction, x_t, self.abar, t)
+            x0 = self._guided(x_t, t, labels, scale)
             return torch.maximum(torch.minimum(x0, self.limit), -self.limit)
 
         with evaluating(self):
@@ -155,6 +187,21 @@ class DenoisingDiffusion(GenerativeModel):
             decoded = self._decoder_log_prob(denoise, x, generator)
         bound = decoded - kl - diffusion.prior_kl(x, self.abar)
         return Likelihood(bound, LikelihoodKind.ELBO, samples=drawn + 1)
+
+    def _guided(self, x_t: Tensor, t: Tensor, labels: Tensor, scale: float) -> Tensor:
+        """The estimate of x_0 under guidance by labels (n,): `LabelledNetwork.guided`, or `x0_shift` scaled."""
+        own = scale if self.classifier is None else 0.0
+        prediction = self.network.guided(x_t, self._time(t), labels, own)
+        x0 = diffusion.x0_from(self.settings.target, prediction, x_t, self.abar, t)
+        if self.classifier is None or scale == 0.0:
+            return x0
+        return x0 + scale * diffusion.x0_shift(self.classifier.gradient(x_t, self._time(t), labels), self.abar, t)
+
+    def _noisy(self, x: Tensor, generator: Generator) -> tuple[Tensor, Tensor, Tensor]:
+        """Levels (n,) drawn uniformly from 1...T, noise, and x (n, ...) with it at these levels."""
+        t = torch.randint(1, self.timesteps + 1, (len(x),), generator=generator, device=x.device)
+        noise = torch.randn(x.shape, generator=generator, device=x.device)
+        return t, noise, diffusion.diffuse(x, noise, self.abar, t)
 
     def _decoder_log_prob(self, denoise: diffusion.Denoiser, x: Tensor, generator: Generator) -> Tensor:
         """log p(x_0 | x_t) (n,) at the first level: a Gaussian around the estimate, cut into bins for images."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 from ..data_spec import DataSpec
 from ..nets.diffusion_transformer import DiffusionTransformer
 from ..nets.sides import image_shape
-from .denoising_diffusion import DenoisingDiffusion, DiffusionSettings
+from .denoising_diffusion import DenoisingDiffusion, DiffusionSettings, GuidedBy
 from .gaussian_diffusion import Target, Weighting
 from .label_guidance import LabelledNetwork
 
@@ -23,6 +23,9 @@ class DiT(DenoisingDiffusion):
     depth: blocks. The others: as in `DiffusionSettings`.
     """
 
+    family = "dit"
+    network_settings = ("patch", "width", "depth")
+
     def __init__(
         self,
         data: DataSpec,
@@ -36,8 +39,11 @@ class DiT(DenoisingDiffusion):
         width: int = 64,
         depth: int = 3,
         unconditional_probability: float = 0.15,
+        guidance: GuidedBy = "classifier_free",
+        classifier_width: int = 16,
+        classifier_learning_rate: float = 2e-3,
     ) -> None:
-        shape = image_shape(data, "dit")
+        shape = image_shape(data, self.family)
         heads = -(-width // _HEAD)
 
         def body() -> DiffusionTransformer:
@@ -50,5 +56,8 @@ class DiT(DenoisingDiffusion):
             target=target,
             weighting=weighting,
             unconditional_probability=unconditional_probability,
+            guidance=guidance,
+            classifier_width=classifier_width,
+            classifier_learning_rate=classifier_learning_rate,
         )
-        super().__init__(data, LabelledNetwork(data, body, embedding=_HEAD * heads, family="dit"), settings)
+        super().__init__(data, LabelledNetwork(data, body, embedding=_HEAD * heads, family=self.family), settings)

@@ -137,6 +137,18 @@ def noise_from_x0(x0: Tensor, x_t: Tensor, abar: Tensor, t: Tensor) -> Tensor:
     return (x_t - signal * x0) / deviation
 
 
+def x0_shift(gradient: Tensor, abar: Tensor, t: Tensor) -> Tensor:
+    """E[x_0 | x_t, y] - E[x_0 | x_t] by the gradient of log p(y | x_t), like it: (1 - abar_t) / sqrt(abar_t) times it.
+
+    The estimate of x_0 is (x_t + (1 - abar_t) score) / sqrt(abar_t), and by Bayes' rule the score of p(x_t | y) is that
+    of p(x_t) and this gradient.
+
+    References: Dhariwal and Nichol, arXiv:2105.05233, equation 14, there for the noise.
+    """
+    signal, deviation = coefficients(abar, t, gradient)
+    return deviation**2 / signal * gradient
+
+
 def loss_weights(weighting: Weighting, target: Target, abar: Tensor, t: Tensor) -> Tensor:
     """Factors (n,) of the squared error of a prediction of `target` at levels t (n,), of mean 1 over t = 1...T.
 
