@@ -89,7 +89,8 @@ class DataSpec:
     padding: int | None = None  # sequences: the token that fills up shorter ones; None: every token counts
     symbols: tuple[str, ...] = ()  # sequences of text: what each token is written as; that of the padding is empty
     condition: ConditionSpec = ConditionSpec()
-    pairing: Pairing | None = None
+    pairing: Pairing | None = None  # image conditions; None: paired
+    target_classes: int = 0  # that label the examples themselves where conditions are images: evaluators know them
     evaluators: bool | None = None  # whether feature evaluators look at the examples (see `has_evaluators`)
     examples: int | None = None  # in the train split, about; None: only reading tells
     entropy: float | None = None  # nats per example in original units, where it is known
@@ -128,6 +129,21 @@ class DataSpec:
     def classes(self) -> int:
         """Number of classes that label the examples; 0 where the conditions are no labels."""
         return self.condition.classes
+
+    @property
+    def labelled(self) -> bool:
+        """Whether examples have labels, be these conditions or known to evaluators alone."""
+        return self.classes > 0 or self.target_classes > 0
+
+    @property
+    def paired(self) -> bool:
+        """Whether conditions are images that belong to the images beside them."""
+        return self.condition.kind == "image" and (self.pairing is None or self.pairing.paired)
+
+    @property
+    def unpaired(self) -> bool:
+        """Whether conditions are images of which any may stand beside any."""
+        return self.pairing is not None and not self.pairing.paired
 
     @property
     def has_evaluators(self) -> bool:

@@ -61,7 +61,7 @@ LIKELIHOODS = ("none", "exact", "dequantised", "elbo", "importance_weighted", "o
 CONDITIONS = ("label", "image", "text")
 
 _FAMILY_KEYS = {
-    *("name", "group", "summary", "class", "kinds", "conditional", "requires_condition"),
+    *("name", "group", "summary", "class", "kinds", "conditional", "requires_condition", "unpaired"),
     *("likelihood", "papers", "steps", "noise"),
 }
 _TOP_KEYS = SHARED_KEYS | {"family"}
@@ -85,6 +85,7 @@ class FamilyCard:
 
     implementation: "module:Class"; with a leading dot relative to `gentune.models`, else absolute.
     conditions: kinds of conditions that it takes. requires_condition: whether it cannot do without one.
+    unpaired: whether it learns from image conditions that do not belong to the images beside them.
     likelihood: kind of likelihood for each data kind ("none" where it has none).
     steps: full training in steps for each kind of data, where no size states it. sizes: what differs at some sizes.
         Both are empty for families that train by `fit` alone.
@@ -111,14 +112,17 @@ class FamilyCard:
     constructor: Mapping[str, Value]
     path: str
     scale: float = 1.0
+    unpaired: bool = False
 
     @property
     def conditional(self) -> str:
         """The kinds of conditions that it takes in one word, as listings show them."""
         return ",".join(self.conditions) or "none"
 
-    def fit(self, kind: str, condition: str) -> Fit:
+    def fit(self, kind: str, condition: str, *, paired: bool = True) -> Fit:
         """Whether the family fits data of a kind with a kind of condition ("none" for data without), and how.
+
+        paired: whether image conditions belong to the images beside them.
 
         Labels are optional: a family that does not take them models p(x). What is conditioned on an image or a text
         asks for a family that takes it.
@@ -126,7 +130,8 @@ class FamilyCard:
         if kind not in self.kinds:
             return Fit(reason=f"takes {' and '.join(self.kinds)} data, and the data are of kind {kind}")
         if condition in self.conditions:
-            return Fit(condition)
+            lost = condition == "image" and not paired and not self.unpaired
+            return Fit(reason="needs pairs, and the data are unpaired") if lost else Fit(condition)
         have = "have no conditions" if condition == "none" else f"have {condition} conditions"
         if self.requires_condition:
             return Fit(reason=f"requires {' or '.join(self.conditions)} conditions, and the data {have}")
@@ -232,6 +237,7 @@ def _card(content: Mapping[str, Any], merged: Merged, where: str) -> FamilyCard:
         loop=loop,
         constructor={p.name: p.default for p in space if p.role == "train"},
         path=where,
+        unpaired=switch_of(family, "unpaired", where, "family."),
     )
 
 

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import io
 import json
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
 import torch
+import torch.nn.functional as F
 from PIL import Image, ImageDraw, PngImagePlugin
 from torch import Tensor
 
@@ -19,6 +21,7 @@ from .texts import write_texts
 
 _COLUMNS = 10
 _ROWS = 6
+_BESIDE = 3  # rows of ten examples that stand beside their conditions
 _POINTS = 1_000
 _CELL = 32  # pixels to which small images are enlarged, by a whole factor
 _PLOT, _OVERSAMPLING = 420, 3  # side of a scatter plot in pixels; drawn larger, so that edges are smooth
@@ -64,6 +67,30 @@ def write_samples(folder: Path, name: str, batch: Batch, spec: DataSpec, *, make
 def write_sheet(path: Path, x: Tensor, spec: DataSpec, *, maker: str | None) -> None:
     """Writes images (rows, columns, C, H, W) as one PNG, each in its place; maker: as `write_samples`."""
     write_atomically(path, _png(_sheet(x.flatten(0, 1), spec, columns=x.shape[1]), maker))
+
+
+def write_beside(path: Path, images: Sequence[Tensor], spec: DataSpec, *, maker: str | None) -> None:
+    """Writes several images of each of up to thirty examples below each other, ten examples side by side.
+
+    images: each (n, C, H, W), such as conditions, targets and samples. maker: as `write_samples`.
+    """
+    count = min(len(images[0]), _COLUMNS * _BESIDE)
+    blocks = -(-count // _COLUMNS)
+    sheet = images[0].new_full((len(images), blocks * _COLUMNS, *spec.shape), -1.0)  # empty places stay black
+    for number, of_examples in enumerate(images):
+        sheet[number, :count] = of_examples[:count]
+    rows = sheet.unflatten(1, (blocks, _COLUMNS)).transpose(0, 1).flatten(0, 1)  # (blocks * images, 10, C, H, W)
+    write_sheet(path, rows, spec, maker=maker)
+
+
+def shown_conditions(condition: Tensor, spec: DataSpec) -> Tensor:
+    """Images (n, C', H', W') that samples are conditioned on, with the size and the channels of the samples.
+
+    By nearest neighbour; channels that samples do not have, such as masks, are left out, grey ones repeated.
+    """
+    channels = spec.shape[0]
+    x = condition[:, :channels] if condition.shape[1] >= channels else condition[:, :1].expand(-1, channels, -1, -1)
+    return F.interpolate(x, size=spec.shape[1:], mode="nearest")
 
 
 def write_scatter(

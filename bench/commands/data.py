@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -61,9 +62,10 @@ def overview(ref: DataRef, data: DataSet) -> dict[str, Any]:
         "shape": list(spec.shape),
         "levels": spec.levels,
         "vocabulary": spec.vocabulary,
-        "classes": spec.classes,
+        "classes": spec.classes or spec.target_classes,
         "class_names": list(data.class_names),
         "conditions": spec.condition.kind,
+        "pairing": None if spec.pairing is None else asdict(spec.pairing),
         "splits": {name: len(split) for name, split in data.splits.items()},
         "fingerprint": data.fingerprint,
         "problems": list(data.notes),
@@ -96,8 +98,10 @@ def _lines(content: dict[str, Any]) -> list[str]:
     if content["classes"]:
         names = ", ".join(content["class_names"][:10]) + (", …" if len(content["class_names"]) > 10 else "")
         lines.append(f"classes: {content['classes']}" + (f" ({names})" if names else ""))
-    elif content["conditions"] != "none":
-        lines.append(f"conditions: {content['conditions']}")
+    if content["conditions"] not in ("none", "label"):
+        pairing = content["pairing"]
+        told = f" ({'paired' if pairing['paired'] else 'unpaired'}: {pairing['direction']})" if pairing else ""
+        lines.append(f"conditions: {content['conditions']}{told}")
     lines.append(f"fingerprint: {content['fingerprint']}")
     lines += [f"problem: {problem}" for problem in content["problems"]] or ["no problems"]
     return lines + [f"examples: {path}" for path in content["examples"]]

@@ -41,6 +41,9 @@ class DataSet:
     factors: their values, int64 (n, f), for each split.
     notes: sentences about what the reader skipped, converted or found wrong.
     class_names: of the labels, in their order, where the source has names for them.
+    targets: of conditions on images, the examples by themselves with their labels, for evaluators to learn from; None:
+        evaluators learn from the data as they are.
+    source_labels: of conditions on images, the class of what each shows, int64 (n,), for each split.
     content: what stands for all values in the fingerprint, where the reader knows a hash of them; "": they are hashed.
     """
 
@@ -53,6 +56,8 @@ class DataSet:
     factors: Mapping[Split, Tensor] | None = field(default=None, compare=False)
     notes: tuple[str, ...] = ()
     class_names: tuple[str, ...] = ()
+    targets: DataSet | None = field(default=None, compare=False)
+    source_labels: Mapping[Split, Tensor] | None = None
     content: str = ""
 
     def __post_init__(self) -> None:

@@ -26,7 +26,7 @@ from typing import Any
 
 import numpy as np
 
-from ...models.data_spec import ConditionSpec, DataSpec
+from ...models.data_spec import ConditionSpec, DataSpec, Pairing
 from ..errors import UsageError, gib_limit
 from ..files import default_cache
 from .duplicates import Duplicates, find_duplicates
@@ -140,8 +140,9 @@ def _read(place: Path) -> Found | None:
         content = json.loads((place / _DESCRIPTION).read_text(encoding="utf-8"))
         arrays = {path.stem: np.load(path, mmap_mode="r", allow_pickle=False) for path in place.glob("*.npy")}
         spec = _tuples(content["spec"])
+        pairing = None if spec["pairing"] is None else Pairing(**spec["pairing"])
         found = Found(
-            spec=DataSpec(**{**spec, "condition": ConditionSpec(**_tuples(spec["condition"]))}),
+            spec=DataSpec(**{**spec, "condition": ConditionSpec(**_tuples(spec["condition"])), "pairing": pairing}),
             x=arrays["x"],
             **{name: None if arrays.get(name) is None else np.asarray(arrays[name]) for name in _ARRAYS},
             notes=tuple(content["notes"]),
@@ -164,7 +165,7 @@ def _tuples(content: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _write(part: Path, found: Found) -> None:
-    assert found.spec.pairing is None and found.spec.table is None, "a description that JSON gives back"
+    assert found.spec.table is None, "a description that JSON gives back"
     x = _stored(part / "x.npy", found.x)
     duplicates = find_duplicates(found.spec, x)
     arrays = {name: getattr(found, name) for name in _ARRAYS}

@@ -9,6 +9,7 @@ from typing import Any
 
 from ...search_spaces.space import suggest
 from ..errors import UsageError
+from .image_tasks import ImageTask
 from .readers import readers
 from .reference import DataRef
 from .source import SourceReader
@@ -19,7 +20,8 @@ _TABLES = {"split": {"shares": "split", "seed": "split_seed", "group": "group"}}
 def locate(value: object, base: Path | None = None) -> DataRef:
     """The reference that text, a path or a table stands for.
 
-    value: a reader's name; `READER:NAME` for readers that take a name (`torchvision:MNIST`); a path; or a table that
+    value: a reader's name; `READER:NAME` for readers that take a name (`torchvision:MNIST`), `TASK:DATA` for tasks on
+        other data (`inpainting:digits`, `rotated:faces/`), `pairs:FOLDER`; a path; or a table that
         has one of these under `name` or `path` and the reader's options. Text is a path if nothing is called
         so and it holds a slash, ends as data files do, or names what is there.
     base: the folder from which relative paths are taken; None: the current one.
@@ -43,13 +45,25 @@ def _of_text(text: str, base: Path) -> DataRef:
     if text in known:
         return DataRef(text)
     prefix, colon, rest = text.partition(":")
+    if colon and isinstance(known.get(prefix), ImageTask):
+        return DataRef.of(prefix, name=_as_text(_of_text(rest, base)) if rest else "")
     if colon and prefix in known and "name" in known[prefix].parameters():
         folder = base / Path(rest).expanduser()
         return DataRef.of(prefix, name=str(folder.resolve()) if "/" in rest and folder.is_dir() else rest)
+    if colon and rest and prefix in known and isinstance(known[prefix], SourceReader):
+        return DataRef.of(prefix, path=str((base / Path(rest).expanduser()).resolve()))
     path = base / Path(text).expanduser()
     if "/" in text or text in (".", "..") or path.suffix.lower() in _suffixes() or path.exists():
         return _of_path(path)
     return DataRef(text)  # of a plug-in, or a wrong name
+
+
+def _as_text(ref: DataRef) -> str:
+    """What `locate` makes the reference of, from any folder."""
+    place = ref.keywords
+    if "path" in place:
+        return f"{ref.reader}:{place['path']}"
+    return f"{ref.reader}:{place['name']}" if "name" in place else ref.reader
 
 
 def _of_path(path: Path) -> DataRef:

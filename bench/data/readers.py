@@ -13,11 +13,12 @@ from ...search_spaces.space import suggest
 from ..errors import UsageError, check_name, look_up
 from .base import DataReader, DataSet
 from .builtin import BUILT_IN
+from .image_tasks import TASKS, ImageTask
 from .reference import DataRef
 from .source import SourceReader
 from .sources import SOURCES
 
-_SHIPPED: dict[str, DataReader] = {**BUILT_IN, **SOURCES}
+_SHIPPED: dict[str, DataReader] = {**BUILT_IN, **SOURCES, **TASKS}
 _added: dict[str, DataReader] = {}
 
 
@@ -68,7 +69,7 @@ def open_data(ref: DataRef, *, again: bool = False) -> DataSet:
 
     again: whether files are looked at again; else they count as they were when this process opened them first.
     """
-    if again and isinstance(_reader(ref), SourceReader):
+    if again and isinstance(_reader(ref), (SourceReader, ImageTask)):
         _open.cache_clear()
     return _open(ref)
 

@@ -15,6 +15,7 @@ from ..errors import UsageError
 Scalar = bool | int | float | str
 Option = Scalar | tuple[Scalar, ...]  # JSON and TOML both hold these
 
+IMAGE_TASKS = ("super_resolution", "inpainting", "rotated")  # readers that make a task of the data set in `name`
 _READER = "reader"  # the key of a table that names the reader; no option may have this name
 
 
@@ -63,9 +64,11 @@ class DataRef:
 
     @property
     def label(self) -> str:
-        """A short name of letters, digits, `_`, `-` and `.`: the last part of its path or name, else the reader's."""
+        """A short name of letters, digits, `_`, `-` and `.`: the last part of its path or name, else the reader's; of a
+        task both."""
         place = self.keywords.get("path", self.keywords.get("name"))
-        return (plain_name(PurePath(place).stem) if isinstance(place, str) else "") or self.reader
+        name = plain_name(PurePath(place.rpartition(":")[2]).stem) if isinstance(place, str) else ""
+        return f"{self.reader}-{name}" if name and self.reader in IMAGE_TASKS else name or self.reader
 
     def __str__(self) -> str:
         if not self.options:

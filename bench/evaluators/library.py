@@ -89,6 +89,7 @@ def load_evaluator(data: DataSet, text: str, *, cache: Path) -> Evaluator:
     Raises UsageError for a name that is not known and for weights that cannot be had, ValueError for data that it does
     not take.
     """
+    data = data.targets or data
     entry = chosen(text)
     if entry.card.pretrained:
         return load_pretrained(entry.name, data.spec, weights=entry.weights)
@@ -98,9 +99,11 @@ def load_evaluator(data: DataSet, text: str, *, cache: Path) -> Evaluator:
 def load_or_train(data: DataSet, name: str, *, cache: Path) -> Evaluator:
     """The named evaluator on the CPU: from `cache`, or trained on the train split by one thread and kept there.
 
-    A cached one whose weights are not those of its card is set aside, its folder's name followed by `.damaged-` and
-    a random part, and trained again. Raises KeyError for an unknown name, ValueError for data that it cannot take.
+    Of conditions on images it sees the targets alone. A cached one whose weights are not those of its card is set
+    aside, its folder's name followed by `.damaged-` and a random part, and trained again. Raises KeyError for an
+    unknown name, ValueError for data that it cannot take.
     """
+    data = data.targets or data
     if name in _FIXED:
         if name == "random_projection" and data.spec.kind != "vector":
             raise ValueError(f"evaluator {name!r} looks at vectors; data {data.spec.name!r} is {data.spec.kind}")
@@ -134,6 +137,7 @@ class Untrained:
 
 def untrained(data: DataSet, name: str, *, cache: Path) -> Untrained | None:
     """What is known of an in-domain evaluator before its training; None where it is kept, or is not trained at all."""
+    data = data.targets or data
     if name not in _TRAINED:
         return None
     steps, folder = _place(data, name, cache)

@@ -147,8 +147,10 @@ class MetricCard:
             return f"is defined for {' and '.join(self.kinds)} data, and {spec.name!r} has {spec.kind} data"
         if self.through_evaluator and not spec.has_evaluators:
             return f"needs a feature evaluator, and {spec.kind} data {spec.name!r} has none"
-        labelled = (card for card in cards if card.of_labels and not (own_classes and card.of_probabilities))
-        if any(labelled) and spec.condition.kind != "label":
+        labelled = [card for card in cards if card.of_labels and not (own_classes and card.of_probabilities)]
+        if spec.target_classes:
+            labelled = [card for card in labelled if not card.of_targets]
+        if labelled and spec.condition.kind != "label":
             return f"needs labels, and {spec.name!r} has none"
         if "true_log_density" in self.needs and spec.entropy is None:
             return f"needs data with a known density, and that of {spec.name!r} is not known"

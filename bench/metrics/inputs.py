@@ -27,6 +27,7 @@ class InputCard:
     expense: quick; or, for finals alone, a pass of a network or of the model, or a look at the train split.
     through_evaluator: whether it is computed from an evaluator's features; undefined for data without evaluators.
     of_labels: whether data without labels have none.
+    of_targets: whether examples with labels have it whose conditions are images.
     of_classes: whether it holds the data set's labels, which probabilities of other classes do not fit.
     of_probabilities: whether it holds an evaluator's class probabilities.
     of_likelihood: whether it is made of the likelihoods of held-out examples, `ScoringContext.held_out`.
@@ -41,6 +42,7 @@ class InputCard:
     expense: InputExpense = "quick"
     through_evaluator: bool = False
     of_labels: bool = False
+    of_targets: bool = False
     of_classes: bool = False
     of_probabilities: bool = False
     of_likelihood: bool = False
@@ -68,11 +70,13 @@ _CARDS = (
         through_evaluator=True,
         of_samples=True,
         of_labels=True,
+        of_targets=True,
         of_probabilities=True,
     ),
-    # Int64 (n,) and (m,): the classes that the samples were asked for, and those of the held-out examples.
-    InputCard("conditions", "class conditions", of_classes=True, of_samples=True, of_labels=True),
-    InputCard("real_labels", "labels of real examples", of_classes=True, of_labels=True),
+    # Int64 (n,) and (m,): the classes that the samples were asked for, or that the images show from which they were
+    # made; and those of the held-out examples.
+    InputCard("conditions", "class conditions", of_classes=True, of_samples=True, of_labels=True, of_targets=True),
+    InputCard("real_labels", "labels of real examples", of_classes=True, of_labels=True, of_targets=True),
     # Tensors (n, *spec.shape) and (m, *spec.shape).
     InputCard("generated_x", "samples", of_samples=True),
     InputCard("real_x", "real examples"),

@@ -201,7 +201,7 @@ def classes_of(spec: DataSpec, evaluators: Sequence[str] | None) -> Classes:
     """Which classes the primary evaluator tells apart."""
     names = default_evaluators(spec) if evaluators is None else evaluators
     known = chosen(names[0]).card.classes if names else "none"
-    return "none" if known == "data" and spec.condition.kind != "label" else known
+    return "none" if known == "data" and not spec.labelled else known
 
 
 def normal_form(evaluators: Iterable[str] | None, spec: DataSpec) -> tuple[str, ...] | None:

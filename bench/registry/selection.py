@@ -26,14 +26,14 @@ def families_for(names: Iterable[str], spec: DataSpec) -> tuple[list[str], dict[
             if entry.card is None:
                 skipped[entry.name] = entry.error or "broken"
                 continue
-            reason = entry.card.fit(spec.kind, spec.condition.kind).reason
+            reason = entry.card.fit(spec.kind, spec.condition.kind, paired=not spec.unpaired).reason
             if reason is None:
                 fitting.append(entry.name)
             else:
                 skipped[entry.name] = reason
         return fitting, skipped
     for name in names:
-        reason = family(name).require_card().fit(spec.kind, spec.condition.kind).reason
+        reason = family(name).require_card().fit(spec.kind, spec.condition.kind, paired=not spec.unpaired).reason
         if reason is not None:
             raise UsageError(f"family {name!r} does not fit data {spec.name!r}: it {reason}")
     return names, {}

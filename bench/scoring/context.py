@@ -62,8 +62,8 @@ class ScoringContext:
 
     @property
     def labelled(self) -> bool:
-        """Whether the data set's conditions are labels."""
-        return self.data.spec.classes > 0
+        """Whether the data's examples have labels."""
+        return self.data.spec.labelled
 
     @cached_property
     def generated_features(self) -> Features | None:

@@ -69,13 +69,13 @@ class ImageFolder(SourceReader):
             raise UsageError(f"option label is {label!r}; wanted 'folder' or 'none'")
         folder = Path(path)
         fit = Fit.of(crop, resize)
-        listed = _list(folder, labelled=label == "folder")
+        listed = listed_images(folder, labelled=label == "folder")
         found = _found(folder, listed, fit, grey=grey, levels=levels, flip=flip)
-        return replace(found, groups=_groups(folder, listed.files, group)) if group else found
+        return replace(found, groups=groups_of(folder, listed.files, group)) if group else found
 
 
 @dataclass
-class _Listed:
+class Listed:
     """The images of a folder, by path, with class and split ("" where there are none); and what was left out."""
 
     files: list[str] = field(default_factory=list)
@@ -92,11 +92,11 @@ class _Listed:
         return found
 
 
-def _list(folder: Path, *, labelled: bool) -> _Listed:
+def listed_images(folder: Path, *, labelled: bool) -> Listed:
     """Sorts what lies in a folder. Raises UsageError where that are no images, or classes and splits do not agree."""
     from .image_files import SUFFIXES
 
-    listed = _Listed()
+    listed = Listed()
     for name, status in files_under(folder):
         kind = _kind(name, SUFFIXES, dead=status is None)
         if kind:
@@ -123,7 +123,7 @@ def _list(folder: Path, *, labelled: bool) -> _Listed:
     return listed
 
 
-def _groups(folder: Path, files: list[str], pattern: str) -> np.ndarray:
+def groups_of(folder: Path, files: list[str], pattern: str) -> np.ndarray:
     """The number of each file's group: of the text that the pattern finds in its path."""
     import numpy as np
 
@@ -149,14 +149,22 @@ def _kind(name: str, suffixes: tuple[str, ...], *, dead: bool) -> str:
     return "" if Path(parts[-1]).suffix.lower() in suffixes else "files of other kinds"
 
 
-def _but(listed: _Listed) -> str:
+def _but(listed: Listed) -> str:
     return "".join(f"; {note}" for note in listed.notes())
 
 
-def _found(folder: Path, listed: _Listed, fit: Fit, *, grey: bool, levels: int, flip: bool) -> Found:
-    import numpy as np
+@dataclass(frozen=True)
+class Examined:
+    """What images come to before any is decoded: channels, height and width; and what is noted of them."""
 
-    from .image_files import header, level_type, notes_on, opened
+    channels: int
+    size: tuple[int, int]
+    notes: tuple[str, ...]
+
+
+def examined(folder: Path, listed: Listed, fit: Fit, *, grey: bool) -> Examined:
+    """What listed images come to. Raises UsageError for what is no image, and where they come to several sizes."""
+    from .image_files import header, notes_on, opened
     from .image_sizes import common_size
 
     headers = []
@@ -170,6 +178,16 @@ def _found(folder: Path, listed: _Listed, fit: Fit, *, grey: bool, levels: int, 
     stretched = sum(map(fit.stretches, sizes))
     if stretched:
         notes.append(f'{stretched:,} images change their proportions; crop = "square" would cut their sides off')
+    return Examined(channels, size, tuple(notes))
+
+
+def _found(folder: Path, listed: Listed, fit: Fit, *, grey: bool, levels: int, flip: bool) -> Found:
+    import numpy as np
+
+    from .image_files import level_type
+
+    seen = examined(folder, listed, fit, grey=grey)
+    notes = [*seen.notes]
     names = sorted({name for name in listed.classes if name})
     labels = None
     if len(names) == 1:
@@ -179,7 +197,7 @@ def _found(folder: Path, listed: _Listed, fit: Fit, *, grey: bool, levels: int, 
     spec = DataSpec(
         name=plain_name(folder.name) or "images",
         kind="image",
-        shape=(channels, *size),
+        shape=(seen.channels, *seen.size),
         levels=levels,
         condition=ConditionSpec() if labels is None else ConditionSpec("label", classes=len(names)),
         source=str(folder),
@@ -187,7 +205,7 @@ def _found(folder: Path, listed: _Listed, fit: Fit, *, grey: bool, levels: int, 
 
     def decode() -> Iterator[np.ndarray]:
         for name in listed.files:
-            yield _decoded(folder / name, fit, channels, levels)[None]
+            yield decoded(folder / name, fit, seen.channels, levels)[None]
 
     x = Chunks((len(listed.files), *spec.shape), np.dtype(level_type(levels)), decode)
     split = np.array(listed.splits) if any(listed.splits) else None
@@ -195,7 +213,7 @@ def _found(folder: Path, listed: _Listed, fit: Fit, *, grey: bool, levels: int, 
     return Found(spec, x, labels, split, notes=tuple(notes), class_names=named, mirrored=flip)
 
 
-def _decoded(file: Path, fit: Fit, channels: int, levels: int) -> np.ndarray:
+def decoded(file: Path, fit: Fit, channels: int, levels: int) -> np.ndarray:
     """Levels (C, H, W) of one file."""
     from .image_files import opened, pixels, quantised
 
