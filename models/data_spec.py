@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal, get_args
 
@@ -23,6 +24,8 @@ class ConditionSpec:
         in `DataSpec`; texts int64 token ids (n, *shape) in 0...vocabulary-1.
     shape: of one condition: (C, H, W) of images, (T,) of texts, () of labels.
     levels: L, of images. vocabulary: V, of texts. classes: number of labels.
+    padding: of texts, the token that fills up shorter ones; None: every token counts. symbols: what each token of a
+        text is written as, that of the padding as nothing; empty where that is not known.
 
     Raises ValueError for a kind without what it needs, or with what belongs to another kind.
     """
@@ -32,6 +35,8 @@ class ConditionSpec:
     levels: int | None = None
     vocabulary: int | None = None
     classes: int = 0
+    padding: int | None = None
+    symbols: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         if self.kind not in get_args(ConditionKind):
@@ -49,17 +54,35 @@ class ConditionSpec:
                 f"text conditions need a shape (T,) and a vocabulary of at least 1 token, "
                 f"got shape {self.shape} and vocabulary {self.vocabulary}"
             )
-        given = {"shape": self.shape, "levels": self.levels, "vocabulary": self.vocabulary, "classes": self.classes}
-        for name, value in given.items():
+        if self.padding is not None and not 0 <= self.padding < (self.vocabulary or 0):
+            raise ValueError(f"the padding of texts is {self.padding}; wanted a token 0...{(self.vocabulary or 0) - 1}")
+        if self.kind == "text" and self.symbols and len(self.symbols) != self.vocabulary:
+            raise ValueError(f"text conditions have {len(self.symbols)} symbols and vocabulary {self.vocabulary}")
+        for name in ("shape", "levels", "vocabulary", "classes", "symbols"):
+            value = getattr(self, name)
             if value and name not in _OF_CONDITIONS[self.kind]:
                 raise ValueError(f"conditions of kind {self.kind!r} have no {name}, got {value}")
 
+    def mask_of(self, texts: Tensor) -> Tensor:
+        """Which tokens of texts (n, T) count: bool like them."""
+        import torch  # here, so that listings stay quick
 
+        return torch.ones_like(texts, dtype=torch.bool) if self.padding is None else texts != self.padding
+
+    def written(self, text: Sequence[int]) -> str:
+        """One text as people read it: words with spaces between, or numbers where tokens stand for no words."""
+        tokens = [token for token in text if token != self.padding]
+        if not self.symbols:
+            return " ".join(map(str, tokens))
+        return "".join(s if s in _CLOSING else f" {s}" for s in (self.symbols[token] for token in tokens)).strip()
+
+
+_CLOSING = (",", ".", ";", ":", "!", "?", ")")  # symbols that stand next to the word before them
 _OF_CONDITIONS: dict[ConditionKind, tuple[str, ...]] = {
     "none": (),
     "label": ("classes",),
     "image": ("shape", "levels"),
-    "text": ("shape", "vocabulary"),
+    "text": ("shape", "vocabulary", "symbols"),
 }
 
 

@@ -15,6 +15,8 @@ from .output import print_json
 if TYPE_CHECKING:
     from ..data import DataRef, DataSet
 
+_TEXTS = 10  # captions that are shown
+
 app = typer.Typer(help="Look at data before anything is trained on it.", no_args_is_help=True)
 
 
@@ -66,12 +68,21 @@ def overview(ref: DataRef, data: DataSet) -> dict[str, Any]:
         "class_names": list(data.class_names),
         "conditions": spec.condition.kind,
         "pairing": None if spec.pairing is None else asdict(spec.pairing),
+        "texts": _texts(data),
         "splits": {name: len(split) for name, split in data.splits.items()},
         "fingerprint": data.fingerprint,
         "problems": list(data.notes),
         "source": spec.source,
         "licence": spec.licence,
     }
+
+
+def _texts(data: DataSet) -> list[str]:
+    """The first captions of the train split, where its conditions are texts."""
+    condition = data.splits["train"].condition
+    if condition is None or data.spec.condition.kind != "text":
+        return []
+    return [data.spec.condition.written(text) for text in condition[:_TEXTS].tolist()]
 
 
 def _reference(text: str) -> DataRef:
@@ -102,6 +113,7 @@ def _lines(content: dict[str, Any]) -> list[str]:
         pairing = content["pairing"]
         told = f" ({'paired' if pairing['paired'] else 'unpaired'}: {pairing['direction']})" if pairing else ""
         lines.append(f"conditions: {content['conditions']}{told}")
+    lines += [f"  {text}" for text in content["texts"]]
     lines.append(f"fingerprint: {content['fingerprint']}")
     lines += [f"problem: {problem}" for problem in content["problems"]] or ["no problems"]
     return lines + [f"examples: {path}" for path in content["examples"]]

@@ -63,7 +63,7 @@ class LatentDiffusion(GenerativeModel):
         regularisation: Regularisation = "kl",
         latent_channels: int = 4,
         downsampling: int = 2,
-        kl_weight: float = 0.01,
+        kl_weight: float = 0.1,
         codes: int = 256,
         pixels: str = "logistic",
         width: int = 16,

@@ -44,7 +44,10 @@ def load(spec: DataSpec) -> DataSet:
 
 
 def render(factors: np.ndarray, levels: int) -> np.ndarray:
-    """Integer images (n, 16, 16) with 0...levels-1 of factors (n, 6), in the order of `FACTORS`."""
+    """Integer images (n, 16, 16) with 0...levels-1 of factors (n, 6), in the order of `FACTORS`.
+
+    Factors other than the shape may lie between their values.
+    """
     shape, size, angle, column, row, brightness = (factors[:, [i]][..., None] for i in range(6))  # (n, 1, 1)
     reach = _SMALLEST + (_LARGEST - _SMALLEST) * size / (FACTORS["size"] - 1)
     turn = math.pi * angle / FACTORS["angle"]
@@ -53,7 +56,7 @@ def render(factors: np.ndarray, levels: int) -> np.ndarray:
     pixel = np.arange(_SIDE) + 0.5
     x, y = pixel[None, None, :] - centre_x, pixel[None, :, None] - centre_y  # (n, 1, 16), (n, 16, 1)
     u, v = np.cos(turn) * x + np.sin(turn) * y, np.cos(turn) * y - np.sin(turn) * x  # (n, 16, 16)
-    distance = np.choose(shape, (_bar(u, v, reach), _ellipse(u, v, reach), _triangle(u, v, reach)))
+    distance = np.choose(shape.astype(np.int64), (_bar(u, v, reach), _ellipse(u, v, reach), _triangle(u, v, reach)))
     coverage = np.clip(0.5 - distance, 0.0, 1.0)
     top = (levels - 1) * (0.4 + 0.6 * brightness / (FACTORS["brightness"] - 1))
     return np.rint(top * coverage).astype(np.int64)

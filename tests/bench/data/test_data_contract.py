@@ -22,6 +22,10 @@ class TestSprites(DataContract):
     reader = "sprites"
 
 
+class TestCaptions(DataContract):
+    reader = "captions"
+
+
 class TestEightGaussians(DataContract):
     reader = "eight_gaussians"
 

@@ -39,6 +39,7 @@ REFERENCES = [
 FINGERPRINTS = {
     "digits": "025ebe622fcbb963",
     "sprites": "1766396ce3009d46",
+    "captions": "86101353ffdddf9a",
     "eight_gaussians": "3728c9d02421a701",
     "two_moons": "27d6ea068b786079",
     "checkerboard": "a1370613dcca0a69",
