@@ -30,6 +30,15 @@ class Modes:
 
 
 @dataclass(frozen=True, eq=False)
+class Yardstick:
+    """An answer to image conditions that needs no model. answer: of conditions (n, C', H', W') images (n, C, H, W), not
+    rounded to their levels."""
+
+    name: str
+    answer: Callable[[Tensor], Tensor]
+
+
+@dataclass(frozen=True, eq=False)
 class DataSet:
     """`train` for fitting, `validation` for every choice, `test` for the final table alone.
 
@@ -44,6 +53,7 @@ class DataSet:
     targets: of conditions on images, the examples by themselves with their labels, for evaluators to learn from; None:
         evaluators learn from the data as they are.
     source_labels: of conditions on images, the class of what each shows, int64 (n,), for each split.
+    yardstick: of conditions on images, an answer without a model that is stated next to the models'.
     content: what stands for all values in the fingerprint, where the reader knows a hash of them; "": they are hashed.
     """
 
@@ -58,6 +68,7 @@ class DataSet:
     class_names: tuple[str, ...] = ()
     targets: DataSet | None = field(default=None, compare=False)
     source_labels: Mapping[Split, Tensor] | None = None
+    yardstick: Yardstick | None = field(default=None, compare=False)
     content: str = ""
 
     def __post_init__(self) -> None:
@@ -71,6 +82,11 @@ class DataSet:
     def as_recorded(self, ref: DataRef) -> dict[str, Any]:
         """What a record says of the data: `ref` is what it was opened by."""
         return {"name": self.spec.name, "fingerprint": self.fingerprint, "reference": ref.to_value()}
+
+    def classes_of(self, split: Split) -> Tensor | None:
+        """The class of what each example of a split shows, int64 (n,); None without labels."""
+        own = self.splits[split].labels
+        return own if own is not None or self.targets is None else self.targets.splits[split].labels
 
     @cached_property
     def fingerprint(self) -> str:

@@ -14,11 +14,12 @@ from typing import TYPE_CHECKING, Any, cast
 
 from ...models.data_spec import ConditionSpec, DataSpec, Pairing, from_levels
 from ..errors import UsageError
-from .base import DataReader, DataSet
+from .base import DataReader, DataSet, Yardstick
 from .reference import IMAGE_TASKS, DataRef
 
 if TYPE_CHECKING:
     import numpy as np
+    from torch import Tensor
 
     from .examples import Examples
 
@@ -46,6 +47,10 @@ class ImageTask(DataReader):
     def conditions(self, levels: np.ndarray, top: int) -> np.ndarray:
         """Levels (n, C', H', W') of conditions, of levels (n, C, H, W) of images, both 0...top."""
         raise NotImplementedError(f"{type(self).__name__} does not make its conditions")
+
+    def yardstick(self, targets: DataSet) -> Yardstick:
+        """What one gets without a model."""
+        raise NotImplementedError(f"{type(self).__name__} has no yardstick")
 
     def sources(self, count: int) -> np.ndarray | None:
         """Which image of a split each condition is made of, (count,); None: its own."""
@@ -90,6 +95,7 @@ class ImageTask(DataReader):
             class_names=targets.class_names,
             targets=targets,
             source_labels=labels or None,
+            yardstick=self.yardstick(targets),
         )
 
     def _base(self, name: str, options: Mapping[str, Any]) -> DataRef:
@@ -137,6 +143,9 @@ class SuperResolution(ImageTask):
         sums: np.ndarray = levels.reshape(n, channels, height // 2, 2, width // 2, 2).sum((3, 5))
         return (sums + 2) // 4
 
+    def yardstick(self, targets: DataSet) -> Yardstick:
+        return Yardstick("bicubic", partial(resized, size=targets.spec.shape))
+
 
 class Inpainting(ImageTask):
     """Images with a hidden rectangle of half their sides: the condition is the image, at the middle level where it is
@@ -162,6 +171,14 @@ class Inpainting(ImageTask):
         mask = hidden(levels)
         return np.concatenate([np.where(mask, (top + 1) // 2, levels), top * mask.astype(levels.dtype)], axis=1)
 
+    def yardstick(self, targets: DataSet) -> Yardstick:
+        """The train split's mean of each hidden pixel."""
+        import torch
+
+        train = targets.splits["train"].x
+        mean = torch.stack([x.double().sum(0) for x in train.chunks()]).sum(0) / len(train)
+        return Yardstick("train_mean", lambda c: c[:, :-1].where(c[:, -1:] < 0.0, mean.to(c)))
+
 
 class Rotated(ImageTask):
     """Upright images of rotated ones, unpaired: the condition is another image of the split, turned by 90 degrees
@@ -182,6 +199,9 @@ class Rotated(ImageTask):
 
         return np.rot90(levels, axes=(2, 3))
 
+    def yardstick(self, targets: DataSet) -> Yardstick:
+        return untranslated()
+
     def sources(self, count: int) -> np.ndarray | None:
         """One cycle through all images, so that none stands beside itself."""
         import numpy as np
@@ -190,6 +210,21 @@ class Rotated(ImageTask):
         following = np.empty(count, np.int64)
         following[order] = np.roll(order, -1)
         return following
+
+
+def untranslated() -> Yardstick:
+    """Conditions as they are."""
+    return Yardstick("untranslated", lambda condition: condition)
+
+
+def resized(condition: Tensor, *, size: tuple[int, ...]) -> Tensor:
+    """Conditions (n, C', H', W') at the size of images (C, H, W), clipped to [-1, 1], by bicubic interpolation.
+
+    References: Keys, doi:10.1109/TASSP.1981.1163711, with torch's a = -3/4.
+    """
+    import torch.nn.functional as F
+
+    return F.interpolate(condition, size=size[-2:], mode="bicubic").clamp(-1.0, 1.0)
 
 
 def hidden(levels: np.ndarray) -> np.ndarray:

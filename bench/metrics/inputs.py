@@ -101,7 +101,8 @@ _CARDS = (
     InputCard(
         "class_labels", "labels of examples with a likelihood", "model", of_likelihood=True, of_labels=True
     ),  # (n,)
-    # Held-out examples, what the model makes of them, and their features.
+    # Held-out examples, what the model makes of them, and their features. Of images that are asked for by images the
+    # targets and the samples.
     InputCard("originals", _RECONSTRUCTED, "model", "pass"),
     InputCard("reconstructions", _RECONSTRUCTED, "model", "pass"),
     InputCard("original_features", _RECONSTRUCTED, "model", "pass", through_evaluator=True),

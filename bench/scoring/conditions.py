@@ -7,7 +7,7 @@ from torch import Tensor
 
 from ..data import DataSet, Split
 from ..seeds import derive
-from .references import reference_batch
+from .references import real_examples, reference_rows
 
 
 def asked_conditions(data: DataSet, split: Split, n: int, *, seed: int | None = None) -> Tensor | None:
@@ -22,14 +22,24 @@ def asked_conditions(data: DataSet, split: Split, n: int, *, seed: int | None = 
     """
     train = data.splits["train"]
     if train.labels is None:
-        held_out = reference_batch(data, split, min(n, len(data.splits[split]))).condition
-        return None if held_out is None else held_out[torch.arange(n) % len(held_out)]
+        rows, conditions = asked_rows(data, split, n), data.splits[split].condition
+        return None if rows is None or conditions is None else conditions[rows]
     counts = train.labels.bincount(minlength=data.spec.classes)
     if seed is None:
         labels = torch.arange(len(counts)).repeat_interleave(apportioned(counts, n))
         return labels[torch.randperm(n, generator=torch.Generator().manual_seed(derive(0, "labels", n)))]
     generator = torch.Generator().manual_seed(derive(seed, "labels"))
     return counts.double().multinomial(n, replacement=True, generator=generator)
+
+
+def asked_rows(data: DataSet, split: Split, n: int) -> Tensor | None:
+    """The held-out examples whose images or texts n samples are asked for, int64 (n,); None where conditions are labels
+    or there are none. The examples are those that the samples are compared with."""
+    examples = data.splits[split]
+    if examples.condition is None or data.spec.condition.kind == "label":
+        return None
+    rows = reference_rows(data, split, min(n, real_examples(data, split)))
+    return rows[torch.arange(n) % len(rows)]
 
 
 def apportioned(counts: Tensor, n: int) -> Tensor:

@@ -21,7 +21,7 @@ from .held_out import HeldOut
 from .imputation import Completion, complete_held_out
 from .latent_codes import in_chunks, path_examples
 from .outlier_detection import outlier_sets, typicality
-from .references import reference_batch, reference_examples, reference_features, whole_train
+from .references import reference_batch, reference_examples, reference_features, reference_rows, whole_train
 
 
 @dataclass(frozen=True, eq=False)
@@ -43,6 +43,8 @@ class ScoringContext:
     model: what the samples were drawn from.
     held_out: log-likelihoods, and the examples that they belong to.
     cost: what training and sampling took.
+    asked: of conditions on images or texts, the examples of the split whose conditions the samples were asked for,
+        int64 (n,). classes: of what these conditions show, int64 (n,), where that is known.
     tested_on: real examples on which classifiers trained on samples are tested; None: those that are compared with.
     """
 
@@ -58,6 +60,8 @@ class ScoringContext:
     model: GenerativeModel | None = None
     held_out: HeldOut | None = None
     cost: CostReport | None = None
+    asked: Tensor | None = None
+    classes: Tensor | None = None
     tested_on: Examples | None = None
 
     @property
@@ -85,9 +89,36 @@ class ScoringContext:
         size = min(len(self.generated), protocol.SAMPLES, self.real_count)
         rows = [slice(start, start + size) for start in range(0, len(self.generated) - size + 1, size)]
         return tuple(
-            replace(self, generated=self.generated[part], features=self._features_of(part), real_count=None)
+            replace(
+                self,
+                generated=self.generated[part],
+                features=self._features_of(part),
+                real_count=None,
+                asked=None if self.asked is None else self.asked[part],
+                classes=None if self.classes is None else self.classes[part],
+            )
             for part in rows
         )
+
+    @cached_property
+    def targets(self) -> Tensor | None:
+        """What the samples should be, (n, *spec.shape), where image conditions belong to the images beside them."""
+        if self.asked is None or not self.data.spec.paired:
+            return None
+        return self.data.splits[self.split].x[self.asked]
+
+    @property
+    def asked_classes(self) -> Tensor | None:
+        """The classes that the samples were asked for, or that their conditions show, int64 (n,)."""
+        return self.classes if self.generated.labels is None else self.generated.labels
+
+    @property
+    def reference_classes(self) -> Tensor | None:
+        """Of the held-out examples, int64 (m,); None without labels."""
+        classes = self.data.classes_of(self.split)
+        if self.reference.labels is not None or classes is None:
+            return self.reference.labels
+        return classes[reference_rows(self.data, self.split, self._compared, seed=self.seed)]
 
     def _features_of(self, part: slice) -> Features | None:
         found = self.generated_features

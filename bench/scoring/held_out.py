@@ -32,7 +32,8 @@ class HeldOut:
     """Held-out examples, with their conditions, and their log-likelihoods; on the CPU.
 
     likelihood: log p(x), as `labels` says, with room for outliers (`with_outliers`); log p(x|condition) where `given`
-        is true: of a family that requires an image or a text.
+        is true: of a family that requires a text, and where the data are conditioned on images, of which families that
+        can do without learn from few examples.
     labels: none: of a family that takes none; all: log p(x) marginalised over the data's classes; own: log p(x, y) with
         the example's own label y, a lower bound on log p(x) that is close where the model knows y from x.
     by_class: log p(x|y), float64 (n, K), of all classes, where `labels` is "all".
@@ -64,7 +65,7 @@ def held_out_likelihood(
     compute: Callable[[Batch], Likelihood] | None = getattr(model, "log_likelihood", None)
     if compute is None:
         return None
-    given = model.requires_condition() and labels == "none"
+    given = labels == "none" and (model.requires_condition() or data.spec.condition.kind == "image")
     log_prior = None if labels == "none" else class_frequencies(data).log()
     parts: list[Likelihood] = []
     columns: list[Tensor] = []

@@ -35,6 +35,26 @@ def _true_log_density(context: ScoringContext) -> Tensor | None:
     return context.data.log_density(context.held_out.examples.x)
 
 
+def _originals(context: ScoringContext) -> Tensor | None:
+    """Of pairs the images that belong to the conditions, of other data the held-out examples that are reconstructed."""
+    if context.data.spec.paired:
+        return context.targets
+    return None if context.reconstructions is None else context.reference.x
+
+
+def _reconstructions(context: ScoringContext) -> Tensor | None:
+    """Of pairs the samples."""
+    if context.data.spec.paired:
+        return None if context.targets is None else context.generated.x
+    return context.reconstructions
+
+
+def _original_features(context: ScoringContext) -> Tensor | None:
+    if context.data.spec.paired:
+        return context.features_of(context.targets)
+    return None if context.reconstructions is None else _features(context.reference_features)
+
+
 def _train_codes(context: ScoringContext) -> Tensor | None:
     """Of labelled train examples, of which a probe learns."""
     return None if context.train.labels is None else encoded(context.model, context.train)
@@ -49,8 +69,8 @@ PROVIDERS: dict[str, Provider] = {
     "generated_features": lambda c: _features(c.generated_features),
     "generated_probabilities": lambda c: None if c.generated_features is None else c.generated_features.probabilities,
     "real_features": lambda c: _features(c.reference_features),
-    "conditions": lambda c: c.generated.labels,
-    "real_labels": lambda c: c.reference.labels,
+    "conditions": lambda c: c.asked_classes,
+    "real_labels": lambda c: c.reference_classes,
     "generated_x": lambda c: c.generated.x,
     "real_x": lambda c: c.reference.x,
     "modes": lambda c: c.data.modes,
@@ -67,10 +87,10 @@ PROVIDERS: dict[str, Provider] = {
     "tokens": _tokens,
     "class_log_likelihoods": lambda c: None if c.held_out is None else c.held_out.by_class,
     "class_labels": lambda c: None if c.held_out is None else c.held_out.examples.labels,
-    "originals": lambda c: None if c.reconstructions is None else c.reference.x,
-    "reconstructions": lambda c: c.reconstructions,
-    "original_features": lambda c: None if c.reconstructions is None else _features(c.reference_features),
-    "reconstruction_features": lambda c: c.features_of(c.reconstructions),
+    "originals": _originals,
+    "reconstructions": _reconstructions,
+    "original_features": _original_features,
+    "reconstruction_features": lambda c: c.features_of(_reconstructions(c)),
     "train_codes": _train_codes,
     "train_labels": lambda c: c.train.labels,
     "test_codes": lambda c: None if c.reference.labels is None else encoded(c.model, c.reference),

@@ -37,10 +37,16 @@ def reference_examples(data: DataSet, split: Split, count: int | None = None, *,
     """
     examples = data.splits[split]
     count = min(protocol.SAMPLES, len(examples)) if count is None else count
-    if count == len(examples):
-        return examples
+    return examples if count == len(examples) else examples.select(reference_rows(data, split, count, seed=seed))
+
+
+def reference_rows(data: DataSet, split: Split, count: int, *, seed: int = 0) -> Tensor:
+    """Which `count` examples of a split these are, int64 (count,), rising."""
+    n = len(data.splits[split])
+    if count == n:
+        return torch.arange(n)
     generator = torch.Generator().manual_seed(derive(seed, "subsample", split, count))
-    return examples.select(torch.randperm(len(examples), generator=generator)[:count].sort().values)
+    return torch.randperm(n, generator=generator)[:count].sort().values
 
 
 def reference_batch(data: DataSet, split: Split, count: int | None = None, *, seed: int = 0) -> Batch:

@@ -6,13 +6,12 @@ import json
 import traceback
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
-from typing import Any
 
 import torch
 
+from ...models.base import Batch, GenerativeModel
 from ..artifacts.finalist import write_completions, write_outliers, write_sample_details
 from ..artifacts.pictures import write_samples
 from ..budget.kinds import Spent, UnpricedError
@@ -20,19 +19,17 @@ from ..budget.time_limit import TookTooLongError
 from ..data import DataSet, Split, open_data
 from ..evaluators import load_or_train
 from ..files import write_atomically
-from ..metrics import METRICS, Measurement, MetricValue
+from ..metrics import METRICS
 from ..protocol import shares_between
 from ..runs.provenance import provenance
-from ..runs.records import TOO_SLOW, Figure, Record, State
+from ..runs.records import TOO_SLOW, Record, State
 from ..runs.run_folder import RecordFolder
 from ..runs.spool import Delivery, Outbox
-from ..scoring.baselines import baselines
 from ..scoring.collapse import MOST, diversity, varied_by_value
-from ..scoring.conditions import asked_conditions
+from ..scoring.conditions import asked_conditions, asked_rows
 from ..scoring.context import ScoringContext
 from ..scoring.held_out import held_out_examples, held_out_likelihood
-from ..scoring.perfect_model import perfect_model
-from ..scoring.references import evaluators_by_role, real_examples, reference_batch, reference_features
+from ..scoring.references import evaluators_by_role, real_examples, reference_batch
 from ..scoring.sampling import TrialError, check_samples, cost_report, draw_samples
 from ..scoring.scorer import Scope, labels_of_likelihood, metric_names, score
 from ..seeds import derive
@@ -40,8 +37,10 @@ from ..training.checkpoints import ModelCard, save_model
 from ..training.loop import DeadlineError, DivergedError, TrainingRun
 from ..training.setting import SettingByRole, split_setting
 from .energy import Meter
+from .floors import run_floor
 from .jobs import EvaluatorJob, FloorJob, Job, TrialJob
 from .model_training import Clock, TellPart, TellProgress, Trained, retrained_on_part, trained_model
+from .scored_records import evaluators_of, now, split_named, with_scores
 
 
 def run_job(
@@ -75,7 +74,7 @@ def run_trial(
     on_progress: called with the share of the training that is done. on_part: called with the part of the trial that
     begins, as `Record.seconds` names it.
     """
-    base = job.record(started=_now())
+    base = job.record(started=now())
     clock = Clock(torch.device(job.device), job.limits, on_progress, on_part)
     run = TrainingRun()
     try:
@@ -98,66 +97,13 @@ def run_trial(
     record = replace(
         record,
         seconds={"train": run.seconds_now, "kept": run.seconds_kept, **clock.seconds},
-        finished=_now(),
+        finished=now(),
         data=data.as_recorded(job.data),
-        evaluators=_evaluators(data, job, second=job.second_evaluator),
+        evaluators=evaluators_of(data, job, second=job.second_evaluator),
         provenance=provenance() | {"device": _device_name(job.device)},
     )
     folder.write_record(record)
     return record
-
-
-def run_floor(job: FloorJob, folder: RecordFolder) -> Record:
-    """Scores real examples of `against` as if they were samples, and draws of a perfect model.
-
-    folder: takes the records of the baselines and of both floors.
-    """
-    data = open_data(job.data)
-    started = _now()
-    split, against = _split(job.split), _split(job.against)
-    count = min(len(reference_batch(data, split)), len(reference_batch(data, against)))
-    real = reference_batch(data, against, count)
-    evaluators = evaluators_by_role(data, job.cache, job.evaluators)
-    context = ScoringContext(data, split, real, evaluators.get("primary"), Path(job.cache))
-    scope: Scope = "all" if split == "test" else "quick"
-    first = score(context, metric_names(scope, named=job.measured))
-    second = None
-    if "second" in evaluators:
-        second = score(replace(context, evaluator=evaluators["second"]), metric_names(scope, through_evaluator=True))
-    record = Record(
-        role="reference",
-        family="floor",
-        number=job.number,
-        seed=0,
-        split=job.split,
-        state="complete",
-        params={"real examples of": job.against},
-        samples=count,
-        started=started,
-        finished=_now(),
-        data=data.as_recorded(job.data),
-        evaluators=_evaluators(data, job, second=True),
-        provenance=provenance() | {"device": "cpu"},
-    )
-    for name, measured in baselines(data, split).items():  # before the floor, which marks all as done
-        folder.write_record(replace(_with_scores(record, measured, None), family=name, params={}, evaluators={}))
-    if evaluators and job.samples is not None:
-        folder.write_record(_of_perfect_model(job, record, data, job.samples))
-    record = _with_scores(record, first, second)
-    folder.write_record(record)
-    return record
-
-
-def _of_perfect_model(job: FloorJob, floor: Record, data: DataSet, n: int) -> Record:
-    """The floor's record with the scores of n samples of a perfect model in their place."""
-    split = _split(job.split)
-    count = real_examples(data, split)
-    first, *others = (
-        perfect_model(reference_features(data, split, count, evaluator=each, cache=job.cache).features, n)
-        for each in evaluators_by_role(data, job.cache, job.evaluators).values()
-    )
-    scored = _with_scores(floor, first, others[0] if others else None)
-    return replace(scored, family="perfect_model", params={"normal draws": count}, samples=n)
 
 
 def _carry_out(job: TrialJob, base: Record, folder: RecordFolder, clock: Clock, run: TrainingRun) -> Record:
@@ -165,7 +111,7 @@ def _carry_out(job: TrialJob, base: Record, folder: RecordFolder, clock: Clock, 
     card = job.family.card
     setting = split_setting(card, job.params)
     device = torch.device(job.device)
-    split = _split(job.split)
+    split = split_named(job.split)
     conditional = card.fit(data.spec.kind, data.spec.condition.kind).condition != "none"
     if device.type == "cuda":
         torch.cuda.reset_peak_memory_stats(device)
@@ -185,8 +131,7 @@ def _carry_out(job: TrialJob, base: Record, folder: RecordFolder, clock: Clock, 
     with clock.timing("measure"):
         spent = _spent(job, run, clock, _counted(job, trained))
         operations = spent.operations
-        evaluator = evaluators_by_role(data, job.cache, job.evaluators).get("primary")
-        context = ScoringContext(data, split, generated, evaluator, Path(job.cache), asked.real_count, model=model)
+        context = _context(job, data, model, generated, asked, conditional=conditional)
         if trained.fidelity == 1.0:  # an early model may look like an untrained network, and its score is still useful
             _check_diversity(context.blocks[0])
         cost = partial(
@@ -220,19 +165,43 @@ def _carry_out(job: TrialJob, base: Record, folder: RecordFolder, clock: Clock, 
 
 @dataclass(frozen=True)
 class _Asked:
-    """How many samples a job draws, what they are asked for, and how many real examples they are compared with."""
+    """How many samples a job draws, what they are asked for, and how many real examples they are compared with.
+
+    rows, classes: as `ScoringContext.asked` and `classes`.
+    """
 
     n: int
     condition: torch.Tensor | None
+    rows: torch.Tensor | None
+    classes: torch.Tensor | None
     real_count: int | None = None
 
 
 def _asked(job: TrialJob, data: DataSet, split: Split) -> _Asked:
+    n = len(reference_batch(data, split)) if job.samples is None else job.samples
+    rows = asked_rows(data, split, n)
+    shown = None if rows is None or data.source_labels is None else data.source_labels[split][rows]
     if job.samples is None:
-        n = len(reference_batch(data, split))
-        return _Asked(n, asked_conditions(data, split, n))
-    labels = asked_conditions(data, split, job.samples, seed=derive(job.seed, "conditions"))
-    return _Asked(job.samples, labels, real_examples(data, split))
+        return _Asked(n, asked_conditions(data, split, n), rows, shown)
+    conditions = asked_conditions(data, split, n, seed=derive(job.seed, "conditions"))
+    return _Asked(n, conditions, rows, shown, real_examples(data, split))
+
+
+def _context(
+    job: TrialJob, data: DataSet, model: GenerativeModel, generated: Batch, asked: _Asked, *, conditional: bool
+) -> ScoringContext:
+    """The context of a job's samples, through the primary evaluator."""
+    return ScoringContext(
+        data,
+        split_named(job.split),
+        generated,
+        evaluators_by_role(data, job.cache, job.evaluators).get("primary"),
+        Path(job.cache),
+        asked.real_count,
+        model=model,
+        asked=asked.rows if conditional else None,
+        classes=asked.classes if conditional else None,
+    )
 
 
 def _write_details(
@@ -322,7 +291,7 @@ def _measure(job: TrialJob, base: Record, context: ScoringContext) -> Record:
     if job.second_evaluator and evaluator is not None:
         names = metric_names(scope, named=job.objective, through_evaluator=True)
         second = score(replace(context, evaluator=evaluator, features=None), names)
-    record = _with_scores(replace(base, samples=len(context.generated)), first, second)
+    record = with_scores(replace(base, samples=len(context.generated)), first, second)
     if held_out is not None:
         given = {"given": context.data.spec.condition.kind} if held_out.given else {}
         own = {"classes": "own"} if held_out.labels == "own" else {}
@@ -340,17 +309,6 @@ def _measure(job: TrialJob, base: Record, context: ScoringContext) -> Record:
     )
 
 
-def _with_scores(record: Record, first: Measurement, second: Measurement | None) -> Record:
-    record = replace(record, metrics=_figures(first.values), undefined=dict(first.undefined))
-    if second is None:
-        return record
-    return replace(record, second_metrics=_figures(second.values), second_undefined=dict(second.undefined))
-
-
-def _figures(values: Mapping[str, MetricValue]) -> dict[str, Figure]:
-    return {name: {"value": v.value, "low": v.low, "high": v.high} for name, v in values.items()}
-
-
 def _check_diversity(context: ScoringContext) -> None:
     """Raises TrialError where the samples have collapsed, as the primary evaluator sees them."""
     drawn, real = context.generated_features, context.reference_features
@@ -366,18 +324,6 @@ def _check_diversity(context: ScoringContext) -> None:
         raise TrialError(f"collapsed: {found.collapsed}")
 
 
-def _evaluators(data: DataSet, job: TrialJob | FloorJob, *, second: bool) -> dict[str, dict[str, Any]]:
-    """By role, which evaluators a record's scores are through."""
-    roles = ("primary", "second") if second else ("primary",)
-    found = evaluators_by_role(data, job.cache, job.evaluators)
-    return {role: {"name": e.name, "fingerprint": e.fingerprint} for role, e in found.items() if role in roles}
-
-
-def _split(name: str) -> Split:
-    assert name in ("train", "validation", "test"), name
-    return name  # type: ignore[return-value]
-
-
 def _is_out_of_memory(error: Exception) -> bool:
     if isinstance(error, (torch.OutOfMemoryError, MemoryError)):
         return True
@@ -390,7 +336,3 @@ def _log_failure(folder: RecordFolder, name: str) -> None:
 
 def _device_name(device: str) -> str:
     return torch.cuda.get_device_name(device) if device.startswith("cuda") else device
-
-
-def _now() -> str:
-    return datetime.now(UTC).isoformat(timespec="seconds")

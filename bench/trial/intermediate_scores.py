@@ -12,7 +12,7 @@ from .. import registry
 from ..data import DataSet, Split
 from ..proposal import Point
 from ..protocol import FEW, SIGNS
-from ..scoring.conditions import asked_conditions
+from ..scoring.conditions import asked_conditions, asked_rows
 from ..scoring.context import ScoringContext
 from ..scoring.held_out import held_out_likelihood
 from ..scoring.references import evaluators_by_role, reference_batch
@@ -74,6 +74,7 @@ def intermediate_score(
         model=model,
         held_out=held_out,
         cost=cost,
+        asked=asked_rows(data, split, len(few)) if conditional else None,
     )
     found = score(context, metric_names("named", named=job.objective)).values
     if any(name not in found for name in job.objective):

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from ....models.data_spec import ConditionSpec, DataSpec, Pairing
 from ...errors import UsageError
+from ..base import DataSet, Yardstick
 from ..found import Chunks, Found
+from ..image_tasks import resized, untranslated
 from ..reference import plain_name
 from ..source import SourceReader
 from .image_folder import decoded, examined, groups_of, listed_images
@@ -79,6 +82,15 @@ class ImagePairs(SourceReader):
             notes=tuple(f"{sides[number].name}: {note}" for number in (0, 1) for note in seen[number].notes),
         )
         return replace(found, groups=groups_of(sides[1], files, group)) if group else found
+
+    def read(self, spec: DataSpec, **options: Any) -> DataSet:
+        data = super().read(spec, **options)
+        yardstick = None
+        if spec.shape == spec.condition.shape:
+            yardstick = untranslated()
+        elif spec.shape[0] == spec.condition.shape[0]:
+            yardstick = Yardstick("bicubic", partial(resized, size=spec.shape))
+        return replace(data, yardstick=yardstick)
 
 
 def _side(folder: Path, name: str) -> Path:

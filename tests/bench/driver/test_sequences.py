@@ -31,7 +31,7 @@ from gentune.bench.evaluators import evaluators_for
 from gentune.bench.registry.families import _registered as registered
 from gentune.bench.runs.run_folder import RunFolder
 from gentune.bench.runs.study_file import StudyFile
-from gentune.bench.trial.execution import run_floor
+from gentune.bench.trial.floors import run_floor
 from gentune.bench.trial.jobs import FloorJob
 from gentune.models import DataSpec
 from gentune.reports.leaderboard import build_leaderboard
