@@ -13,7 +13,7 @@ from ..base import Adam, Batch, GenerativeModel, Likelihood, LikelihoodKind, Los
 from ..data_spec import DataSpec
 from ..likelihoods import sum_per_example
 from . import gaussian_diffusion as diffusion
-from .label_guidance import Guidance, LabelledNetwork, evaluating
+from .label_guidance import Guidance, GuidedNetwork, evaluating
 from .noisy_classifier import NoisyClassifier
 from .samplers import Sampler, sample_chain
 
@@ -68,7 +68,7 @@ class DenoisingDiffusion(GenerativeModel):
     limit: Tensor
     noise_levels = 16  # levels drawn per example for the likelihood bound
 
-    def __init__(self, data: DataSpec, network: LabelledNetwork, settings: DiffusionSettings) -> None:
+    def __init__(self, data: DataSpec, network: GuidedNetwork, settings: DiffusionSettings) -> None:
         super().__init__(data)
         self.settings = settings
         self.register_buffer("abar", diffusion.SCHEDULES[settings.schedule](settings.timesteps))

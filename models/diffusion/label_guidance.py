@@ -1,4 +1,4 @@
-"""A denoising network with a label that may be left out, so that one network serves p(x|y), p(x) and guidance."""
+"""Denoising networks with a condition that may be left out, so that one serves p(x|y), p(x) and guidance."""
 
 from __future__ import annotations
 
@@ -14,7 +14,44 @@ from ..nets.sides import image_shape
 from ..nets.unet import DenoisingMLP, UNet
 
 
-class LabelledNetwork(nn.Module):
+class GuidedNetwork(nn.Module):
+    """A denoising network with a condition that may be left out: labels (n,), or texts as tokens (n, T).
+
+    none: what stands for a condition, or for each of its tokens, that is left out. conditional: whether there is any.
+    """
+
+    none: int
+    conditional: bool
+
+    def forward(self, x: Tensor, time: Tensor, labels: Tensor) -> Tensor:
+        """Like x (n, ...), for times (n,) in [0, 1] and conditions (n, ...)."""
+        raise NotImplementedError(f"{type(self).__name__} does not estimate anything")
+
+    def labels(self, n: int, condition: Tensor | None) -> Tensor:
+        """Conditions (n, ...) as `forward` takes them, int64; those of none where there are none."""
+        raise NotImplementedError(f"{type(self).__name__} takes no conditions")
+
+    def dropped(self, labels: Tensor, probability: float, generator: Generator) -> Tensor:
+        """Conditions (n, ...), each left out with a probability.
+
+        References: Ho and Salimans, arXiv:2207.12598, algorithm 1.
+        """
+        out = torch.rand(len(labels), generator=generator, device=labels.device) < probability
+        return torch.where(out.view(-1, *[1] * (labels.dim() - 1)), self.none, labels)
+
+    def guided(self, x: Tensor, time: Tensor, labels: Tensor, scale: float) -> Tensor:
+        """`forward` under classifier-free guidance (`guide`); the network runs once where one branch is enough."""
+        none = torch.full_like(labels, self.none)
+        if scale == 0.0 or not self.conditional:
+            return self(x, time, none)
+        if scale == 1.0:
+            return self(x, time, labels)
+        both = self(torch.cat((x, x)), torch.cat((time, time)), torch.cat((none, labels)))
+        unconditional, conditional = both.chunk(2)
+        return guide(unconditional, conditional, scale)
+
+
+class LabelledNetwork(GuidedNetwork):
     """A denoising network, and an embedding of labels 0...K - 1 and of K, "no label".
 
     body: makes the network, (x (n, ...), t (n,) in [0, 1], embedded labels (n, embedding)) -> like x; called once the
@@ -23,7 +60,7 @@ class LabelledNetwork(nn.Module):
 
     def __init__(self, data: DataSpec, body: Callable[[], nn.Module], *, embedding: int, family: str) -> None:
         super().__init__()
-        self.none, self._family = data.classes, family
+        self.none, self.conditional, self._family = data.classes, data.classes > 0, family
         self.label_embedding = nn.Embedding(self.none + 1, embedding)
         nn.init.normal_(self.label_embedding.weight, std=0.5)
         self.body = body()
@@ -38,30 +75,11 @@ class LabelledNetwork(nn.Module):
         Raises ValueError for conditions of another shape.
         """
         device = self.label_embedding.weight.device
-        if condition is None or self.none == 0:
+        if condition is None or not self.conditional:
             return torch.full((n,), self.none, device=device)
         if condition.shape != (n,):
             raise ValueError(f"{self._family} needs one label an example, shape ({n},), got {tuple(condition.shape)}")
         return condition.to(device)
-
-    def dropped(self, labels: Tensor, probability: float, generator: Generator) -> Tensor:
-        """Labels (n,), each left out with a probability.
-
-        References: Ho and Salimans, arXiv:2207.12598, algorithm 1.
-        """
-        out = torch.rand(labels.shape, generator=generator, device=labels.device) < probability
-        return torch.where(out, self.none, labels)
-
-    def guided(self, x: Tensor, time: Tensor, labels: Tensor, scale: float) -> Tensor:
-        """`forward` under classifier-free guidance (`guide`); the network runs once where one branch is enough."""
-        none = torch.full_like(labels, self.none)
-        if scale == 0.0 or self.none == 0:
-            return self(x, time, none)
-        if scale == 1.0:
-            return self(x, time, labels)
-        both = self(torch.cat((x, x)), torch.cat((time, time)), torch.cat((none, labels)))
-        unconditional, conditional = both.chunk(2)
-        return guide(unconditional, conditional, scale)
 
 
 @dataclass(frozen=True)

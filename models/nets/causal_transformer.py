@@ -52,7 +52,7 @@ class CausalTransformer(nn.Module):
             self.position = nn.Parameter(0.1 * torch.randn(length, width))
         else:
             self.register_buffer("position", positions, persistent=False)
-        self.blocks = nn.ModuleList(_Block(width, heads, dropout) for _ in range(layers))
+        self.blocks = nn.ModuleList(TransformerBlock(width, heads, dropout) for _ in range(layers))
         self.dropout = nn.Dropout(dropout)
         self.head = nn.Sequential(nn.LayerNorm(width), nn.Linear(width, codes))
 
@@ -103,8 +103,8 @@ class CausalTransformer(nn.Module):
             assert isinstance(layer, nn.Linear)
             nn.init.normal_(layer.weight, std=_INITIAL / len(writing) ** 0.5)
 
-    def _each_block(self) -> list[_Block]:
-        return [block for block in self.blocks if isinstance(block, _Block)]
+    def _each_block(self) -> list[TransformerBlock]:
+        return [block for block in self.blocks if isinstance(block, TransformerBlock)]
 
     def _first(self, n: int, labels: Tensor | None) -> Tensor:
         """The embedding of the labels, which heads the sequence: (n, 1, width)."""
@@ -142,8 +142,8 @@ class CausalTransformer(nn.Module):
         return k
 
 
-class _Block(nn.Module):
-    """Causal self-attention and a perceptron, each on normalised input and added to it."""
+class TransformerBlock(nn.Module):
+    """Self-attention and a perceptron, each on normalised input and added to it (arXiv:2002.04745)."""
 
     def __init__(self, width: int, heads: int, dropout: float) -> None:
         super().__init__()
@@ -154,9 +154,12 @@ class _Block(nn.Module):
         self.perceptron = nn.Sequential(nn.Linear(width, 4 * width), nn.GELU(), nn.Linear(4 * width, width))
         self.dropout = nn.Dropout(dropout)
 
-    def forward(self, h: Tensor) -> Tensor:
+    def forward(self, h: Tensor, seen: Tensor | None = None) -> Tensor:
+        """h (n, t, w). seen: which places every place looks at, bool (n, t); None: those up to itself."""
         q, k, v = self._heads_of(h)
-        return self._mixed(h, F.scaled_dot_product_attention(q, k, v, is_causal=True))
+        if seen is None:
+            return self._mixed(h, F.scaled_dot_product_attention(q, k, v, is_causal=True))
+        return self._mixed(h, F.scaled_dot_product_attention(q, k, v, attn_mask=seen[:, None, None]))
 
     def cache(self, n: int, length: int) -> Tensor:
         """Room for the keys and values (2, n, heads, T, w / heads) of `step`."""

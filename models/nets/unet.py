@@ -9,6 +9,8 @@ References: Ho et al., arXiv:2006.11239, appendix B; Nichol and Dhariwal, arXiv:
 from __future__ import annotations
 
 import math
+from collections.abc import Iterator
+from dataclasses import dataclass
 from itertools import pairwise
 from typing import TypeVar
 
@@ -48,10 +50,20 @@ class UNet(nn.Module):
     others twice, as `sides` says. Attention stands at the lowest resolution.
 
     width: channels at full resolution. depth: residual blocks per level, each way.
-    embedding: features of the condition vector.
+    embedding: features of the condition vector. context: features of tokens that the image attends to at every
+    resolution below its own (Rombach et al., arXiv:2112.10752, section 3.3); None: it attends to none.
     """
 
-    def __init__(self, shape: tuple[int, ...], *, width: int, depth: int, dropout: float, embedding: int) -> None:
+    def __init__(
+        self,
+        shape: tuple[int, ...],
+        *,
+        width: int,
+        depth: int,
+        dropout: float,
+        embedding: int,
+        context: int | None = None,
+    ) -> None:
         super().__init__()
         channels, height, breadth = shape
         halvings = 1 if min(height, breadth) < 12 else 2
@@ -74,22 +86,30 @@ class UNet(nn.Module):
         self.middle_after = _blocks(1, lowest, lowest, embedding, dropout)
         self.last_norm = _norm(width)
         self.last = _zero(nn.Conv2d(width, channels, 3, padding=1))
+        attending = [] if context is None else [*widths[1:], *widths[-2:0:-1]]  # channels, down and up again
+        self.cross = nn.ModuleList(CrossAttention(c, context or 0) for c in attending)
 
-    def forward(self, x: Tensor, t: Tensor, condition: Tensor) -> Tensor:
+    def forward(self, x: Tensor, t: Tensor, condition: Tensor, tokens: Tokens | None = None) -> Tensor:
+        """x (n, C, H, W), t (n,), condition (n, E); tokens, where it has a context."""
         e = F.silu(self.time(t) + condition)  # (n, E)
         h = self.first(x)  # (n, width, H, W)
         skips = []
-        for blocks, narrow in zip(self.down, self.narrow, strict=True):
+        cross = iter(self.cross)
+        for level, (blocks, narrow) in enumerate(zip(self.down, self.narrow, strict=True)):
             h = _run(blocks, h, e)
+            if level:
+                h = _attended(cross, h, tokens)
             skips.append(h)
             h = narrow(h)
         h = _run(self.middle_before, h, e)
-        h = self.attention(h)
+        h = _attended(cross, self.attention(h), tokens)
         h = _run(self.middle_after, h, e)
         for widen, blocks in zip(self.widen, self.up, strict=True):
             skip = skips.pop()
             h = widen(enlarged(h, size_of(skip)))
             h = _run(blocks, torch.cat((h, skip), dim=1), e)
+            if skips:
+                h = _attended(cross, h, tokens)
         return self.last(F.silu(self.last_norm(h)))
 
 
@@ -135,6 +155,38 @@ class SelfAttention(nn.Module):
         return x + self.out(mixed.transpose(-1, -2).reshape(n, channels, height, breadth))
 
 
+@dataclass(frozen=True)
+class Tokens:
+    """What a feature map may attend to: features (n, T, F), and which of them count, bool (n, T), at least one."""
+
+    features: Tensor
+    counts: Tensor
+
+
+class CrossAttention(nn.Module):
+    """Attention from the positions of a feature map to tokens, one head per 32 channels, with a residual connection.
+
+    References: Rombach et al., arXiv:2112.10752, section 3.3.
+    """
+
+    def __init__(self, channels: int, features: int) -> None:
+        super().__init__()
+        self.heads = max(1, channels // 32) if channels % max(1, channels // 32) == 0 else 1
+        self.norm = _norm(channels)
+        self.token_norm = nn.LayerNorm(features)
+        self.query = nn.Conv2d(channels, channels, 1)
+        self.key_value = nn.Linear(features, 2 * channels)
+        self.out = _zero(nn.Conv2d(channels, channels, 1))
+
+    def forward(self, x: Tensor, tokens: Tokens) -> Tensor:
+        n, channels, height, breadth = x.shape
+        query = self.query(self.norm(x)).reshape(n, self.heads, channels // self.heads, -1).transpose(-1, -2)
+        split = self.key_value(self.token_norm(tokens.features)).unflatten(-1, (2, self.heads, -1))
+        key, value = split.permute(2, 0, 3, 1, 4).unbind(0)  # each (n, heads, T, features)
+        mixed = F.scaled_dot_product_attention(query, key, value, attn_mask=tokens.counts[:, None, None])
+        return x + self.out(mixed.transpose(-1, -2).reshape(n, channels, height, breadth))
+
+
 class DenoisingMLP(nn.Module):
     """A residual network over vectors (n, D), with `width` hidden features and `depth` blocks."""
 
@@ -176,6 +228,11 @@ def _run(blocks: nn.Module, h: Tensor, e: Tensor) -> Tensor:
     for block in blocks.children():
         h = block(h, e)
     return h
+
+
+def _attended(cross: Iterator[nn.Module], h: Tensor, tokens: Tokens | None) -> Tensor:
+    """h after the next attention to tokens; as it is where there are none."""
+    return h if tokens is None else next(cross)(h, tokens)
 
 
 def _norm(channels: int) -> nn.GroupNorm:

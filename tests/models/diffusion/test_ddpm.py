@@ -10,6 +10,7 @@ from gentune.bench.training.loop import LoopSettings, train
 from gentune.models.base import Batch, LikelihoodKind
 from gentune.models.data_spec import ConditionSpec, DataSpec
 from gentune.models.diffusion.ddpm import DDPM
+from gentune.models.diffusion.label_guidance import LabelledNetwork
 
 TINY = {"width": 8, "depth": 1, "timesteps": 20}
 
@@ -132,6 +133,7 @@ def test_labels_are_dropped_as_often_as_asked() -> None:
     for probability in (0.05, 0.3):
         model = random_model(spec, unconditional_probability=probability)
         seen: list[Tensor] = []
+        assert isinstance(model.network, LabelledNetwork)
         model.network.label_embedding.register_forward_pre_hook(lambda _, labels, seen=seen: seen.append(labels[0]))
         model.loss(batch, generator())
         dropped = seen[0] == spec.classes

@@ -8,6 +8,7 @@ from torch import Tensor, nn
 
 from gentune.models.data_spec import ConditionSpec, DataSpec
 from gentune.models.diffusion.dit import DiT
+from gentune.models.diffusion.label_guidance import LabelledNetwork
 from gentune.models.nets.diffusion_transformer import DiffusionTransformer, ModulatedBlock
 
 IMAGES = DataSpec("toy", "image", (1, 8, 8), levels=17, condition=ConditionSpec("label", classes=3))
@@ -89,4 +90,6 @@ def test_refusals_name_what_is_wanted() -> None:
 
 
 def test_widths_are_rounded_up_to_whole_heads() -> None:
-    assert DiT(IMAGES, width=33).network.label_embedding.weight.shape == (4, 64)
+    network = DiT(IMAGES, width=33).network
+    assert isinstance(network, LabelledNetwork)
+    assert network.label_embedding.weight.shape == (4, 64)
