@@ -17,12 +17,13 @@ def paired_noise(x: Tensor, noise: Tensor, labels: Tensor, coupling: Coupling) -
 
     "optimal_transport": the pairing of the batch with the least sum of squared distances, which straightens the paths.
     Rows of one label (n,) exchange noise among themselves alone: noise chosen over all labels would tell of the label,
-    and a sample, whose noise is drawn without it, would start where training never does.
+    and a sample, whose noise is drawn without it, would start where training never does. Conditions that are images
+    (n, ...) are all different, so their rows keep their noise.
 
     References: Tong et al., arXiv:2302.00482, section 3.2; Pooladian et al., arXiv:2304.14772, section 3; Cheng and
     Schwing, "The curse of conditions", arXiv:2503.10636, section 3.
     """
-    if coupling == "independent":
+    if coupling == "independent" or labels.ndim > 1:
         return noise
     order = torch.arange(len(x))
     groups = labels.cpu()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -10,12 +11,13 @@ import torch
 from torch import Generator, Tensor, nn
 
 from ..data_spec import DataSpec
+from ..nets.image_conditions import at_size
 from ..nets.sides import image_shape
 from ..nets.unet import DenoisingMLP, UNet
 
 
 class GuidedNetwork(nn.Module):
-    """A denoising network with a condition that may be left out: labels (n,), or texts as tokens (n, T).
+    """A denoising network with a condition that may be left out: labels (n,), texts as tokens (n, T), or images.
 
     none: what stands for a condition, or for each of its tokens, that is left out. conditional: whether there is any.
     """
@@ -82,6 +84,46 @@ class LabelledNetwork(GuidedNetwork):
         return condition.to(device)
 
 
+class ImagedNetwork(GuidedNetwork):
+    """A denoising network whose conditions are images c (n, C', h, w): they stand before x in its input, at the size of
+    x, and flat before vectors.
+
+    A channel in front tells whether there is a condition: it is one, and all is zero where the condition is left out.
+    So `labels` are (n, 1 + C', H, W), or (n, 1 + C' h w) beside vectors.
+
+    body, embedding, family: as of `LabelledNetwork`; the body's embedding is zero, and its input as wide as both.
+
+    References: Saharia et al., arXiv:2104.07636, section 2 (concatenation); Brooks et al., arXiv:2211.09800, section
+    3.2 (conditions on images that are left out at random).
+    """
+
+    none, conditional = 0, True
+    embedded: Tensor
+
+    def __init__(self, data: DataSpec, body: Callable[[], nn.Module], *, embedding: int, family: str) -> None:
+        super().__init__()
+        self.shape, self._family = data.condition.shape, family
+        self.size = (data.shape[1], data.shape[2]) if data.kind == "image" else None
+        self.register_buffer("embedded", torch.zeros(1, embedding), persistent=False)
+        self.body = body()
+
+    def forward(self, x: Tensor, time: Tensor, labels: Tensor) -> Tensor:
+        return self.body(torch.cat((labels.to(x.dtype), x), dim=1), time, self.embedded.expand(len(x), -1))
+
+    def labels(self, n: int, condition: Tensor | None) -> Tensor:
+        """Conditions as `forward` takes them, zero where there are none.
+
+        Raises ValueError for conditions of another shape.
+        """
+        wanted = (n, *self.shape)
+        c = self.embedded.new_zeros(wanted) if condition is None else condition.to(self.embedded)
+        if c.shape != wanted:
+            raise ValueError(f"{self._family} needs one image an example, shape {wanted}, got {tuple(c.shape)}")
+        c = c.flatten(1) if self.size is None else at_size(c, self.size)
+        there = torch.full_like(c[:, :1], 0.0 if condition is None else 1.0)
+        return torch.cat((there, c), dim=1)
+
+
 @dataclass(frozen=True)
 class Guidance:
     """How closely samples follow their condition, and at which noise levels.
@@ -110,8 +152,8 @@ class Guidance:
         return self.scale if self.low <= part <= self.high else 1.0
 
 
-def usual_network(data: DataSpec, *, width: int, depth: int, dropout: float, family: str) -> LabelledNetwork:
-    """A U-Net for images or a residual MLP for vectors, with labels.
+def usual_network(data: DataSpec, *, width: int, depth: int, dropout: float, family: str) -> GuidedNetwork:
+    """A U-Net for images or a residual MLP for vectors, with labels, or with images where these are the conditions.
 
     width: channels at full resolution; vectors have four times as many hidden features. depth: residual blocks per
     resolution; vectors have twice as many blocks. family: named in errors.
@@ -119,17 +161,22 @@ def usual_network(data: DataSpec, *, width: int, depth: int, dropout: float, fam
     Raises ValueError for sequences.
     """
     embedding = 4 * width
+    imaged = data.condition.kind == "image"
 
     def body() -> nn.Module:
         if data.kind == "image":
+            beside = 1 + data.condition.shape[0] if imaged else 0
             shape = image_shape(data, family)
-            return UNet(shape, width=width, depth=depth, dropout=dropout, embedding=embedding)
+            return UNet(shape, width=width, depth=depth, dropout=dropout, embedding=embedding, beside=beside)
         if data.kind == "vector":
-            d = data.dimensions
-            return DenoisingMLP(d, width=4 * width, depth=2 * depth, dropout=dropout, embedding=embedding)
+            beside, d = 1 + math.prod(data.condition.shape) if imaged else 0, data.dimensions
+            return DenoisingMLP(
+                d, width=4 * width, depth=2 * depth, dropout=dropout, embedding=embedding, beside=beside
+            )
         raise ValueError(f"{family} takes images and vectors, got {data.kind} data {data.name!r}")
 
-    return LabelledNetwork(data, body, embedding=embedding, family=family)
+    network = ImagedNetwork if imaged else LabelledNetwork
+    return network(data, body, embedding=embedding, family=family)
 
 
 def guide(unconditional: Tensor, conditional: Tensor, scale: float) -> Tensor:

@@ -51,7 +51,8 @@ class UNet(nn.Module):
 
     width: channels at full resolution. depth: residual blocks per level, each way.
     embedding: features of the condition vector. context: features of tokens that the image attends to at every
-    resolution below its own (Rombach et al., arXiv:2112.10752, section 3.3); None: it attends to none.
+    resolution below its own (Rombach et al., arXiv:2112.10752, section 3.3); None: it attends to none. beside:
+    channels of images that stand before those of x in the input, and have no place in the output.
     """
 
     def __init__(
@@ -63,13 +64,14 @@ class UNet(nn.Module):
         dropout: float,
         embedding: int,
         context: int | None = None,
+        beside: int = 0,
     ) -> None:
         super().__init__()
         channels, height, breadth = shape
         halvings = 1 if min(height, breadth) < 12 else 2
         widths = [width] + [2 * width] * halvings
 
-        self.first = nn.Conv2d(channels, width, 3, padding=1)
+        self.first = nn.Conv2d(beside + channels, width, 3, padding=1)
         self.time = TimeEmbedding(width, embedding)
         self.down = nn.ModuleList()
         self.narrow = nn.ModuleList()
@@ -188,11 +190,16 @@ class CrossAttention(nn.Module):
 
 
 class DenoisingMLP(nn.Module):
-    """A residual network over vectors (n, D), with `width` hidden features and `depth` blocks."""
+    """A residual network over vectors (n, D), with `width` hidden features and `depth` blocks.
 
-    def __init__(self, dimensions: int, *, width: int, depth: int, dropout: float, embedding: int) -> None:
+    beside: numbers that stand before those of x in the input, and have no place in the output.
+    """
+
+    def __init__(
+        self, dimensions: int, *, width: int, depth: int, dropout: float, embedding: int, beside: int = 0
+    ) -> None:
         super().__init__()
-        self.first = nn.Linear(dimensions, width)
+        self.first = nn.Linear(beside + dimensions, width)
         self.time = TimeEmbedding(64, embedding)
         self.blocks = nn.ModuleList(_DenseBlock(width, embedding, dropout) for _ in range(depth))
         self.last_norm = nn.LayerNorm(width)

@@ -71,7 +71,7 @@ def _introduction() -> list[str]:
         "",
         "Under a kind of data stands the likelihood that a family has of it: *exact*; *dequantised* and *elbo*, which",
         "are bounds; *none* where it has samples alone; – where it does not take such data. Conditional families take",
-        "class labels where the data have them.",
+        "class labels where the data have them, images or texts where they say so.",
         "",
     ]
 

@@ -140,7 +140,7 @@ def test_the_report_is_written_and_names_who_was_left_out(finished: RunFolder) -
     asked_for_all = set(fitting) == set(finished.study.families)
     assert board["skipped"] == (left_out if asked_for_all else {})
     assert left_out["gaussian"] == f"takes no conditions, and the data have {kind} conditions"
-    assert left_out["ddpm"] == f"takes label conditions, and the data have {kind} conditions"
+    assert left_out["cgan"] == f"takes label conditions, and the data have {kind} conditions"
 
 
 def test_a_family_that_does_not_fit_is_refused_by_name() -> None:
