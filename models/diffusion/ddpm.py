@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from ..data_spec import DataSpec
-from .denoising_diffusion import DenoisingDiffusion, DiffusionSettings, GuidedBy
+from .denoising_diffusion import DenoisingDiffusion, DiffusionSettings, GuidedBy, Variances
 from .gaussian_diffusion import Target, Weighting
 from .label_guidance import usual_network
 
@@ -31,18 +31,21 @@ class DDPM(DenoisingDiffusion):
         width: int = 32,
         depth: int = 1,
         dropout: float = 0.0,
+        variance: Variances = "fixed",
         unconditional_probability: float = 0.15,
         guidance: GuidedBy = "classifier_free",
-        classifier_width: int = 16,
-        classifier_learning_rate: float = 2e-3,
+        classifier_width: int = 32,
+        classifier_learning_rate: float = 4e-3,
     ) -> None:
-        network = usual_network(data, width=width, depth=depth, dropout=dropout, family=self.family)
+        outputs = 2 if variance == "learned" else 1
+        network = usual_network(data, width=width, depth=depth, dropout=dropout, family=self.family, outputs=outputs)
         settings = DiffusionSettings(
             learning_rate=learning_rate,
             schedule=schedule,
             timesteps=timesteps,
             target=target,
             weighting=weighting,
+            variance=variance,
             unconditional_probability=unconditional_probability,
             guidance=guidance,
             classifier_width=classifier_width,

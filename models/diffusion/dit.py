@@ -5,7 +5,7 @@ from __future__ import annotations
 from ..data_spec import DataSpec
 from ..nets.diffusion_transformer import DiffusionTransformer
 from ..nets.sides import image_shape
-from .denoising_diffusion import DenoisingDiffusion, DiffusionSettings, GuidedBy
+from .denoising_diffusion import DenoisingDiffusion, DiffusionSettings, GuidedBy, Variances
 from .gaussian_diffusion import Target, Weighting
 from .label_guidance import LabelledNetwork
 
@@ -30,7 +30,7 @@ class DiT(DenoisingDiffusion):
         self,
         data: DataSpec,
         *,
-        learning_rate: float = 2e-3,
+        learning_rate: float = 4e-3,
         schedule: str = "cosine",
         timesteps: int = 500,
         target: Target = "v",
@@ -38,16 +38,20 @@ class DiT(DenoisingDiffusion):
         patch: int = 1,
         width: int = 64,
         depth: int = 3,
+        variance: Variances = "fixed",
         unconditional_probability: float = 0.15,
         guidance: GuidedBy = "classifier_free",
-        classifier_width: int = 16,
-        classifier_learning_rate: float = 2e-3,
+        classifier_width: int = 32,
+        classifier_learning_rate: float = 4e-3,
     ) -> None:
         shape = image_shape(data, self.family)
         heads = -(-width // _HEAD)
 
         def body() -> DiffusionTransformer:
-            return DiffusionTransformer(shape, patch=patch, width=_HEAD * heads, depth=depth, heads=heads)
+            outputs = (2 if variance == "learned" else 1) * shape[0]
+            return DiffusionTransformer(
+                shape, patch=patch, width=_HEAD * heads, depth=depth, heads=heads, outputs=outputs
+            )
 
         settings = DiffusionSettings(
             learning_rate=learning_rate,
@@ -55,6 +59,7 @@ class DiT(DenoisingDiffusion):
             timesteps=timesteps,
             target=target,
             weighting=weighting,
+            variance=variance,
             unconditional_probability=unconditional_probability,
             guidance=guidance,
             classifier_width=classifier_width,

@@ -7,7 +7,8 @@ Pure functions of tensors; the network enters as a function. Glossary:
     alpha_t     abar_t / abar_(t-1);  beta_t = 1 - alpha_t
     v           sqrt(abar_t) eps - sqrt(1 - abar_t) x_0
     s < t       the level that a step goes to; s = t - 1 unless levels are skipped
-    denoise     (x_t (n, ...), t int64 (n,)) -> estimate of x_0, of the shape of x_t
+    denoise     (x_t (n, ...), t int64 (n,)) -> estimate of x_0, like x_t; with learned variances also `share`
+    share       like x_t: where the log of a step's variance lies between the posterior's (0) and the forward's (1)
 """
 
 from __future__ import annotations
@@ -22,9 +23,11 @@ from torch import Generator, Tensor
 from ..likelihoods import sum_per_example
 
 Denoiser = Callable[[Tensor, Tensor], Tensor]
+VaryingDenoiser = Callable[[Tensor, Tensor], Tensor | tuple[Tensor, Tensor]]
 Target = Literal["noise", "v", "x0"]
 Variance = Literal["posterior", "forward"]
 Weighting = Literal["simple", "bound", "min_snr"]
+Spread = Variance | Tensor  # a fixed variance, or `share` of a learned one
 
 _LEAST_SIGNAL = 4e-5  # of abar
 _MOST_SNR = 5.0  # arXiv:2303.09556, table 1
@@ -189,17 +192,27 @@ def posterior(x0: Tensor, x_t: Tensor, abar: Tensor, s: Tensor, t: Tensor) -> tu
     return mean, variance.to(x_t.dtype).view(shape)
 
 
-def step_variance(variance: Variance, abar: Tensor, s: Tensor, t: Tensor, like: Tensor) -> Tensor:
-    """Variance (n, 1, ...) of an ancestral step: the posterior's, or the forward kernel's 1 - abar_t / abar_s.
+def with_spread(estimate: Tensor | tuple[Tensor, Tensor], variance: Variance) -> tuple[Tensor, Spread]:
+    """What a denoiser returned as its estimate of x_0 and the spread of a step: its own, or the fixed one."""
+    return (estimate, variance) if isinstance(estimate, Tensor) else estimate
+
+
+def step_variance(spread: Spread, abar: Tensor, s: Tensor, t: Tensor, like: Tensor) -> Tensor:
+    """Variance (n, 1, ...) of an ancestral step: the posterior's, the forward kernel's 1 - abar_t / abar_s, or, like
+    `like`, one between their logarithms.
 
     They are the smallest and the largest correct values: the first where x_t determines x_0, as it does for
     data on a lattice at little noise, the second where x_0 has a smooth density at that scale.
 
-    References: Ho et al., arXiv:2006.11239, section 3.2.
+    References: Ho et al., arXiv:2006.11239, section 3.2; Nichol and Dhariwal, arXiv:2102.09672, equation 15.
     """
-    if variance == "posterior":
+    if spread == "posterior":
         return posterior(like, like, abar, s, t)[1]
-    return (1.0 - abar[t] / abar[s]).to(like.dtype).view((-1,) + (1,) * (like.dim() - 1))
+    forward = (1.0 - abar[t] / abar[s]).to(like.dtype).view((-1,) + (1,) * (like.dim() - 1))
+    if not isinstance(spread, Tensor):
+        return forward
+    least = posterior(like, like, abar, s, t)[1].clamp(min=torch.finfo(like.dtype).tiny)  # zero on the way to level 0
+    return torch.exp(spread * forward.log() + (1.0 - spread) * least.log())
 
 
 # The variational bound
@@ -215,10 +228,10 @@ def prior_kl(x0: Tensor, abar: Tensor) -> Tensor:
     return sum_per_example(0.5 * (share * x0**2 - share - log_variance))
 
 
-def step_kl(x0: Tensor, estimate: Tensor, abar: Tensor, t: Tensor, variance: Variance = "posterior") -> Tensor:
+def step_kl(x0: Tensor, estimate: Tensor, abar: Tensor, t: Tensor, spread: Spread = "posterior") -> Tensor:
     """KL(q(x_(t-1) | x_t, x_0) || p(x_(t-1) | x_t)) in nats, (n,), for t >= 2.
 
-    Both are Gaussian; q's variance is the posterior's, p's as `variance` says.
+    Both are Gaussian; q's variance is the posterior's, p's as `spread` says.
 
     References: Ho et al., arXiv:2006.11239, equations 5 and 8.
     """
@@ -226,11 +239,28 @@ def step_kl(x0: Tensor, estimate: Tensor, abar: Tensor, t: Tensor, variance: Var
     ratio = (1.0 - abar[t - 1]) / (1.0 - abar[t])  # q's variance over the forward kernel's
     # Means differ by sqrt(abar_(t-1)) beta_t / (1 - abar_t) times the error.
     over_forward = abar[t - 1] * (1.0 - alpha) / (1.0 - abar[t]) ** 2
+    if isinstance(spread, Tensor):
+        shape = (-1,) + (1,) * (x0.dim() - 1)
+        log_larger = spread * -ratio.log().to(x0.dtype).view(shape)  # p's variance over q's
+        weight = (over_forward / ratio).to(x0.dtype).view(shape)
+        shrunk = torch.exp(-log_larger)
+        return sum_per_example(0.5 * (log_larger + shrunk - 1.0 + shrunk * weight * (x0 - estimate) ** 2))
     error = sum_per_example((x0 - estimate) ** 2)
-    if variance == "posterior":
+    if spread == "posterior":
         return (0.5 * over_forward / ratio).to(x0.dtype) * error
-    spread = 0.5 * (ratio - 1.0 - ratio.log()) * x0[0].numel()
-    return spread.to(x0.dtype) + (0.5 * over_forward).to(x0.dtype) * error
+    wider = 0.5 * (ratio - 1.0 - ratio.log()) * x0[0].numel()
+    return wider.to(x0.dtype) + (0.5 * over_forward).to(x0.dtype) * error
+
+
+def learned_variance_loss(x0: Tensor, estimate: Tensor, share: Tensor, abar: Tensor, t: Tensor) -> Tensor:
+    """T times `step_kl` in nats a dimension, (n,), whose mean over t = 1...T is a bound; it moves `share` alone.
+
+    At t = 1, where the decoder has a variance of its own, it is zero.
+
+    References: Nichol and Dhariwal, arXiv:2102.09672, section 3.1, L_vlb with a stopped gradient of the mean.
+    """
+    kl = step_kl(x0, estimate.detach(), abar, t.clamp(min=2), share)
+    return torch.where(t > 1, kl, 0.0) * (len(abar) - 1) / x0[0].numel()
 
 
 def strata(first: int, last: int, count: int) -> list[tuple[int, int]]:
@@ -245,7 +275,7 @@ def strata(first: int, last: int, count: int) -> list[tuple[int, int]]:
 
 
 def stratified_step_kl(
-    denoise: Denoiser,
+    denoise: VaryingDenoiser,
     x0: Tensor,
     abar: Tensor,
     *,
@@ -265,8 +295,8 @@ def stratified_step_kl(
         draw = torch.rand(n, generator=generator, device=x0.device)
         t = low + (draw * (high - low)).long().clamp(max=high - low - 1)
         noise = torch.randn(x0.shape, generator=generator, device=x0.device)
-        estimate = denoise(diffuse(x0, noise, abar, t), t)
-        total += (high - low) * step_kl(x0, estimate, abar, t, variance)
+        estimate, spread = with_spread(denoise(diffuse(x0, noise, abar, t), t), variance)
+        total += (high - low) * step_kl(x0, estimate, abar, t, spread)
     return total, len(runs)
 
 

@@ -42,7 +42,10 @@ class GuidedNetwork(nn.Module):
         return torch.where(out.view(-1, *[1] * (labels.dim() - 1)), self.none, labels)
 
     def guided(self, x: Tensor, time: Tensor, labels: Tensor, scale: float) -> Tensor:
-        """`forward` under classifier-free guidance (`guide`); the network runs once where one branch is enough."""
+        """`forward` under classifier-free guidance (`guide`); the network runs once where one branch is enough.
+
+        Channels beyond those of x, which tell of variances, are the conditional branch's.
+        """
         none = torch.full_like(labels, self.none)
         if scale == 0.0 or not self.conditional:
             return self(x, time, none)
@@ -50,7 +53,9 @@ class GuidedNetwork(nn.Module):
             return self(x, time, labels)
         both = self(torch.cat((x, x)), torch.cat((time, time)), torch.cat((none, labels)))
         unconditional, conditional = both.chunk(2)
-        return guide(unconditional, conditional, scale)
+        channels = x.shape[1]
+        guided = guide(unconditional[:, :channels], conditional[:, :channels], scale)
+        return torch.cat((guided, conditional[:, channels:]), dim=1)
 
 
 class LabelledNetwork(GuidedNetwork):
@@ -152,27 +157,27 @@ class Guidance:
         return self.scale if self.low <= part <= self.high else 1.0
 
 
-def usual_network(data: DataSpec, *, width: int, depth: int, dropout: float, family: str) -> GuidedNetwork:
+def usual_network(
+    data: DataSpec, *, width: int, depth: int, dropout: float, family: str, outputs: int = 1
+) -> GuidedNetwork:
     """A U-Net for images or a residual MLP for vectors, with labels, or with images where these are the conditions.
 
     width: channels at full resolution; vectors have four times as many hidden features. depth: residual blocks per
-    resolution; vectors have twice as many blocks. family: named in errors.
+    resolution; vectors have twice as many blocks. family: named in errors. outputs: for each number of the data.
 
     Raises ValueError for sequences.
     """
-    embedding = 4 * width
-    imaged = data.condition.kind == "image"
+    embedding, imaged = 4 * width, data.condition.kind == "image"
+    sizes = {"embedding": embedding, "outputs": outputs * data.shape[0]}
 
     def body() -> nn.Module:
         if data.kind == "image":
             beside = 1 + data.condition.shape[0] if imaged else 0
             shape = image_shape(data, family)
-            return UNet(shape, width=width, depth=depth, dropout=dropout, embedding=embedding, beside=beside)
+            return UNet(shape, width=width, depth=depth, dropout=dropout, beside=beside, **sizes)
         if data.kind == "vector":
             beside, d = 1 + math.prod(data.condition.shape) if imaged else 0, data.dimensions
-            return DenoisingMLP(
-                d, width=4 * width, depth=2 * depth, dropout=dropout, embedding=embedding, beside=beside
-            )
+            return DenoisingMLP(d, width=4 * width, depth=2 * depth, dropout=dropout, beside=beside, **sizes)
         raise ValueError(f"{family} takes images and vectors, got {data.kind} data {data.name!r}")
 
     network = ImagedNetwork if imaged else LabelledNetwork

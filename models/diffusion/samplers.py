@@ -18,7 +18,17 @@ from typing import Literal
 import torch
 from torch import Generator, Tensor
 
-from .gaussian_diffusion import Denoiser, Variance, coefficients, noise_from_x0, posterior, step_variance
+from .gaussian_diffusion import (
+    Denoiser,
+    Spread,
+    Variance,
+    VaryingDenoiser,
+    coefficients,
+    noise_from_x0,
+    posterior,
+    step_variance,
+    with_spread,
+)
 
 Sampler = Literal["ddpm", "ddim", "heun", "dpm_solver", "langevin"]
 
@@ -27,7 +37,7 @@ _SIGNAL_TO_NOISE = 0.16  # of a Langevin step; arXiv:2011.13456, appendix G
 
 
 def ddpm_step(
-    x_t: Tensor, x0: Tensor, z: Tensor, abar: Tensor, s: Tensor, t: Tensor, variance: Variance = "posterior"
+    x_t: Tensor, x0: Tensor, z: Tensor, abar: Tensor, s: Tensor, t: Tensor, spread: Spread = "posterior"
 ) -> Tensor:
     """One ancestral step from level t to s with standard normal z; the step to level 0 adds no noise.
 
@@ -35,7 +45,7 @@ def ddpm_step(
     """
     mean, _ = posterior(x0, x_t, abar, s, t)
     noisy = (s > 0).to(x_t.dtype).view((-1,) + (1,) * (x_t.dim() - 1))
-    return mean + noisy * step_variance(variance, abar, s, t, x_t).sqrt() * z
+    return mean + noisy * step_variance(spread, abar, s, t, x_t).sqrt() * z
 
 
 def ddim_step(x_t: Tensor, x0: Tensor, z: Tensor, abar: Tensor, s: Tensor, t: Tensor, eta: float) -> Tensor:
@@ -111,7 +121,7 @@ def levels_for(sampler: Sampler, timesteps: int, evaluations: int) -> list[int]:
 
 
 def sample_chain(
-    denoise: Denoiser,
+    denoise: VaryingDenoiser,
     x: Tensor,
     abar: Tensor,
     *,
@@ -123,22 +133,27 @@ def sample_chain(
 ) -> Tensor:
     """From noise x ~ N(0, I) (n, ...) at level T down to level 0 with `steps` evaluations of the network.
 
-    eta belongs to the DDIM sampler, variance to the ancestral one and the predictor of "langevin".
+    eta belongs to the DDIM sampler, variance, where the denoiser tells none of its own, to the ancestral one and the
+    predictor of "langevin".
     """
+
+    def of_x0(x_t: Tensor, t: Tensor) -> Tensor:
+        return with_spread(denoise(x_t, t), variance)[0]
+
     before: tuple[Tensor, Tensor] | None = None
     for start, end in pairwise(levels_for(sampler, abar.shape[0] - 1, steps)):
         t, s = (torch.full((x.shape[0],), level, device=x.device) for level in (start, end))
-        x0 = denoise(x, t)
+        x0, spread = with_spread(denoise(x, t), variance)
         if sampler == "heun":
-            x = _heun(denoise, x, x0, abar, s, t)
+            x = _heun(of_x0, x, x0, abar, s, t)
         elif sampler == "dpm_solver":
             x, before = dpm_solver_step(x, x0, before, abar, s, t), (x0, t)
         elif sampler == "ddim":
             x = ddim_step(x, x0, _normal(x, generator), abar, s, t, eta)
         else:
-            x = ddpm_step(x, x0, _normal(x, generator), abar, s, t, variance)
+            x = ddpm_step(x, x0, _normal(x, generator), abar, s, t, spread)
             if sampler == "langevin" and end > 0:
-                noise = noise_from_x0(denoise(x, s), x, abar, s)
+                noise = noise_from_x0(of_x0(x, s), x, abar, s)
                 x = langevin_step(x, noise, _normal(x, generator), abar, s)
     return x
 

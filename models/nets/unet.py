@@ -52,7 +52,8 @@ class UNet(nn.Module):
     width: channels at full resolution. depth: residual blocks per level, each way.
     embedding: features of the condition vector. context: features of tokens that the image attends to at every
     resolution below its own (Rombach et al., arXiv:2112.10752, section 3.3); None: it attends to none. beside:
-    channels of images that stand before those of x in the input, and have no place in the output.
+    channels of images that stand before those of x in the input, and have no place in the output. outputs: channels of
+    the result; None: C.
     """
 
     def __init__(
@@ -65,6 +66,7 @@ class UNet(nn.Module):
         embedding: int,
         context: int | None = None,
         beside: int = 0,
+        outputs: int | None = None,
     ) -> None:
         super().__init__()
         channels, height, breadth = shape
@@ -87,7 +89,7 @@ class UNet(nn.Module):
         self.attention = SelfAttention(lowest)
         self.middle_after = _blocks(1, lowest, lowest, embedding, dropout)
         self.last_norm = _norm(width)
-        self.last = _zero(nn.Conv2d(width, channels, 3, padding=1))
+        self.last = _zero(nn.Conv2d(width, outputs or channels, 3, padding=1))
         attending = [] if context is None else [*widths[1:], *widths[-2:0:-1]]  # channels, down and up again
         self.cross = nn.ModuleList(CrossAttention(c, context or 0) for c in attending)
 
@@ -192,18 +194,27 @@ class CrossAttention(nn.Module):
 class DenoisingMLP(nn.Module):
     """A residual network over vectors (n, D), with `width` hidden features and `depth` blocks.
 
-    beside: numbers that stand before those of x in the input, and have no place in the output.
+    beside: numbers that stand before those of x in the input, and have no place in the output. outputs: numbers in the
+    result; None: D.
     """
 
     def __init__(
-        self, dimensions: int, *, width: int, depth: int, dropout: float, embedding: int, beside: int = 0
+        self,
+        dimensions: int,
+        *,
+        width: int,
+        depth: int,
+        dropout: float,
+        embedding: int,
+        beside: int = 0,
+        outputs: int | None = None,
     ) -> None:
         super().__init__()
         self.first = nn.Linear(beside + dimensions, width)
         self.time = TimeEmbedding(64, embedding)
         self.blocks = nn.ModuleList(_DenseBlock(width, embedding, dropout) for _ in range(depth))
         self.last_norm = nn.LayerNorm(width)
-        self.last = _zero(nn.Linear(width, dimensions))
+        self.last = _zero(nn.Linear(width, outputs or dimensions))
 
     def forward(self, x: Tensor, t: Tensor, condition: Tensor) -> Tensor:
         e = F.silu(self.time(t) + condition)  # (n, E)

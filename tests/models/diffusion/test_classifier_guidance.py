@@ -17,6 +17,7 @@ from gentune.models.base import Batch
 from gentune.models.data_spec import ConditionSpec, DataSpec
 from gentune.models.diffusion import gaussian_diffusion as diffusion
 from gentune.models.diffusion.ddpm import DDPM
+from gentune.models.diffusion.label_guidance import LabelledNetwork
 from gentune.models.diffusion.noisy_classifier import NoisyClassifier
 from gentune.search_spaces import load_card, shipped_cards
 from gentune.testing.continuation import train_kept
@@ -138,6 +139,19 @@ def test_the_diffusion_is_trained_once_for_all_classifiers(tmp_path: Path, monke
     assert second.stages[training + 1] != first.stages[training + 1]
 
 
+def test_the_network_never_sees_a_label() -> None:
+    torch.manual_seed(0)
+    model = DDPM(PLANE, guidance="classifier", width=8, timesteps=20)
+    seen: list[Tensor] = []
+    assert isinstance(model.network, LabelledNetwork)
+    model.network.label_embedding.register_forward_pre_hook(lambda _, given: seen.append(given[0]))
+    batch = Batch(torch.randn(12, 2, generator=generator()), torch.arange(12) % 3)
+    model.loss(batch, generator())
+    model.log_likelihood(batch)
+    model.sample(12, condition=batch.condition, generator=generator(), steps=5, guidance_scale=2.0)
+    assert len(seen) > 5 and set(torch.cat(seen).tolist()) == {3}
+
+
 def test_without_labels_there_is_no_classifier() -> None:
     model = DDPM(DataSpec("toy", "vector", (2,)), guidance="classifier", width=8)
     assert model.classifier is None
@@ -151,7 +165,7 @@ def test_a_trained_classifier_leads_samples_to_their_class() -> None:
     angle = 2.0944 * labels
     x = torch.stack((angle.cos(), angle.sin()), dim=1) + 0.15 * torch.randn(n, 2, generator=generator(1))
     torch.manual_seed(0)
-    model = DDPM(PLANE, guidance="classifier", width=16, timesteps=100, unconditional_probability=0.3)
+    model = DDPM(PLANE, guidance="classifier", width=16, timesteps=100)
     train(model, Batch(x, labels), LoopSettings(batch_size=128), steps=500, seed=0)
     centres = torch.stack([x[labels == k].mean(0) for k in range(3)])
     asked = torch.arange(300) % 3
