@@ -44,6 +44,21 @@ def pictures(
     return found
 
 
+def texts(
+    folder: RunFolder, finals: Sequence[tuple[Mapping[str, Any], Record]], styles: Mapping[str, tuple[str, str]]
+) -> list[dict[str, Any]]:
+    """Pictures of samples beside their texts, and the shares of samples that show each attribute as it was asked for.
+
+    shares: None where texts have no known meanings.
+    """
+    found = []
+    for row, record in finals:
+        for entry in pictures(folder, "texts", [(row, record)], styles):
+            content = folder.read_json(f"texts/{record.name}.json") or {}
+            found.append({**entry, "texts": content.get("texts", []), "shares": content.get("shares")})
+    return found
+
+
 def outliers(
     folder: RunFolder, finals: Sequence[tuple[Mapping[str, Any], Record]], styles: Mapping[str, tuple[str, str]]
 ) -> dict[str, Any] | None:

@@ -19,7 +19,7 @@ from ..bench.runs.records import Record
 from ..bench.runs.run_folder import RunFolder
 from . import text
 from .budget_plots import DASHES, budget_plots, reference_levels
-from .finalist_artifacts import first_finals, guidance, outliers
+from .finalist_artifacts import first_finals, guidance, outliers, texts
 from .finalist_artifacts import pictures as pictures_of
 from .finals import card
 from .formats import row_name, to_csv
@@ -103,6 +103,7 @@ def render_page(folder: RunFolder, board: Leaderboard, records: list[Record]) ->
             samples=_samples(folder, records, content, styles),
             guidance=over_guidance,
             neighbours=pictures_of(folder, "neighbours", finals, styles),
+            texts=texts(folder, finals, styles),
             completions=pictures_of(folder, "completions", finals, styles),
             outliers=outliers(folder, finals, styles),
             latent=latent(folder, styles),

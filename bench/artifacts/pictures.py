@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import io
 import json
+import math
 from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
 import torch
 import torch.nn.functional as F
-from PIL import Image, ImageDraw, PngImagePlugin
+from PIL import Image, ImageDraw, ImageFont, PngImagePlugin
 from torch import Tensor
 
 from ...models.base import Batch
@@ -22,6 +23,7 @@ from .texts import write_texts
 _COLUMNS = 10
 _ROWS = 6
 _BESIDE = 3  # rows of ten examples that stand beside their conditions
+_LETTER = 6  # pixels beside a text, about a letter
 _POINTS = 1_000
 _CELL = 32  # pixels to which small images are enlarged, by a whole factor
 _PLOT, _OVERSAMPLING = 420, 3  # side of a scatter plot in pixels; drawn larger, so that edges are smooth
@@ -91,6 +93,19 @@ def shown_conditions(condition: Tensor, spec: DataSpec) -> Tensor:
     channels = spec.shape[0]
     x = condition[:, :channels] if condition.shape[1] >= channels else condition[:, :1].expand(-1, channels, -1, -1)
     return F.interpolate(x, size=spec.shape[1:], mode="nearest")
+
+
+def write_captioned_sheet(path: Path, texts: Sequence[str], x: Tensor, spec: DataSpec, *, maker: str | None) -> None:
+    """Writes a row for each text: what it says, and images x (rows, columns, C, H, W); maker: as `write_samples`."""
+    sheet = Image.fromarray(_sheet(x.flatten(0, 1), spec, columns=x.shape[1])).convert("RGB")
+    font = ImageFont.load_default()
+    margin = math.ceil(max(font.getlength(text) for text in texts)) + 2 * _LETTER
+    picture = Image.new("RGB", (margin + sheet.width, sheet.height), "white")
+    picture.paste(sheet, (margin, 0))
+    draw = ImageDraw.Draw(picture)
+    for row, text in enumerate(texts):
+        draw.text((_LETTER, (row + 0.5) * sheet.height / len(texts)), text, fill="black", font=font, anchor="lm")
+    write_atomically(path, _png(np.asarray(picture), maker))
 
 
 def write_scatter(

@@ -46,6 +46,8 @@ class DataSet:
         (n, T) their log-probability. None where it is not known.
     modes: the law's modes, where it is made of such.
     grammatical: which sequences (n, T) a grammar allows, bool (n,); None where the data have no known grammar.
+    meanings: what texts (n, T) say, int64 (n, f): values of the factors, in the order of `factor_names`; None where the
+        data have no texts with known meanings.
     factor_names: of what each example was generated from; empty where that is not known.
     factors: their values, int64 (n, f), for each split.
     notes: sentences about what the reader skipped, converted or found wrong.
@@ -62,6 +64,7 @@ class DataSet:
     log_density: Callable[[Tensor], Tensor] | None = field(default=None, compare=False)
     modes: Modes | None = field(default=None, compare=False)
     grammatical: Callable[[Tensor], Tensor] | None = field(default=None, compare=False)
+    meanings: Callable[[Tensor], Tensor] | None = field(default=None, compare=False)
     factor_names: tuple[str, ...] = ()
     factors: Mapping[Split, Tensor] | None = field(default=None, compare=False)
     notes: tuple[str, ...] = ()

@@ -11,7 +11,7 @@ from ..budget.operations import Operations
 from ..data import DataSet
 from ..registry import ResolvedFamily
 from ..runs.study_file import StudyFile
-from ..scoring.references import evaluators_by_role, real_examples
+from ..scoring.references import evaluators_by_role, image_text_evaluator, real_examples
 from .final_samples import final_samples
 from .journal import Journal
 
@@ -20,7 +20,10 @@ Say = Callable[[str], None]
 
 def describe_evaluators(data: DataSet, named: Sequence[str] | None, cache: str, journal: Journal, say: Say) -> None:
     """Tells and writes down through which evaluators the run scores. named: as the study names them, if it does."""
-    by_role = evaluators_by_role(data, cache, named)
+    by_role = dict(evaluators_by_role(data, cache, named))
+    image_text = image_text_evaluator(data, cache)
+    if image_text is not None:
+        by_role["image-text"] = image_text
     for role, evaluator in by_role.items():
         weights = evaluator.weights
         of = "" if weights is None else f", weights of {weights.source} (SHA-256 {weights.sha256[:12]}…)"

@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 from ..data.examples import Column
 from .hub_models import Weights
+from .image_text import ImageText
 from .networks import FeatureNetwork
 from .quality import Quality
 
@@ -83,6 +84,12 @@ class Evaluator:
     def features(self, x: Tensor) -> Tensor:
         """Features (n, d) of examples (n, *spec.shape) that lie on any device."""
         return self.describe(x).features
+
+    @torch.no_grad()
+    def text_features(self, texts: Tensor) -> Tensor:
+        """Features (n, d), float64 on the CPU, of texts (n, T); of image-text evaluators alone."""
+        module = cast(ImageText, self._module)
+        return torch.cat([module.text_features(part.to(self.device)).cpu() for part in texts.split(self.chunk)])
 
     def probabilities(self, x: Tensor) -> Tensor | None:
         """Class probabilities (n, classes); None where the evaluator does not classify."""

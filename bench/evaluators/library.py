@@ -24,32 +24,38 @@ from torch import nn
 
 from ...models import base as models_base
 from ...models.data_spec import DataSpec
-from ...models.nets import sides
+from ...models.nets import causal_transformer, sides, text_transformer
 from ..data import DataSet
 from ..registry import chosen, default_evaluators
 from ..seeds import derive
 from ..training import loop as training
 from ..training.one_thread import one_thread
-from . import networks, ngrams, perceptron, views
+from . import image_text, networks, ngrams, perceptron, views
 from .evaluator import Evaluator
 from .hub_models import Weights, file_hash
+from .image_text import ImageText
 from .networks import Convolutional, FeatureNetwork, Mixer, RandomProjection, Raw
 from .ngrams import Ngrams
 from .perceptron import Perceptron
 from .pretrained import load_pretrained
-from .quality import Quality, of_classes, of_reconstruction
+from .quality import Quality, of_classes, of_pairs, of_reconstruction
 
-_TRAINED: dict[str, Callable[[DataSpec], FeatureNetwork]] = {
+_TRAINED: dict[str, Callable[[DataSpec], FeatureNetwork | ImageText]] = {
     "convolutional": Convolutional,
     "mixer": Mixer,
     "perceptron": Perceptron,
+    "image_text": ImageText,
 }
 _FIXED: dict[str, Callable[[DataSpec], nn.Module]] = {
     "raw": Raw,
     "random_projection": RandomProjection,
     "ngrams": Ngrams,
 }
-_OWN_FILES = {"perceptron": perceptron, "ngrams": ngrams}  # of those that are not in `networks`
+_OWN_FILES = {
+    "perceptron": (perceptron,),
+    "ngrams": (ngrams,),
+    "image_text": (image_text, text_transformer, causal_transformer),
+}  # of those that are not in `networks`
 NAMES = (*_TRAINED, *_FIXED)
 
 _SETTINGS = training.LoopSettings(batch_size=64)
@@ -130,7 +136,7 @@ def load_or_train(data: DataSet, name: str, *, cache: Path) -> Evaluator:
 class Untrained:
     """An evaluator that has still to be trained: its network, how many steps it takes, and seconds of one here."""
 
-    network: FeatureNetwork
+    network: FeatureNetwork | ImageText
     steps: int
     seconds: float
 
@@ -149,7 +155,7 @@ def untrained(data: DataSet, name: str, *, cache: Path) -> Untrained | None:
 
 def _place(data: DataSet, name: str, cache: Path) -> tuple[int, Path]:
     """The steps of a trained evaluator, and its folder."""
-    steps = _steps(data.spec, len(data.splits["train"]))
+    steps = _steps(data.spec, len(data.splits["train"]), pairs=name == "image_text")
     return steps, cache / f"{name}-{_hash(_identity(data, name, steps))}"
 
 
@@ -169,17 +175,17 @@ def _identity(data: DataSet, name: str, steps: int) -> dict[str, object]:
     }
 
 
-def _steps(spec: DataSpec, examples: int) -> int:
+def _steps(spec: DataSpec, examples: int, *, pairs: bool = False) -> int:
     """Eight epochs, within 300 (of unlabelled images 1,200) and 3,000 steps; fewer of large examples, not below 300."""
     batch = _SETTINGS.batch_size
-    fewest = _FEWEST_STEPS * (_VIEWS if networks.learns_views(spec) else 1)
+    fewest = _FEWEST_STEPS * (_VIEWS if networks.learns_views(spec) and not pairs else 1)
     wanted = min(_MOST_STEPS, max(_EPOCHS * examples // batch, fewest))
     return max(_FEWEST_STEPS, min(wanted, _MOST_NUMBERS // (batch * spec.dimensions)))
 
 
 def _train(
     data: DataSet, name: str, steps: int, *, until: int | None = None
-) -> tuple[FeatureNetwork, dict[str, float | bool]]:
+) -> tuple[FeatureNetwork | ImageText, dict[str, float | bool]]:
     """The trained network, and what its card says of the training: seconds, and whether a limit ended it.
 
     until: the step with which it ends; None: the last one.
@@ -198,8 +204,10 @@ def _train(
     return network, {"seconds": run.seconds, "ended_early": False}
 
 
-def _quality(network: FeatureNetwork, data: DataSet) -> Quality:
+def _quality(network: FeatureNetwork | ImageText, data: DataSet) -> Quality:
     """What the network is worth on the validation split, or on 10,000 of its examples."""
+    if isinstance(network, ImageText):
+        return _quality_of_pairs(network, data)
     validation, evaluator = data.splits["validation"], Evaluator("", "", network)
     count = min(_EXAMINED, len(validation))
     order = torch.arange(count)
@@ -227,7 +235,16 @@ def _quality(network: FeatureNetwork, data: DataSet) -> Quality:
     return of_reconstruction(torch.cat(answers), torch.cat(truth))
 
 
-def _store(network: FeatureNetwork, card: dict[str, object], folder: Path) -> None:
+def _quality_of_pairs(network: ImageText, data: DataSet) -> Quality:
+    """The same of an image-text network, on the first 10,000 pairs."""
+    evaluator, pairs = Evaluator("", "", network), data.splits["validation"][:_EXAMINED]
+    texts = pairs.condition
+    assert texts is not None
+    meanings = texts if data.meanings is None else data.meanings(texts)
+    return of_pairs(evaluator.features(pairs.x), evaluator.text_features(texts), meanings)
+
+
+def _store(network: nn.Module, card: dict[str, object], folder: Path) -> None:
     """Writes next to `folder` and renames; if another process was first, its result stays."""
     folder.parent.mkdir(parents=True, exist_ok=True)
     draft = Path(tempfile.mkdtemp(prefix=f".{folder.name}-", dir=folder.parent))
@@ -272,7 +289,7 @@ def _set_aside(folder: Path) -> None:
 
 def _modules(name: str) -> tuple[ModuleType, ...]:
     """The files that an in-domain evaluator's network is written in."""
-    return (networks, views, _OWN_FILES[name]) if name in _OWN_FILES else (networks, views)
+    return (networks, views, *_OWN_FILES.get(name, ()))
 
 
 def _code_hash(*modules: object) -> str:

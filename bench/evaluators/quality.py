@@ -11,15 +11,16 @@ from typing import Any, Literal
 
 from torch import Tensor
 
-from ..metrics.alignment import wilson_interval
+from ..metrics.alignment import text_accuracy, wilson_interval
 from ..metrics.base import NORMAL_95
 
-Task = Literal["classes", "views", "reconstruction"]
+Task = Literal["classes", "views", "reconstruction", "pairs"]
 NEAR_CHANCE = 0.2
 _WORDS: dict[Task, str] = {
     "classes": "accuracy {value:.1%} (chance {chance:.1%})",
     "views": "accuracy {value:.1%} in telling how images were changed (chance {chance:.1%})",
     "reconstruction": "{value:.1%} of the variance explained",
+    "pairs": "accuracy {value:.1%} in finding an image's text among 100 (chance {chance:.1%})",
 }
 
 
@@ -28,7 +29,8 @@ class Quality:
     """A figure of a trained evaluator on the validation split.
 
     task: what it was trained for: to tell classes, or how images were changed (the figure is its accuracy), or to
-        rebuild examples from their features (the share of their variance that this explains).
+        rebuild examples from their features (the share of their variance that this explains), or to find the text of
+        an image.
     value: the figure; low, high: its 95% interval. chance: what the best constant answer has.
     examples: on how many it was measured.
     """
@@ -73,6 +75,13 @@ def of_classes(predicted: Tensor, labels: Tensor, task: Task = "classes") -> Qua
     examples, right = len(labels), int((predicted == labels).sum())
     low, high = wilson_interval(right, examples)
     return Quality(task, right / examples, low, high, int(labels.bincount().max()) / examples, examples)
+
+
+def of_pairs(images: Tensor, texts: Tensor, meanings: Tensor) -> Quality:
+    """`text_accuracy` of real pairs, from embeddings (n, d) each and what texts say (n, f)."""
+    found = text_accuracy(images, texts, meanings)
+    low, high = (found.value if end is None else end for end in (found.low, found.high))
+    return Quality("pairs", found.value, max(low, 0.0), min(high, 1.0), 0.01, len(images))
 
 
 def of_reconstruction(rebuilt: Tensor, x: Tensor) -> Quality:

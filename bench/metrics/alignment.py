@@ -11,6 +11,8 @@ from .base import NORMAL_95, MetricValue, UndefinedError
 from .means import mean_interval
 
 CLIP_SCORE_WEIGHT = 2.5  # w of Hessel et al.
+_CANDIDATES = 100  # texts among which the own one is found; arXiv:1711.10485, section 4
+_ROWS = 1_000  # samples at a time
 
 
 def condition_accuracy(generated_probabilities: Tensor, conditions: Tensor) -> MetricValue:
@@ -65,6 +67,49 @@ def clip_score(image_embeddings: Tensor, text_embeddings: Tensor) -> MetricValue
         raise UndefinedError("an embedding is zero, so it has no direction")
     cosine = (image * text).sum(dim=1) / (lengths[0] * lengths[1])  # (n,)
     return mean_interval(CLIP_SCORE_WEIGHT * cosine.clamp_min(0.0))
+
+
+def text_accuracy(sample_embeddings: Tensor, asked_embeddings: Tensor, asked_meanings: Tensor) -> MetricValue:
+    """How often a sample lies closer to its own text than to 99 others that were asked for; higher is better.
+
+    sample_embeddings, asked_embeddings: (n, e), of samples and of their texts, from one image-text evaluator.
+    asked_meanings: (n, f), rows that are equal where texts say the same; such texts are no others.
+
+    The mean over samples of the probability that no text of a draw without repeats beats the own one: with m others of
+    which w do not beat it, C(w, 99) / C(m, 99), so that nothing is drawn; all others where there are fewer. A text that
+    ties with the own one beats it. The 95% interval is normal, from the standard error over samples.
+
+    References: Xu et al., arXiv:1711.10485, section 4 (R-precision).
+    """
+    n = len(sample_embeddings)
+    if sample_embeddings.ndim != 2 or sample_embeddings.shape != asked_embeddings.shape or len(asked_meanings) != n:
+        raise ValueError(
+            f"embeddings of shapes {tuple(sample_embeddings.shape)} and {tuple(asked_embeddings.shape)} and "
+            f"{len(asked_meanings)} meanings; wanted (n, e) of both and n"
+        )
+    _, meaning = asked_meanings.unique(dim=0, return_inverse=True)
+    shares = []
+    for start in range(0, n, _ROWS):
+        rows = slice(start, start + _ROWS)
+        cosines = sample_embeddings[rows] @ asked_embeddings.T
+        own = (sample_embeddings[rows] * asked_embeddings[rows]).sum(1, keepdim=True)
+        other = meaning[rows, None] != meaning
+        worse = (other & (cosines < own)).sum(1).double()
+        shares.append(_none_drawn(worse, other.sum(1).double()))
+    found = torch.cat(shares) if shares else torch.empty(0)
+    found = found[found.isfinite()]
+    if not len(found):
+        raise UndefinedError("needs texts of at least 2 meanings")
+    return mean_interval(found)
+
+
+def _none_drawn(worse: Tensor, others: Tensor) -> Tensor:
+    """The probability that all of min(99, others) texts drawn without repeats are among the worse ones; NaN of none."""
+    drawn = others.clamp(max=_CANDIDATES - 1)
+    log_share = worse.add(1).lgamma() - (worse - drawn).clamp(min=0).add(1).lgamma()
+    log_share = log_share - others.add(1).lgamma() + (others - drawn).add(1).lgamma()
+    share = torch.where(worse >= drawn, log_share.exp(), 0.0)
+    return torch.where(others > 0, share, torch.nan)
 
 
 def wilson_interval(hits: float, n: float, z: float = NORMAL_95) -> tuple[float, float]:

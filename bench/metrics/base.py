@@ -152,6 +152,8 @@ class MetricCard:
             labelled = [card for card in labelled if not card.of_targets]
         if labelled and spec.condition.kind != "label":
             return f"needs labels, and {spec.name!r} has none"
+        if any(card.of_texts for card in cards) and spec.condition.kind != "text":
+            return f"needs texts as conditions, and {spec.name!r} has none"
         if "true_log_density" in self.needs and spec.entropy is None:
             return f"needs data with a known density, and that of {spec.name!r} is not known"
         given = next((card for card in cards if card.source == "caller"), None)

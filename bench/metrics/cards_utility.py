@@ -97,6 +97,16 @@ CARDS: tuple[MetricCard, ...] = (
         ".alignment:clip_score",
     ),
     MetricCard(
+        "text_accuracy",
+        "alignment",
+        "higher",
+        "share",
+        ("sample_embeddings", "asked_embeddings", "asked_meanings"),
+        "How often a sample lies closer to its text than to 99 others that were asked for, to an image-text evaluator.",
+        ".alignment:text_accuracy",
+        kinds=("image",),
+    ),
+    MetricCard(
         "bits_per_token",
         "likelihood",
         "lower",

@@ -28,6 +28,7 @@ class InputCard:
     through_evaluator: whether it is computed from an evaluator's features; undefined for data without evaluators.
     of_labels: whether data without labels have none.
     of_targets: whether examples with labels have it whose conditions are images.
+    of_texts: whether data without texts have none.
     of_classes: whether it holds the data set's labels, which probabilities of other classes do not fit.
     of_probabilities: whether it holds an evaluator's class probabilities.
     of_likelihood: whether it is made of the likelihoods of held-out examples, `ScoringContext.held_out`.
@@ -43,6 +44,7 @@ class InputCard:
     through_evaluator: bool = False
     of_labels: bool = False
     of_targets: bool = False
+    of_texts: bool = False
     of_classes: bool = False
     of_probabilities: bool = False
     of_likelihood: bool = False
@@ -131,6 +133,11 @@ _CARDS = (
     InputCard("states", "the states of a study's trials", "study"),
     InputCard("final_values", "scores of re-trainings", "study"),
     InputCard("trial_values", "scores of a study's trials", "study"),
+    # Float64 (n, e): samples, and the texts that they were asked for, to the image-text evaluator; int64 (n, f): what
+    # the texts say.
+    InputCard("sample_embeddings", "images with texts", of_samples=True, of_texts=True),
+    InputCard("asked_embeddings", "texts that were asked for", of_samples=True, of_texts=True),
+    InputCard("asked_meanings", "texts that were asked for", of_samples=True, of_texts=True),
     # Float64 (n, e), from evaluators.clip.ClipEmbedder: data sets hold no texts that it could read.
     InputCard("image_embeddings", _EMBEDDED, "caller", "pass"),
     InputCard("text_embeddings", _EMBEDDED, "caller", "pass"),

@@ -21,7 +21,14 @@ from .held_out import HeldOut
 from .imputation import Completion, complete_held_out
 from .latent_codes import in_chunks, path_examples
 from .outlier_detection import outlier_sets, typicality
-from .references import reference_batch, reference_examples, reference_features, reference_rows, whole_train
+from .references import (
+    image_text_evaluator,
+    reference_batch,
+    reference_examples,
+    reference_features,
+    reference_rows,
+    whole_train,
+)
 
 
 @dataclass(frozen=True, eq=False)
@@ -99,6 +106,20 @@ class ScoringContext:
             )
             for part in rows
         )
+
+    @cached_property
+    def image_text(self) -> Evaluator | None:
+        """The evaluator of images and texts, where the data are images with texts."""
+        return image_text_evaluator(self.data, self.cache)
+
+    @property
+    def texts(self) -> Tensor | None:
+        """The texts (n, T) that the samples were asked for."""
+        return self.generated.condition if self.data.spec.condition.kind == "text" else None
+
+    def meanings_of(self, texts: Tensor) -> Tensor:
+        """What texts (n, T) say, (n, f): known values, or their tokens."""
+        return texts if self.data.meanings is None else self.data.meanings(texts)
 
     @cached_property
     def targets(self) -> Tensor | None:

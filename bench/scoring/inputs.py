@@ -60,6 +60,13 @@ def _train_codes(context: ScoringContext) -> Tensor | None:
     return None if context.train.labels is None else encoded(context.model, context.train)
 
 
+def _sample_embeddings(context: ScoringContext) -> Tensor | None:
+    """The image-text evaluator's features of samples that were asked for by texts."""
+    if context.image_text is None or context.texts is None:
+        return None
+    return context.image_text.features(context.generated.x)
+
+
 def _outlier_scores(context: ScoringContext) -> Tensor | None:
     scores = list(context.outlier_scores.values())
     return torch.cat(scores) if scores else None
@@ -73,6 +80,9 @@ PROVIDERS: dict[str, Provider] = {
     "real_labels": lambda c: c.reference_classes,
     "generated_x": lambda c: c.generated.x,
     "real_x": lambda c: c.reference.x,
+    "sample_embeddings": _sample_embeddings,
+    "asked_embeddings": lambda c: None if not c.image_text or c.texts is None else c.image_text.text_features(c.texts),
+    "asked_meanings": lambda c: None if c.texts is None else c.meanings_of(c.texts),
     "modes": lambda c: c.data.modes,
     "grammatical": lambda c: None if c.data.grammatical is None else c.data.grammatical(c.generated.x),
     "spec": lambda c: c.data.spec,

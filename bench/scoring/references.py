@@ -14,7 +14,7 @@ from ...models.base import Batch
 from .. import protocol
 from ..data import DataSet, Split
 from ..data.examples import Examples
-from ..evaluators import Evaluator, Features, describe_cached, evaluators_for, load_evaluator
+from ..evaluators import Evaluator, Features, describe_cached, evaluators_for, load_evaluator, load_or_train
 from ..seeds import derive
 
 ROLES = ("primary", "second")  # of the evaluators of a data set, in their order
@@ -27,6 +27,14 @@ def evaluators_by_role(data: DataSet, cache: str | Path, named: Sequence[str] | 
     named: those of a study, one or two, each NAME or NAME:WEIGHTS; None: the data's default ones.
     """
     return _evaluators(_OfData(data.fingerprint, str(cache), data), None if named is None else tuple(named))
+
+
+def image_text_evaluator(data: DataSet, cache: str | Path) -> Evaluator | None:
+    """What judges how well samples fit their texts, from the cache or trained now; None for data that are no images
+    with texts."""
+    if data.spec.kind != "image" or data.spec.condition.kind != "text":
+        return None
+    return _image_text(_OfData(data.fingerprint, str(cache), data))
 
 
 def reference_examples(data: DataSet, split: Split, count: int | None = None, *, seed: int = 0) -> Examples:
@@ -105,6 +113,11 @@ def _evaluators(wanted: _OfData, named: tuple[str, ...] | None) -> Mapping[str, 
     names = evaluators_for(wanted.data, named)
     found = (load_evaluator(wanted.data, name, cache=Path(wanted.cache)) for name in names)
     return dict(zip(ROLES, found, strict=False))
+
+
+@lru_cache(maxsize=2)
+def _image_text(wanted: _OfData) -> Evaluator:
+    return load_or_train(wanted.data, "image_text", cache=Path(wanted.cache))
 
 
 @lru_cache(maxsize=16)

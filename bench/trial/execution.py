@@ -14,6 +14,7 @@ import torch
 from ...models.base import Batch, GenerativeModel
 from ..artifacts.finalist import write_completions, write_outliers, write_sample_details
 from ..artifacts.pictures import write_samples
+from ..artifacts.text_samples import write_text_samples
 from ..budget.kinds import Spent, UnpricedError
 from ..budget.time_limit import TookTooLongError
 from ..data import DataSet, Split, open_data
@@ -213,6 +214,7 @@ def _write_details(
     write_sample_details(folder, name, card, context, setting.sample, seed=derive(job.seed, "guidance"))
     write_outliers(folder, name, context, partial(retrained_on_part, job, setting) if job.thorough else None)
     write_completions(folder, name, card, data, model, context.generated)
+    write_text_samples(folder, name, card.name, context, setting.sample, seed=derive(job.seed, "texts"))
 
 
 def _as_trained(base: Record, trained: Trained) -> Record:

@@ -34,6 +34,11 @@ def caption(factors: Sequence[int], wording: Sequence[int]) -> str:
     return _TEMPLATES[template].format(thing=THINGS[thing], **names)
 
 
+def words_for(name: str) -> tuple[str, ...]:
+    """The wordings of a thing, a size or a place."""
+    return _WORDS.get(name, (name,))
+
+
 def _some_sentences() -> list[str]:
     """Every wording at least once."""
     sizes, places = ([word for name in names for word in _WORDS[name]] for names in (SIZES, PLACES))

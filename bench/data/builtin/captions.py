@@ -7,16 +7,19 @@ held-out split has combinations of its own, which only a model that has understo
 from __future__ import annotations
 
 import itertools
+from collections.abc import Sequence
+from functools import partial
 
 import numpy as np
 import torch
+from torch import Tensor
 
 from ....models.data_spec import DataSpec
 from ..base import DataSet, Split
 from ..examples import Examples
 from ..words import tokens_of
 from . import sprites
-from .caption_words import DIGITS, FACTORS, WORDINGS, caption
+from .caption_words import DIGITS, FACTORS, WORDINGS, caption, words_for
 from .catalogue import WITHOUT_OPTIONS
 
 COUNTS: dict[Split, int] = {"train": 4_000, "validation": 1_000, "test": 1_000}
@@ -49,7 +52,8 @@ def load(spec: DataSpec) -> DataSet:
         captions = tokens_of(texts, spec.condition)
         splits[name] = Examples.of_arrays(spec, x, captions)
         factors[name] = torch.from_numpy(chosen)
-    return DataSet(spec, splits, factor_names=tuple(FACTORS), factors=factors)
+    meanings = partial(_meanings, symbols=spec.condition.symbols)
+    return DataSet(spec, splits, factor_names=tuple(FACTORS), factors=factors, meanings=meanings)
 
 
 def combinations(split: Split) -> np.ndarray:
@@ -63,6 +67,22 @@ def combinations(split: Split) -> np.ndarray:
     in_validation = (size == thing // 4 % 2) & (place == thing % 4)
     in_test = (size != thing // 4 % 2) & (place == 3 - thing % 4)
     return rows[{"train": ~(in_validation | in_test), "validation": in_validation, "test": in_test}[split]]
+
+
+def _meanings(texts: Tensor, symbols: Sequence[str]) -> Tensor:
+    """Thing, size and place (n, 3) that captions (n, T) name."""
+    columns = []
+    for factor, names in FACTORS.items():
+        said = []
+        for name in names:
+            wordings = [torch.tensor([symbols.index(word) for word in words.split()]) for words in words_for(name)]
+            # A place has two words, both of which are in its captions.
+            said.append(torch.stack([(texts[:, :, None] == w).any(1).all(1) for w in wordings]).any(0))
+        found = torch.stack(said, dim=1)
+        if not (found.sum(1) == 1).all():
+            raise ValueError(f"texts of captions that do not name one {factor}")
+        columns.append(found.long().argmax(1))
+    return torch.stack(columns, dim=1)
 
 
 def _digits(chosen: np.ndarray, examples: Examples, random: np.random.Generator, levels: int) -> np.ndarray:

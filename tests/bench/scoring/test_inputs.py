@@ -115,6 +115,7 @@ def test_inputs_of_samples_need_no_model_and_no_run(own_cache: Path) -> None:
     assert all(given[name] is None for name in without - {"epsilon"})
     of_labels = {"conditions", "real_labels", "synthetic", "train_labels", "test_labels"}
     unknown = {"generated_probabilities", "factors", "grammatical"}
+    unknown |= {name for name, card in INPUTS.items() if card.of_texts}
     there = {name for name in given if INPUTS[name].source == "samples" and given[name] is not None}
     assert there == {name for name, card in INPUTS.items() if card.source == "samples"} - of_labels - unknown
 
