@@ -43,6 +43,8 @@ class ImageFolder(SourceReader):
     label: "folder", or "none" for images without labels.
     group: a regular expression; images in whose paths it finds the same text stay in one split.
     flip: whether the train split holds each image mirrored, too.
+    captions: a JSON-lines file or a table within the folder, in which `file_name` says of which image a line is; then
+        images have these texts, and no labels. caption: its key or column with the text.
     """
 
     name = "images"
@@ -60,17 +62,24 @@ class ImageFolder(SourceReader):
         label: str = "folder",
         group: str = "",
         flip: bool = False,
+        captions: str = "",
+        caption: str = "text",
     ) -> Found:
+        from .image_captions import with_captions
         from .image_files import check_levels
         from .image_sizes import Fit
 
         check_levels(levels)
         if label not in ("folder", "none"):
             raise UsageError(f"option label is {label!r}; wanted 'folder' or 'none'")
+        if flip and captions:
+            raise UsageError("option flip is for images without captions, which may say left or right")
         folder = Path(path)
         fit = Fit.of(crop, resize)
-        listed = listed_images(folder, labelled=label == "folder")
+        listed = listed_images(folder, labelled=label == "folder" and not captions)
         found = _found(folder, listed, fit, grey=grey, levels=levels, flip=flip)
+        if captions:
+            found = with_captions(found, folder, listed.files, captions, caption)
         return replace(found, groups=groups_of(folder, listed.files, group)) if group else found
 
 
