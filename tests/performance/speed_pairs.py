@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from functools import cache
 from typing import Any
 
+import speed_diffusion
 import speed_flows
 import speed_pixels
 import speed_pythae
@@ -260,6 +261,18 @@ def glow() -> Pair | None:
         return None
 
 
+def ddpm(side: int) -> Callable[[], Pair | None]:
+    """On images of that side, of noise: what they show does not matter to the clock."""
+
+    def made() -> Pair | None:
+        try:
+            return Pair("diffusers' UNet2DModel", speed_diffusion.pair(side))
+        except ModuleNotFoundError:
+            return None
+
+    return made
+
+
 PAIRS: dict[str, Callable[[], Pair | None]] = {
     "gaussian": gaussian,
     "gaussian_mixture": gaussian_mixture,
@@ -278,4 +291,7 @@ PAIRS: dict[str, Callable[[], Pair | None]] = {
     "glow": glow,
     "gated_pixel_cnn": gated_pixel_cnn,
     "transformer": transformer,
+    "ddpm-8": ddpm(8),
+    "ddpm-16": ddpm(16),
+    "ddpm-32": ddpm(32),
 }

@@ -8,6 +8,8 @@ from types import ModuleType
 
 import pytest
 
+from gentune.models.diffusion.ddpm import DDPM
+
 
 @pytest.fixture(scope="module")
 def family_speed(performance_script: Callable[[str], ModuleType]) -> ModuleType:
@@ -23,11 +25,12 @@ def test_a_call_of_half_the_time_has_half_the_ratio(family_speed: ModuleType) ->
 
 # Next to packages that developers need not install.
 PEERS = {"autoencoder": "pythae", "vae": "pythae", "vq_vae": "pythae", "glow": "normflows"}
+DIFFUSION = {f"ddpm-{side}": side for side in (8, 16, 32)}  # diffusers' import takes seconds
 FULL_PASSES = ("gated_pixel_cnn", "transformer")  # samples by full passes, which take long
 
 
 def test_every_pair_runs_on_both_sides(family_speed: ModuleType) -> None:
-    names = [name for name in family_speed.PAIRS if name not in (*PEERS, *FULL_PASSES)]
+    names = [name for name in family_speed.PAIRS if name not in (*PEERS, *DIFFUSION, *FULL_PASSES)]
     assert len(names) >= 7
     for name in names:
         pair = family_speed.PAIRS[name]()
@@ -53,3 +56,17 @@ def test_pairs_with_optional_packages_run_on_both_sides(family_speed: ModuleType
     for sides in pair.parts.values():
         for side in sides:
             side()
+
+
+@pytest.mark.slow
+def test_diffusers_model_has_as_many_parameters(
+    family_speed: ModuleType, performance_script: Callable[[str], ModuleType]
+) -> None:
+    speed_diffusion = performance_script("speed_diffusion")
+    for side in DIFFUSION.values():
+        ours = DDPM(speed_diffusion.images_of(side))
+        counts = [sum(p.numel() for p in model.parameters()) for model in (ours, speed_diffusion.rival(side))]
+        assert counts[1] == pytest.approx(counts[0], rel=0.02)
+    for sides in family_speed.PAIRS["ddpm-8"]().parts.values():
+        for side in sides:
+            assert side() is not None
