@@ -18,6 +18,7 @@ from torch import Generator, Tensor
 from ..base import Adam, Batch, GenerativeModel, Likelihood, LikelihoodKind, Losses, Phase, Stage
 from ..data_spec import DataSpec
 from ..likelihoods import dequantise, dequantised_log_prob, levels_of, standard_normal_log_prob, sum_per_example
+from .mixture_base import MixtureBase
 
 _EDGE = 0.05  # alpha of arXiv:1605.08803: how far the logit stays away from 0 and 1
 _NORMALISATION_EXAMPLES = 4096  # enough for means and deviations
@@ -52,6 +53,7 @@ class NormalisingFlow(GenerativeModel):
         self.learning_rate = learning_rate
         self.weight_decay = weight_decay
         self.classes = data.classes if self.takes_labels else 0
+        self.base: MixtureBase | None = None
         if data.kind == "image":
             self.register_buffer("centre", torch.zeros(data.shape))
             self.register_buffer("spread", torch.ones(data.shape))
@@ -64,13 +66,19 @@ class NormalisingFlow(GenerativeModel):
         """Codes (n, D) to y (n, *data.shape)."""
         raise NotImplementedError
 
-    def _base_log_prob(self, z: Tensor, labels: Tensor | None) -> Tensor:
-        """log-density (n,) of codes; a family may have another than the standard normal, with `_draw`."""
-        return standard_normal_log_prob(z)
+    def _context(self, labels: Tensor | None) -> Tensor | None:
+        """Labels as numbers (n, context) for the base."""
+        return None
 
+    def _base_log_prob(self, z: Tensor, labels: Tensor | None) -> Tensor:
+        """log-density (n,) of codes."""
+        return standard_normal_log_prob(z) if self.base is None else self.base.log_prob(z, self._context(labels))
+
+    @torch.no_grad()
     def _draw(self, n: int, labels: Tensor | None, generator: Generator, temperature: float = 1.0) -> Tensor:
         """Codes (n, D) from the base; its deviations are multiplied by the temperature."""
-        return temperature * torch.randn(n, self.data.dimensions, generator=generator, device=self.device)
+        z = temperature * torch.randn(n, self.data.dimensions, generator=generator, device=self.device)
+        return z if self.base is None else self.base.sample(z, self._context(labels), generator)
 
     def stages(self) -> tuple[Stage, ...]:
         # Weight decay is part of the loss, as in arXiv:1605.08803 (section 4.1), hence not decoupled.

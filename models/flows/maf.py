@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import torch
 import zuko
-from torch import Generator, Tensor
 
 from ..data_spec import DataSpec
 from .mixture_base import MixtureBase
@@ -43,15 +41,3 @@ class MAF(VectorFlow):
         layers = (hidden,) * depth
         self.vector_flow = zuko.flows.MAF(data.dimensions, self.classes, transforms=transforms, hidden_features=layers)
         self.base = MixtureBase(data.dimensions, self.classes, components, layers) if components > 1 else None
-
-    def draw_codes(self, n: int, generator: Generator) -> Tensor:
-        """n codes (n, D) from the base without labels, as `decode` takes them."""
-        return self._draw(n, self._labels(n, None), generator)
-
-    def _base_log_prob(self, z: Tensor, labels: Tensor | None) -> Tensor:
-        return super()._base_log_prob(z, labels) if self.base is None else self.base.log_prob(z, self._context(labels))
-
-    @torch.no_grad()
-    def _draw(self, n: int, labels: Tensor | None, generator: Generator, temperature: float = 1.0) -> Tensor:
-        z = super()._draw(n, labels, generator, temperature)
-        return z if self.base is None else self.base.sample(z, self._context(labels), generator)

@@ -10,6 +10,7 @@ from gentune.bench.training.loop import LoopSettings, train
 from gentune.models.base import Batch, LikelihoodKind
 from gentune.models.data_spec import DataSpec
 from gentune.models.flows.couplings import MaskedFlow
+from gentune.models.flows.mixture_base import MixtureBase
 from gentune.models.flows.realnvp import RealNVP
 
 SHAPES = [(1, 8, 8), (3, 12, 16), (2, 4, 4), (1, 16, 16), (1, 14, 14), (2, 5, 6), (1, 9, 17)]
@@ -119,8 +120,9 @@ def test_the_image_log_density_is_that_of_the_jacobian_from_u_to_z() -> None:
     assert got.item() == pytest.approx(expected, abs=1e-6)
 
 
-def test_the_density_of_vectors_integrates_to_1() -> None:
-    model = random_model(vector_spec(2))
+@pytest.mark.parametrize("components", [1, 4])
+def test_the_density_of_vectors_integrates_to_1(components: int) -> None:
+    model = random_model(vector_spec(2), components=components)
     axis = torch.linspace(-12.0, 12.0, 401)
     grid = torch.cartesian_prod(axis, axis)
     likelihood = model.log_likelihood(Batch(grid))
@@ -163,6 +165,30 @@ def test_temperature_scales_the_base() -> None:
     model = random_model(vector_spec(2))
     z = torch.randn(500, 2, generator=generator())
     assert torch.equal(model.sample(500, generator=generator(), temperature=0.5), model.decode(0.5 * z))
+
+
+def test_samples_over_a_mixture_are_of_the_density() -> None:
+    torch.manual_seed(0)
+    model = RealNVP(vector_spec(2), **TINY, components=3)
+    assert isinstance(model.base, MixtureBase)
+    with torch.no_grad():
+        model.base.centres.mul_(3.0)  # modes far from one another
+    x = model.sample(2_000, generator=generator())
+    halves = x > 0
+    axis = torch.linspace(-30.0, 30.0, 301)
+    grid = torch.cartesian_prod(axis, axis)
+    density = model.log_likelihood(Batch(grid)).log_prob.exp() * (axis[1] - axis[0]) ** 2
+    for number in (0, 1):
+        expected = density[grid[:, number] > 0].sum().item()
+        assert halves[:, number].float().mean().item() == pytest.approx(expected, abs=0.04)
+    assert model.loss(Batch(x), generator()).total.item() == pytest.approx(
+        -model.log_likelihood(Batch(x)).log_prob.mean().item() / 2, rel=1e-5
+    )
+
+
+def test_images_have_a_normal_base() -> None:
+    with pytest.raises(ValueError, match="realnvp of images has a normal base, components = 1; got 4"):
+        RealNVP(image_spec(), **TINY, components=4)
 
 
 def test_the_flow_starts_as_the_normalised_logit() -> None:
