@@ -17,6 +17,7 @@ from gentune.models.base import Batch
 from gentune.models.data_spec import ConditionSpec, DataSpec
 from gentune.models.diffusion import gaussian_diffusion as diffusion
 from gentune.models.diffusion.ddpm import DDPM
+from gentune.models.diffusion.dit import DiT
 from gentune.models.diffusion.label_guidance import LabelledNetwork
 from gentune.models.diffusion.noisy_classifier import NoisyClassifier
 from gentune.search_spaces import load_card, shipped_cards
@@ -150,6 +151,28 @@ def test_the_network_never_sees_a_label() -> None:
     model.log_likelihood(batch)
     model.sample(12, condition=batch.condition, generator=generator(), steps=5, guidance_scale=2.0)
     assert len(seen) > 5 and set(torch.cat(seen).tolist()) == {3}
+
+
+@pytest.mark.parametrize("family", [DDPM, DiT])
+def test_images_are_guided_too(family: type[DDPM] | type[DiT]) -> None:
+    torch.manual_seed(0)
+    model = family(IMAGES, guidance="classifier", width=8, timesteps=20)
+    with torch.no_grad():
+        for parameter in model.parameters():
+            parameter.add_(0.05 * torch.randn_like(parameter))
+    x = IMAGES.from_levels(torch.randint(0, 17, (6, 1, 8, 8), generator=generator()))
+    assert model.classifier is not None
+    model.classifier_loss(Batch(x, torch.arange(6) % 3), generator()).total.backward()
+    assert all(p.grad is not None and p.grad.abs().sum() > 0 for p in model.classifier.parameters())
+    labels = torch.tensor([0, 1, 2])
+
+    def drawn(scale: float) -> Tensor:
+        return model.sample(3, condition=labels, generator=generator(), steps=4, guidance_scale=scale)
+
+    assert torch.equal(drawn(2.0), IMAGES.to_lattice(drawn(2.0)))
+    assert not torch.equal(drawn(8.0), drawn(0.0))
+    unconditional = model.sample(3, generator=generator(), steps=4, guidance_scale=2.0)
+    assert torch.equal(drawn(0.0), unconditional)
 
 
 def test_without_labels_there_is_no_classifier() -> None:
