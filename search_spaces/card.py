@@ -61,7 +61,8 @@ LIKELIHOODS = ("none", "exact", "dequantised", "elbo", "importance_weighted", "o
 CONDITIONS = ("label", "image", "text")
 
 _FAMILY_KEYS = {
-    *("name", "group", "summary", "class", "kinds", "conditional", "requires_condition", "unpaired"),
+    *("name", "group", "summary", "class", "kinds", "conditional", "requires_condition"),
+    *("unpaired", "deterministic"),
     *("likelihood", "papers", "steps", "noise"),
 }
 _TOP_KEYS = SHARED_KEYS | {"family"}
@@ -86,6 +87,7 @@ class FamilyCard:
     implementation: "module:Class"; with a leading dot relative to `gentune.models`, else absolute.
     conditions: kinds of conditions that it takes. requires_condition: whether it cannot do without one.
     unpaired: whether it learns from image conditions that do not belong to the images beside them.
+    deterministic: whether a condition has one answer, whatever the seed.
     likelihood: kind of likelihood for each data kind ("none" where it has none).
     steps: full training in steps for each kind of data, where no size states it. sizes: what differs at some sizes.
         Both are empty for families that train by `fit` alone.
@@ -113,6 +115,7 @@ class FamilyCard:
     path: str
     scale: float = 1.0
     unpaired: bool = False
+    deterministic: bool = False
 
     @property
     def conditional(self) -> str:
@@ -238,6 +241,7 @@ def _card(content: Mapping[str, Any], merged: Merged, where: str) -> FamilyCard:
         constructor={p.name: p.default for p in space if p.role == "train"},
         path=where,
         unpaired=switch_of(family, "unpaired", where, "family."),
+        deterministic=switch_of(family, "deterministic", where, "family."),
     )
 
 

@@ -11,7 +11,7 @@ from ..data import DataSet
 from ..data.tables.codec import decode
 from ..data.tables.columns import frame_of
 from ..files import write_atomically
-from .pictures import in_original_units, shown_conditions, write_beside, write_samples, write_scatter
+from .pictures import in_original_units, write_samples, write_scatter
 from .texts import text_of
 
 _LOOKED_AT = 2_000  # examples, evenly spread over the train split, among which some of each class are found
@@ -27,10 +27,6 @@ def write_examples(folder: Path, data: DataSet) -> list[Path]:
     labelled = 0 < spec.classes <= _MOST_COLUMNS
     count = min(len(train), _LOOKED_AT if labelled or spec.kind == "vector" else _SHOWN)
     some = train[torch.linspace(0, len(train) - 1, count).round().long()]
-    if spec.kind == "image" and spec.condition.kind == "image":
-        assert some.condition is not None
-        write_beside(folder / "examples.png", [shown_conditions(some.condition, spec), some.x], spec, maker=None)
-        return [folder / "examples.png"]
     if spec.kind == "image":
         path = write_samples(folder, "examples", some, spec, maker=None)
         return [] if path is None else [path]

@@ -49,6 +49,8 @@ def write_samples(folder: Path, name: str, batch: Batch, spec: DataSpec, *, make
 
     maker: the family that made the samples, written into the file's metadata; None for real examples.
     """
+    if spec.kind == "image" and spec.condition.kind == "image" and batch.condition is not None:
+        return write_answers(folder, name, batch, None, spec, maker=maker)
     if spec.kind == "image":
         path = folder / f"{name}.png"
         write_atomically(path, _png(_sheet(_arranged(batch, spec), spec), maker))
@@ -64,6 +66,18 @@ def write_samples(folder: Path, name: str, batch: Batch, spec: DataSpec, *, make
         write_atomically(path, json.dumps(content) + "\n")
         return path
     return None
+
+
+def write_answers(
+    folder: Path, name: str, batch: Batch, targets: Tensor | None, spec: DataSpec, *, maker: str | None
+) -> Path:
+    """Writes `name`.png of images that images are the conditions of: these, the targets if there are any, and below
+    them the images. targets: (n, C, H, W), of pairs. maker: as `write_samples`."""
+    assert batch.condition is not None
+    path = folder / f"{name}.png"
+    wanted = () if targets is None else (targets,)
+    write_beside(path, [shown_conditions(batch.condition, spec), *wanted, batch.x], spec, maker=maker)
+    return path
 
 
 def write_sheet(path: Path, x: Tensor, spec: DataSpec, *, maker: str | None) -> None:

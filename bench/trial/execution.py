@@ -13,7 +13,6 @@ import torch
 
 from ...models.base import Batch, GenerativeModel
 from ..artifacts.finalist import write_completions, write_outliers, write_sample_details
-from ..artifacts.pictures import write_samples
 from ..artifacts.text_samples import write_text_samples
 from ..budget.kinds import Spent, UnpricedError
 from ..budget.time_limit import TookTooLongError
@@ -38,7 +37,7 @@ from ..training.checkpoints import ModelCard, save_model
 from ..training.loop import DeadlineError, DivergedError, TrainingRun
 from ..training.setting import SettingByRole, split_setting
 from .energy import Meter
-from .floors import run_floor
+from .floors import run_floor, write_shown
 from .jobs import EvaluatorJob, FloorJob, Job, TrialJob
 from .model_training import Clock, TellPart, TellProgress, Trained, retrained_on_part, trained_model
 from .scored_records import evaluators_of, now, split_named, with_scores
@@ -149,8 +148,7 @@ def _carry_out(job: TrialJob, base: Record, folder: RecordFolder, clock: Clock, 
         context = replace(_with_likelihoods(job, context), cost=cost())
         record = _measure(job, replace(base, operations=operations), context)
         if job.keep_samples:
-            shown = context.blocks[0].generated
-            write_samples(folder.artifact("samples"), base.name, shown, data.spec, maker=base.family)
+            write_shown(folder, base.name, context.blocks[0], maker=base.family)
         if job.keep_model:
             seed = job.seed if job.training_seed is None else job.training_seed
             card_of_model = ModelCard(card.name, job.data, data.fingerprint, dict(job.params), seed)

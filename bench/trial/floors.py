@@ -8,6 +8,7 @@ from pathlib import Path
 import torch
 
 from ...models.base import Batch
+from ..artifacts.pictures import write_answers, write_samples
 from ..data import DataSet, open_data
 from ..protocol import CHUNK
 from ..runs.provenance import provenance
@@ -66,7 +67,14 @@ def run_floor(job: FloorJob, folder: RecordFolder) -> Record:
     for name, measured in baselines(data, split).items():  # before the floor, which marks all as done
         folder.write_record(replace(with_scores(record, measured, None), family=name, params={}, evaluators={}))
     if split == "test" and data.yardstick is not None:
-        folder.write_record(_of_yardstick(record, context))
+        answered = _answered(context)
+        scored = with_scores(record, score(answered, metric_names("all")), None)
+        primary = {role: about for role, about in record.evaluators.items() if role == "primary"}
+        scored = replace(
+            scored, family=data.yardstick.name, params={}, samples=len(answered.generated), evaluators=primary
+        )
+        write_shown(folder, scored.name, answered, maker=data.yardstick.name)
+        folder.write_record(scored)
     if evaluators and job.samples is not None:
         folder.write_record(_of_perfect_model(job, record, data, job.samples))
     record = with_scores(record, first, second)
@@ -86,20 +94,24 @@ def _of_perfect_model(job: FloorJob, floor: Record, data: DataSet, n: int) -> Re
     return replace(scored, family="perfect_model", params={"normal draws": count}, samples=n)
 
 
-def _of_yardstick(floor: Record, real: ScoringContext) -> Record:
-    """The floor's record with the scores of what answers to the conditions of its split without a model."""
+def write_shown(folder: RecordFolder, name: str, context: ScoringContext, *, maker: str) -> None:
+    """Writes the picture of some samples: beside conditions that are images, and the targets of pairs."""
+    generated, spec, place = context.generated, context.data.spec, folder.artifact("samples")
+    if spec.kind == "image" and spec.condition.kind == "image" and generated.condition is not None:
+        write_answers(place, name, generated, context.targets, spec, maker=maker)
+    else:
+        write_samples(place, name, generated, spec, maker=maker)
+
+
+def _answered(real: ScoringContext) -> ScoringContext:
+    """What answers to the conditions of the split without a model, in the place of samples."""
     data, split = real.data, real.split
     assert data.yardstick is not None
-    n = len(reference_batch(data, split))
-    rows = asked_rows(data, split, n)
+    rows = asked_rows(data, split, len(reference_batch(data, split)))
     conditions = data.splits[split].condition
     assert rows is not None
     assert conditions is not None
-    answered = [data.spec.to_lattice(data.yardstick.answer(conditions[part])) for part in rows.split(CHUNK)]
+    answers = [data.spec.to_lattice(data.yardstick.answer(conditions[part])) for part in rows.split(CHUNK)]
     shown = None if data.source_labels is None else data.source_labels[split][rows]
-    context = ScoringContext(
-        data, split, Batch(torch.cat(answered), conditions[rows]), real.evaluator, real.cache, asked=rows, classes=shown
-    )
-    scored = with_scores(floor, score(context, metric_names("all")), None)
-    primary = {role: about for role, about in floor.evaluators.items() if role == "primary"}
-    return replace(scored, family=data.yardstick.name, params={}, samples=n, evaluators=primary)
+    batch = Batch(torch.cat(answers), conditions[rows])
+    return ScoringContext(data, split, batch, real.evaluator, real.cache, asked=rows, classes=shown)

@@ -88,7 +88,7 @@ class UNet(nn.Module):
         self.middle_before = _blocks(depth, lowest, lowest, embedding, dropout)
         self.attention = SelfAttention(lowest)
         self.middle_after = _blocks(1, lowest, lowest, embedding, dropout)
-        self.last_norm = _norm(width)
+        self.last_norm = group_norm(width)
         self.last = _zero(nn.Conv2d(width, outputs or channels, 3, padding=1))
         attending = [] if context is None else [*widths[1:], *widths[-2:0:-1]]  # channels, down and up again
         self.cross = nn.ModuleList(CrossAttention(c, context or 0) for c in attending)
@@ -125,10 +125,10 @@ class ResidualBlock(nn.Module):
 
     def __init__(self, channels: int, out_channels: int, embedding: int, dropout: float) -> None:
         super().__init__()
-        self.norm_1 = _norm(channels)
+        self.norm_1 = group_norm(channels)
         self.conv_1 = nn.Conv2d(channels, out_channels, 3, padding=1)
         self.modulation = nn.Linear(embedding, 2 * out_channels)
-        self.norm_2 = _norm(out_channels)
+        self.norm_2 = group_norm(out_channels)
         self.dropout = nn.Dropout(dropout)
         self.conv_2 = _zero(nn.Conv2d(out_channels, out_channels, 3, padding=1))
         same = channels == out_channels
@@ -147,7 +147,7 @@ class SelfAttention(nn.Module):
     def __init__(self, channels: int) -> None:
         super().__init__()
         self.heads = max(1, channels // 32) if channels % max(1, channels // 32) == 0 else 1
-        self.norm = _norm(channels)
+        self.norm = group_norm(channels)
         self.query_key_value = nn.Conv2d(channels, 3 * channels, 1)
         self.out = _zero(nn.Conv2d(channels, channels, 1))
 
@@ -176,7 +176,7 @@ class CrossAttention(nn.Module):
     def __init__(self, channels: int, features: int) -> None:
         super().__init__()
         self.heads = max(1, channels // 32) if channels % max(1, channels // 32) == 0 else 1
-        self.norm = _norm(channels)
+        self.norm = group_norm(channels)
         self.token_norm = nn.LayerNorm(features)
         self.query = nn.Conv2d(channels, channels, 1)
         self.key_value = nn.Linear(features, 2 * channels)
@@ -253,7 +253,7 @@ def _attended(cross: Iterator[nn.Module], h: Tensor, tokens: Tokens | None) -> T
     return h if tokens is None else next(cross)(h, tokens)
 
 
-def _norm(channels: int) -> nn.GroupNorm:
+def group_norm(channels: int) -> nn.GroupNorm:
     """Group normalisation with groups of about 8 channels, where that divides them."""
     return nn.GroupNorm(math.gcd(channels, max(1, channels // 8)), channels)
 
