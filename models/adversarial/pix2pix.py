@@ -39,7 +39,7 @@ class Pix2Pix(TranslationModel):
         learning_rate_discriminator: float = 1e-3,
         beta1: float = 0.5,
         l1_weight: float = 100.0,
-        dropout: float = 0.1,
+        dropout: float = 0.2,
         width: int = 24,
         discriminator_norm: Norm = "spectral",
     ) -> None:
