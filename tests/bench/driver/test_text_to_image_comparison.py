@@ -20,8 +20,9 @@ def test_text_to_image_is_compared_on_captions(tmp_path: Path) -> None:
         two_speeds=True,
         seeds=2,
         choice_seeds=1,
-        final_samples=1_000,
+        final_samples=200,
         size=0.1,
+        space={"text_to_image": {"steps": {"fix": 5}, "text_layers": {"fix": 1}}},
         objective="text_accuracy",
         out=tmp_path / "run",
     )
