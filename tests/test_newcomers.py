@@ -23,7 +23,7 @@ def test_each_addition_is_one_file_and_a_family_has_its_card() -> None:
 def test_a_comparison_uses_all_four(tmp_path: Path, executor: str) -> None:
     """Through the command: with the newcomer's executor, and with real workers that know the plug-ins."""
     counted = tmp_path / "counted"
-    command = [sys.executable, "-m", "gentune.bench", "compare", "--data", "negatives", "--families", "all"]
+    command = [sys.executable, "-m", "gentune.bench", "compare", "--data", "negatives", "--families", "scaled"]
     for name in sorted(FILES - {"family.toml"}):
         command += ["--plugin", str(NEWCOMERS / name)]
     command += ["--objective", "brightness_gap", "--trainings", "2", "--workers", "1"]

@@ -1,15 +1,18 @@
 """The Optuna store next to the records: for dashboards and Optuna's own tools. Records come first.
 
 The store holds what the records say, in the order of their numbers; whatever it lacks after a crash is added
-when the run is resumed.
+when the run is resumed. A file of SQLite gets its tables under another name, since Optuna makes them one by one: a
+table whose index is missing would take every study twice.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 
 import optuna
 from optuna.trial import TrialState, create_trial
+from sqlalchemy import make_url
 from sqlalchemy.exc import SQLAlchemyError
 
 from ...search_spaces import SearchSpace
@@ -25,6 +28,7 @@ class OptunaStore:
     def __init__(self, url: str) -> None:
         optuna.logging.set_verbosity(optuna.logging.WARNING)
         try:
+            _make_file(url)
             self._storage = optuna.storages.get_storage(url)
         except (ImportError, SQLAlchemyError, ValueError) as error:
             reason = str(error).splitlines()[0]
@@ -75,6 +79,20 @@ class OptunaStore:
                 )
             )
             self._told[name] += 1
+
+
+def _make_file(url: str) -> None:
+    """Makes the file of a SQLite store that is not there yet, whole or not at all."""
+    parts = make_url(url)
+    if parts.get_backend_name() != "sqlite" or parts.database in (None, "", ":memory:"):
+        return
+    path = Path(parts.database)
+    if path.exists() or "file:" in parts.database:
+        return
+    unfinished = path.with_name(f".{path.name}.new")
+    unfinished.unlink(missing_ok=True)  # a process that was killed has left it
+    optuna.storages.RDBStorage(parts.set(database=str(unfinished)).render_as_string(False)).engine.dispose()
+    unfinished.replace(path)
 
 
 def _state(record: Record) -> TrialState:

@@ -170,9 +170,12 @@ class FamilyContract:
         if all(names is None for names in named):
             pytest.skip("every stage depends on all hyperparameters")
         first = self._train_kept(cheap, data, tmp_path / "first", steps=1)
-        for parameter in self._parameters("train"):
+        sized = self.the_card().sized(size_of(spec)).space
+        for parameter in (sized[p.name] for p in self._parameters("train")):
             values = (*parameter.choices, parameter.low, parameter.high, parameter.default)
-            other = next(v for v in values if v is not None and v != cheap.get(parameter.name, parameter.default))
+            differing = (v for v in values if v is not None and v != cheap.get(parameter.name, parameter.default))
+            if (other := next(differing, None)) is None:
+                continue  # it has one value at this size
             other = int(other) if parameter.kind == "int" else other
             cache = tmp_path / parameter.name
             second = self._train_kept({**cheap, parameter.name: other}, data, cache, steps=1)

@@ -21,8 +21,8 @@ def test_text_to_image_is_compared_on_captions(tmp_path: Path) -> None:
         seeds=2,
         choice_seeds=1,
         final_samples=200,
-        size=0.1,
-        space={"text_to_image": {"steps": {"fix": 5}, "text_layers": {"fix": 1}}},
+        size=0.15,
+        space={"text_to_image": {"steps": {"fix": 10}, "text_layers": {"fix": 1}}},
         objective="text_accuracy",
         out=tmp_path / "run",
     )
