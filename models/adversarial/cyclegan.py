@@ -7,6 +7,8 @@ Glossary: as in `translation`, and
 
 from __future__ import annotations
 
+from typing import Literal
+
 import torch
 from torch import Generator, Tensor, nn
 
@@ -14,9 +16,12 @@ from ..base import Batch, Losses, Stage
 from ..data_spec import DataSpec
 from ..nets.residual_generator import ResidualGenerator
 from .base import Norm
+from .position_training import PositionTraining
 from .translation import PatchDiscriminator, TranslationModel
 
 _KEPT = 50  # images that a discriminator sees again
+_POSITIONS_SHARE = 0.8  # of the steps, where positions are learned
+_INSIDE = 0.99  # what has been moved is scaled by it: the inverse of tanh is finite there
 
 
 class CycleGAN(TranslationModel):
@@ -32,6 +37,9 @@ class CycleGAN(TranslationModel):
 
     cycle_weight: lambda. identity_weight: mu; without effect where images and conditions differ in channels. blocks:
     residual blocks of both generators. width: channels of the first maps. discriminator_norm: as `normalise` has it.
+    positions: "learned": before networks, pixels move (`PositionTraining`), in a stage of its own. A generator is then
+    tanh(atanh(.99 P c) + network(P c)), its network 0 at first, and the other one has P transposed. Networks alone
+    prefer small changes, and do not find a rotation. Without effect where images and conditions differ in channels.
     The others are as in the GANs of this package.
     """
 
@@ -49,6 +57,7 @@ class CycleGAN(TranslationModel):
         blocks: int = 2,
         width: int = 24,
         discriminator_norm: Norm = "spectral",
+        positions: Literal["kept", "learned"] = "kept",
     ) -> None:
         super().__init__(data)
         self.rates, self.beta1 = (learning_rate_discriminator, learning_rate_generator), beta1
@@ -58,8 +67,13 @@ class CycleGAN(TranslationModel):
             {side: PatchDiscriminator(n, self.size, width=width, norm=discriminator_norm) for side, n in sides.items()}
         )
 
+        self.positions = None
+        if positions == "learned" and self.channels == self.condition_channels:
+            self.positions = PositionTraining(self.channels, self.size, self._sides, lambda: self.progress.fraction)
+
         def generator(inputs: int, outputs: int) -> ResidualGenerator:
-            return ResidualGenerator(inputs, outputs, self.size, width=width, blocks=blocks)
+            none = self.positions is not None
+            return ResidualGenerator(inputs, outputs, self.size, width=width, blocks=blocks, zero_at_first=none)
 
         self.generators = nn.ModuleDict(
             {"x": generator(sides["c"], sides["x"]), "c": generator(sides["x"], sides["c"])}
@@ -69,7 +83,10 @@ class CycleGAN(TranslationModel):
     def stages(self) -> tuple[Stage, ...]:
         networks = self.discriminators, self.generators
         losses = self.discriminator_loss, self.generator_loss
-        return (self.adversarial_stage(networks, losses, self.rates, self.beta1),)
+        if self.positions is None:
+            return (self.adversarial_stage(networks, losses, self.rates, self.beta1),)
+        moving = Stage("positions", phases=self.positions.phases(), share=_POSITIONS_SHARE, depends_on=("positions",))
+        return moving, self.adversarial_stage(networks, losses, self.rates, self.beta1, 1.0 - _POSITIONS_SHARE)
 
     def discriminator_loss(self, batch: Batch, generator: Generator) -> Losses:
         x, c = self._sides(batch)
@@ -100,7 +117,10 @@ class CycleGAN(TranslationModel):
         return self.data.to_lattice(self._to("x", self.seen(condition)))
 
     def _to(self, side: str, image: Tensor) -> Tensor:
-        return torch.tanh(self.generators[side](image).float())
+        if self.positions is None:
+            return torch.tanh(self.generators[side](image).float())
+        moved = (self.positions.map(image) if side == "x" else self.positions.map.inverse(image)).clamp(-1.0, 1.0)
+        return torch.tanh(torch.atanh(_INSIDE * moved) + self.generators[side](moved).float())
 
     def _sides(self, batch: Batch) -> tuple[Tensor, Tensor]:
         """Images and conditions of different examples: those of one half of the batch, and of the other."""

@@ -17,11 +17,14 @@ class ResidualGenerator(nn.Module):
     Images with a side under 12 are halved once.
 
     width: channels at full resolution, doubled at each halving. Normalisation is by groups of about 8 channels.
+    zero_at_first: whether all that it gives is 0 before training.
 
     References: Zhu et al., arXiv:1703.10593, appendix 7.2; Johnson et al., arXiv:1603.08155.
     """
 
-    def __init__(self, inputs: int, outputs: int, size: Size, *, width: int, blocks: int) -> None:
+    def __init__(
+        self, inputs: int, outputs: int, size: Size, *, width: int, blocks: int, zero_at_first: bool = False
+    ) -> None:
         super().__init__()
         sizes = [size, shrunk(size)] + ([shrunk(shrunk(size))] if min(size) >= _SMALL else [])
         layers: list[nn.Module] = [nn.Conv2d(inputs, width, 3, padding=1), group_norm(width), nn.ReLU()]
@@ -33,8 +36,11 @@ class ResidualGenerator(nn.Module):
         for larger in sizes[-2::-1]:
             layers += [Enlarged(larger), nn.Conv2d(here, here // 2, 3, padding=1), group_norm(here // 2), nn.ReLU()]
             here //= 2
-        self.body = nn.Sequential(*layers, nn.Conv2d(here, outputs, 3, padding=1))
+        last = nn.Conv2d(here, outputs, 3, padding=1)
+        self.body = nn.Sequential(*layers, last)
         he_initialise(self)
+        if zero_at_first:
+            nn.init.zeros_(last.weight)
 
     def forward(self, x: Tensor) -> Tensor:
         return self.body(x)

@@ -14,6 +14,7 @@ from gentune.models.adversarial.cyclegan import CycleGAN, ImageBuffer
 from gentune.models.adversarial.pix2pix import Pix2Pix
 from gentune.models.adversarial.srgan import SRGAN, Enlarger
 from gentune.models.adversarial.translation import PatchDiscriminator, TranslationModel, cross_entropy
+from gentune.models.nets.position_map import PositionMap
 from gentune.models.nets.residual_generator import ResidualGenerator
 from gentune.models.nets.skip_generator import SkipGenerator, dropped_out
 
@@ -132,3 +133,49 @@ def test_the_identity_loss_is_added_by_its_weight() -> None:
         model = CycleGAN(HALF, width=8, blocks=1, identity_weight=weight).eval()
         values.append(model.generator_loss(batch, generator()).total)
     assert values[1] > values[0]
+
+
+@pytest.mark.parametrize(("size", "block"), [((4, 6), 1), ((64, 48), 2), ((96, 64), 4)])
+def test_places_sum_to_one_and_the_inverse_moves_back(size: tuple[int, int], block: int) -> None:
+    positions = PositionMap(size)
+    assert positions.block == block
+    places = size[0] * size[1] // block**2
+    moved = torch.randperm(places, generator=generator())
+    with torch.no_grad():
+        assert torch.allclose(positions.weights().sum(0), torch.ones(places), atol=1e-5)
+        assert torch.allclose(positions.weights().sum(1), torch.ones(places), atol=1e-2)
+        positions.logits.zero_()[torch.arange(places), moved] = 5.0
+        x = torch.rand(2, 3, *size, generator=generator())
+        there = positions(x)
+        assert torch.allclose(positions.inverse(there), x, atol=1e-4)
+    assert not torch.allclose(there, x, atol=0.1)
+    if block == 1:
+        assert torch.allclose(there.flatten(2), x.flatten(2)[:, :, moved], atol=1e-4)
+
+
+def test_sides_without_a_common_square_are_refused() -> None:
+    with pytest.raises(ValueError, match="no square divides 37x41 pixels"):
+        PositionMap((37, 41))
+
+
+def test_learned_positions_find_a_rotation() -> None:
+    """Pixels with means of their own, unpaired: half of the batch shows images, half conditions."""
+    spec = DataSpec("turned", "image", (1, 4, 4), levels=256, condition=ConditionSpec("image", (1, 4, 4), levels=256))
+    mean = torch.linspace(-0.9, 0.9, 16)[torch.randperm(16, generator=generator())].view(4, 4)
+    x = (mean + 0.1 * torch.randn(512, 1, 4, 4, generator=generator(1))).clamp(-1.0, 1.0)
+    turned = x.rot90(1, (2, 3))
+    torch.manual_seed(0)
+    model = CycleGAN(spec, width=8, blocks=1, positions="learned")
+    assert [stage.name for stage in model.stages()] == ["positions", "adversarial"]
+    train(model, Batch(x, turned), LoopSettings(batch_size=64), steps=600, seed=0)
+    assert model.positions is not None
+    read = torch.arange(16.0).view(1, 1, 4, 4).rot90(-1, (2, 3)).flatten()
+    right = model.positions.map.weights().argmax(1) == read
+    assert right.float().mean() > 0.8
+    made = model.eval().sample(512, condition=turned, generator=generator())
+    assert (made - x).square().mean() < 0.3 * (made - x.roll(1, 0)).square().mean()
+
+
+def test_positions_are_kept_where_channels_differ() -> None:
+    spec = DataSpec("coloured", "image", (3, 8, 8), levels=5, condition=ConditionSpec("image", (1, 8, 8), levels=5))
+    assert len(CycleGAN(spec, width=8, blocks=1, positions="learned").stages()) == 1
