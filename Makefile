@@ -10,7 +10,7 @@ export MKL_NUM_THREADS ?= 1
 export OPENBLAS_NUM_THREADS ?= 1
 
 .PHONY: install demo test lint types unit bench-choice bench-families bench-final-samples bench-input bench-metrics \
-  bench-proposals bench-sizes bench-standings bench-two-speeds bench-tuning tuning-tables rivals format clean
+  bench-proposals bench-sampling bench-sizes bench-standings bench-two-speeds bench-tuning tuning-tables rivals format clean
 
 install: $(STAMP)
 
@@ -46,6 +46,10 @@ bench-metrics: install
 # docs/benchmarks.md: how FID varies over draws of one model's samples, and over the labels that are asked for.
 bench-final-samples: install
 	$(BIN)/python tests/performance/final_samples.py
+
+# docs/benchmarks.md: accuracy against recall over the guidance scale, and samplers with few network evaluations.
+bench-sampling: install
+	$(BIN)/python tests/performance/sampling_choices.py
 
 # docs/benchmarks.md: how fast batches come, and the memory of a large set; 10 GiB of disk for some minutes.
 bench-input: install
