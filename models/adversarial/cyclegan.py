@@ -72,8 +72,8 @@ class CycleGAN(TranslationModel):
             self.positions = PositionTraining(self.channels, self.size, self._sides, lambda: self.progress.fraction)
 
         def generator(inputs: int, outputs: int) -> ResidualGenerator:
-            none = self.positions is not None
-            return ResidualGenerator(inputs, outputs, self.size, width=width, blocks=blocks, zero_at_first=none)
+            moves = self.positions is not None
+            return ResidualGenerator(inputs, outputs, self.size, width=width, blocks=blocks, zero_at_first=moves)
 
         self.generators = nn.ModuleDict(
             {"x": generator(sides["c"], sides["x"]), "c": generator(sides["x"], sides["c"])}

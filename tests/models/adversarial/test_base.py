@@ -176,9 +176,11 @@ def test_half_of_the_default_steps_is_no_collapse(family: str, tmp_path: Path, m
     whole = FamilyCard.full_steps
     monkeypatch.setattr(FamilyCard, "full_steps", lambda card, *of: whole(card, *of) // 2)
     record = _record(family, tmp_path / "0", fidelity=1.0)
-    if record.state != "complete":  # a seed of `wgan` may collapse, another on each processor; most don't
+    if family == "wgan" and record.state != "complete":  # one seed in six collapses, another on each processor
         again = [_record(family, tmp_path / str(seed), fidelity=1.0, seed=seed) for seed in (1, 2)]
         assert [r.state for r in again] == ["complete"] * 2, [record.reason, *(r.reason for r in again)]
+    else:
+        assert record.state == "complete", record.reason
 
 
 @pytest.mark.slow
