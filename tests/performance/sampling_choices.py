@@ -1,6 +1,6 @@
 """What is chosen at sampling time, from one training: guidance against variety, few network evaluations against many.
 
-    python tests/performance/sampling_choices.py          # make bench-sampling; a quarter of an hour of one core for each seed
+    python tests/performance/sampling_choices.py          # make bench-sampling; 16 minutes of a core for each seed
 
 The default setting of a diffusion family is trained once for each seed. Of each training samples are drawn at several
 guidance scales, and by several samplers from the same noise; all are scored against the test split. Each training's
